@@ -1,0 +1,1 @@
+"""The daemon: guard, decision core and the shell around it."""

@@ -1,0 +1,1 @@
+"""Configuration: options, presets, layers, validation."""

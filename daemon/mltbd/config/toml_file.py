@@ -1,0 +1,107 @@
+"""Reads mltb.toml: options, the preset, the workloads, and on which line each stands."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mltbd.config.options import OPTIONS
+from mltbd.config.problem import Problem, error
+from mltbd.config.suggest import did_you_mean
+
+FILE_BYTES_MAX = 1 << 20
+TABLES = ("preset", "workload", "api", "check")
+"""What a file may hold beside options."""
+
+_HEADER = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"""\s*("[^"]+"|'[^']+'|[A-Za-z0-9_.-]+)\s*=""")
+
+
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """What a file holds: raw values by option name in capitals; `lines` has `path:line` by dotted key."""
+
+    path: Path | None = None
+    options: dict[str, object] = field(default_factory=dict)
+    preset: object = None
+    workload: object = None
+    api: object = None
+    check: object = None
+    lines: dict[str, str] = field(default_factory=dict)
+    readable_by_others: bool = False
+
+    def origin(self, key: str) -> str:
+        """`path:line` of a key, or the path alone."""
+        return self.lines.get(key, str(self.path) if self.path else "")
+
+
+def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
+    """The file's content, and what is wrong with its keys. A file that was not named may be absent."""
+    where = str(path)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+            mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not named:
+            return TomlFile(), []
+        return TomlFile(), [error("config", f"there is no file `{where}`", "run `mltbctl config init > mltb.toml`")]
+    except (OSError, ValueError) as cause:
+        reason = getattr(cause, "strerror", None) or str(cause)
+        return TomlFile(), [error("config", f"cannot read `{where}`: {reason.lower()}", "", where)]
+    if len(content) > FILE_BYTES_MAX:
+        return TomlFile(), [error("config", f"`{where}` is larger than {FILE_BYTES_MAX} bytes", "", where)]
+    try:
+        text = content.decode("utf-8")
+        table = _parse(text)
+    except UnicodeDecodeError as cause:
+        return TomlFile(), [error("config", f"`{where}` is not UTF-8 at byte {cause.start}", "", where)]
+    except (ValueError, RecursionError) as cause:
+        reason = "nested too deeply" if isinstance(cause, RecursionError) else str(cause)
+        return TomlFile(), [error("config", f"`{where}` is not TOML: {reason[:1].lower()}{reason[1:]}", "", where)]
+    return _sort_out(path, table, _lines(text, where), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    import tomllib  # Only a node with a file pays for it.
+
+    return tomllib.loads(text)
+
+
+def _sort_out(
+    path: Path, table: dict[str, Any], lines: dict[str, str], readable: bool
+) -> tuple[TomlFile, list[Problem]]:
+    options: dict[str, object] = {}
+    rest: dict[str, Any] = {}
+    problems = []
+    for key, value in table.items():
+        origin = lines.get(key, str(path))
+        if key.lower() in TABLES and key.lower() not in rest:
+            rest[key.lower()] = value
+        elif (name := key.upper()) not in OPTIONS:
+            hint = did_you_mean(key, (*OPTIONS, *TABLES)) or "run `mltbctl config show --effective` for all options"
+            problems.append(error(key, f"`{key}` is no option", hint, origin))
+        elif name in options:
+            problems.append(error(name, f"`{name}` is set twice, in capitals and in small letters", "", origin))
+        else:
+            options[name] = value
+            lines[name] = origin
+    return TomlFile(path, options, lines=lines, readable_by_others=readable, **rest), problems
+
+
+def _lines(text: str, where: str) -> dict[str, str]:
+    """Where each key stands, as far as a glance can tell; for people, so a miss is no harm."""
+    found: dict[str, str] = {}
+    prefix = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            name = header.group(1).replace('"', "").replace("'", "")
+            prefix = f"{name}."
+            found.setdefault(name, f"{where}:{number}")
+        elif key := _KEY.match(line):
+            name = key.group(1).strip("\"'")
+            found.setdefault(f"{prefix}{name}", f"{where}:{number}")
+    return found

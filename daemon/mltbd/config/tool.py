@@ -1,0 +1,203 @@
+"""The configuration as a program: `python -m mltbd.config.tool COMMAND` prints one JSON object.
+
+Exit code 0 when the configuration is valid, 2 when it is not or the arguments are wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mltbd.config.layers import Sourced
+from mltbd.config.names import shown
+from mltbd.config.options import OPTIONS, Value
+from mltbd.config.presets import PRESETS, Preset
+from mltbd.config.problem import Problem, errors, warnings
+from mltbd.config.settings import Loaded, load
+from mltbd.config.suggest import did_you_mean
+from mltbd.config.template import toml_for
+from mltbd.config.workloads import WorkloadSpec
+
+VALID, INVALID = 0, 2
+COMMANDS = ("validate", "show", "presets", "init")
+SET = "(set)"
+"""Shown instead of a secret."""
+
+Answer = tuple[dict[str, Any], int]
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The command line, taken apart."""
+
+    command: str
+    preset: str | None = None
+    config: Path | None = None
+    sets: list[str] = field(default_factory=list)
+    effective: bool = False
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be understood."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def answer(argv: Sequence[str], environ: Mapping[str, str]) -> Answer:
+    """The JSON object and the exit code for these arguments. Never raises for what an operator wrote."""
+    try:
+        arguments = parse_arguments(argv)
+        match arguments.command:
+            case "presets":
+                return {"presets": [describe(preset) for preset in PRESETS.values()]}, VALID
+            case "init":
+                return _init(arguments)
+            case _:
+                loaded = load(arguments.preset, arguments.config, arguments.sets, environ)
+                verdict = _verdict(loaded)
+                if arguments.command == "show":
+                    verdict = {"settings": settings_of(loaded, arguments.effective)} | verdict
+                return verdict, VALID if verdict["valid"] else INVALID
+    except UsageError as wrong:
+        return {"error": {"code": "usage", "message": wrong.message, "hint": wrong.hint}}, INVALID
+
+
+def parse_arguments(argv: Sequence[str]) -> Arguments:
+    """The command and its options. Raises UsageError."""
+    if not argv or argv[0] not in COMMANDS:
+        raise UsageError("a command is needed", f"one of {', '.join(f'`{name}`' for name in COMMANDS)}")
+    arguments = Arguments(argv[0])
+    rest = list(argv[1:])
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if flag == "--effective" and not equals:
+            arguments.effective = True
+            continue
+        if flag not in ("--preset", "--config", "--set"):
+            raise UsageError(
+                f"`{shown(flag)}` is no option here", did_you_mean(flag, ("--preset", "--config", "--set"))
+            )
+        if not equals:
+            if not rest:
+                raise UsageError(f"`{flag}` needs a value")
+            value = rest.pop(0)
+        if flag == "--set":
+            arguments.sets.append(value)
+        elif flag == "--config":
+            arguments.config = Path(value)
+        else:
+            arguments.preset = value
+    return arguments
+
+
+def settings_of(loaded: Loaded, effective: bool) -> list[dict[str, Any]]:
+    """Each option as it runs, or only those that were given, as they were given. Secrets are not in it."""
+    source = loaded.effective if effective else loaded.asked
+    found = [
+        {
+            "key": name,
+            "value": _printable(name, sourced),
+            "origin": sourced.origin,
+            "default": _plain(OPTIONS[name].default),
+            "unit": OPTIONS[name].unit,
+            "feature": OPTIONS[name].feature,
+            "built": OPTIONS[name].built,
+            "doc": OPTIONS[name].doc,
+        }
+        for name, sourced in source.items()
+        if effective or sourced.given
+    ]
+    return found + [row for workload in loaded.workloads for row in _workload_rows(workload, loaded.config_path)]
+
+
+def describe(preset: Preset) -> dict[str, Any]:
+    """A preset, the values in which it differs from the defaults, and what this version lacks of it."""
+    missing = {OPTIONS[name].feature for name in preset.values if not OPTIONS[name].built}
+    return {
+        "name": preset.name,
+        "nodes": preset.nodes,
+        "doc": preset.doc,
+        "values": {name: _plain(value) for name, value in preset.values.items() if value != OPTIONS[name].default},
+        "runs_without": sorted(missing),
+    }
+
+
+def main() -> int:
+    """Entry point: prints the answer."""
+    body, code = answer(sys.argv[1:], os.environ)
+    json.dump(body, sys.stdout, ensure_ascii=True)
+    sys.stdout.write("\n")
+    return code
+
+
+def _init(arguments: Arguments) -> Answer:
+    known = ", ".join(f"`{name}`" for name in PRESETS)
+    if arguments.preset is None:
+        raise UsageError(f"a preset is needed: {known}", "run `mltbctl config init --preset simple_failover`")
+    preset = PRESETS.get(arguments.preset)
+    if preset is None:
+        hint = did_you_mean(arguments.preset, PRESETS) or "run `mltbctl config presets`"
+        raise UsageError(f"`{shown(arguments.preset)}` is no preset; there are {known}", hint)
+    return {"preset": preset.name, "text": toml_for(preset)}, VALID
+
+
+def _verdict(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "valid": loaded.settings is not None,
+        "errors": [_problem(problem) for problem in errors(loaded.problems)],
+        "warnings": [_problem(problem) for problem in warnings(loaded.problems)],
+        "preset": loaded.preset,
+        "config": str(loaded.config_path) if loaded.config_path.is_file() else None,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {
+        "key": problem.key,
+        "message": problem.message,
+        "hint": problem.hint,
+        "origin": problem.origin,
+    }
+
+
+def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]:
+    """One row a key. Of the environment only the names: its values are where bots keep their tokens."""
+    values: dict[str, Any] = {
+        "command": list(workload.argv),
+        "cwd": workload.cwd,
+        "env": {name: SET for name, _ in workload.env},
+        "inherit": list(workload.inherit),
+        "stop_timeout": workload.stop_timeout_s,
+        "preferred": list(workload.preferred),
+    }
+    return [
+        {
+            "key": f"workload.{workload.name}.{part}",
+            "value": value,
+            "origin": str(config),
+            "feature": "workload",
+        }
+        for part, value in values.items()
+    ]
+
+
+def _printable(name: str, sourced: Sourced) -> Any:
+    if OPTIONS[name].secret:
+        return SET if sourced.value else None
+    return _plain(sourced.value)
+
+
+def _plain(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""PURE: events in, effects out; no clock, dice, disk or network."""

@@ -1,0 +1,74 @@
+"""Who may lead, and in which term: the rule for a vote, and the count of one election. Source: Raft, sections 3.4,
+4.2.3 and 9.6 of the dissertation; the bully order by priority is a delay, never a veto (DESIGN.md, "Election")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mltb_transport.messages import Answer, Election
+from mltbd.core import quorum
+
+PROBE, PRE, VOTE, TRANSFER = "probe", "pre", "vote", "transfer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What a voter knows when it is asked."""
+
+    term: int
+    vote: str
+    last_term: int
+    last_index: int
+    leader_alive: bool  # it heard a leader of this term within the election timeout
+    is_voter: bool
+
+
+def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
+    """Why the vote is refused; empty when it is granted. This is the whole rule; priority has no part in it."""
+    if not mine.is_voter:
+        return "I am no voter"
+    if asked.term < mine.term or (asked.term == mine.term and asked.stage in (PROBE, PRE)):
+        return f"term {asked.term} is over"
+    if mine.leader_alive and asked.stage in (PRE, VOTE):
+        return "the leader is alive"
+    if asked.term == mine.term and mine.vote not in ("", candidate):
+        return f"I voted for {mine.vote}"
+    if (asked.last_term, asked.last_index) < (mine.last_term, mine.last_index):
+        return "its log is behind mine"
+    return ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """One election as the candidate counts it. The first answer of a voter stands."""
+
+    term: int
+    stage: str
+    voters: tuple[str, ...]
+    quorum_size: int
+    ages: dict[str, float] = field(default_factory=dict)  # of those who granted
+    refused: set[str] = field(default_factory=set)
+
+    def count(self, voter: str, answer: Answer) -> None:
+        if answer.stage != self.stage:
+            return  # Of an earlier stage of this candidacy.
+        if voter not in self.voters or voter in self.ages or voter in self.refused:
+            return  # No voter, or it has answered: the network repeats itself.
+        if not answer.granted:
+            self.refused.add(voter)
+        elif answer.term == self.term:
+            self.ages[voter] = max(0.0, answer.age)
+
+    @property
+    def won(self) -> bool:
+        return quorum.reached(self.voters, self.ages, self.quorum_size)
+
+    @property
+    def age_min(self) -> float:
+        """The least time since any of those who elected acknowledged a leader: the lease rule rests on it."""
+        return min(self.ages.values())
+
+
+def rank(me: str, priority: int, others: dict[str, int]) -> int:
+    """How many of the others (id -> priority) come before me: higher priority first, then the lower id."""
+    return sum((-theirs, node) < (-priority, me) for node, theirs in others.items())

@@ -1,0 +1,83 @@
+"""Everything that can happen to a node. The counterpart of effects.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mltb_transport.messages import Entry, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the journal held when this incarnation began. The one argument a Node is born with, not an event."""
+
+    store: str
+    incarnation: int
+    term: int
+    vote: str  # empty: none in this term
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline the node asked for has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message from another member: decoded, authenticated, of this cluster or of none yet."""
+
+    sender: str
+    incarnation: int
+    cluster: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The Save of this number, and all before it, are durable."""
+
+    save: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSays:
+    """The guard's report on one workload, also given for each when the daemon starts.
+
+    `what`: running (adopted or just started), gone (the whole tree is reaped), failed (could not be started).
+    """
+
+    what: str
+    workload: str
+    token: int
+    pid: int = 0
+    cause: str = ""  # of gone: exited, stopped, deadline; of failed: the error
+    status: int = 0  # exit code, or minus the signal
+    deadline: float = 0.0  # of running: until when the guard lets it run
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """The shell measured its own loop: `lag_s` is how late the last timer ran."""
+
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """SIGTERM: hand everything over, then leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, confirm (is the leader still?)."""
+
+    request: int
+    verb: str
+    workload: str = "main"
+    target: str = ""
+    reason: str = ""
+    dry_run: bool = False
+
+
+Event = Tick | Received | Saved | GuardSays | Strain | StopRequested | Ask

@@ -1,0 +1,111 @@
+"""What a leader knows of its followers: how far their logs match, which rounds they acknowledged. Arithmetic only."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from mltb_transport.messages import AppendAnswer
+from mltbd.core import quorum
+
+CONFIRMATIONS_MAX = 4096
+
+
+@dataclass(slots=True)
+class Progress:
+    """One follower, as its answers describe it."""
+
+    next_index: int
+    match_index: int = 0
+    acked_round: int = 0
+    acked_at: float = float("-inf")
+    since: float = float("inf")  # reachable without a break since
+    store: str = ""
+    ready: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Transfer:
+    """Leadership is being handed to `target`; no proposals meanwhile."""
+
+    target: str
+    began_at: float
+
+
+class Leadership:
+    """One reign: from winning an election to stepping down."""
+
+    def __init__(self, me: str, voters: dict[str, str], quorum_size: int, age_min: float, now: float) -> None:
+        self.me = me
+        self.voters = voters  # id -> store
+        self.quorum_size = quorum_size
+        self.won_at = now
+        self.age_min = age_min
+        self.first_index = 0  # of the no-op of this term
+        self.round = 0
+        self.confirmed_round = 0
+        self.confirmed_at = now  # start of the youngest round that a quorum acknowledged
+        self.peers: dict[str, Progress] = {}
+        self.transfer: Transfer | None = None
+        self._round_starts: deque[tuple[int, float]] = deque()
+        self._waiting: deque[tuple[int, object]] = deque()
+
+    def begin_round(self, now: float) -> None:
+        self.round += 1
+        self._round_starts.append((self.round, now))
+
+    def heard(self, sender: str, answer: AppendAnswer, now: float, silence_s: float) -> Progress | None:
+        """Note an answer; None when it comes from somebody we do not replicate to."""
+        peer = self.peers.get(sender)
+        if peer is None:
+            return None
+        if now - peer.acked_at > silence_s:
+            peer.since = now
+        peer.acked_at = now
+        peer.acked_round = max(peer.acked_round, min(answer.round, self.round))
+        peer.store = answer.store
+        peer.ready = answer.ready
+        if answer.ok:
+            peer.match_index = max(peer.match_index, answer.index)
+            peer.next_index = max(peer.next_index, peer.match_index + 1)
+        else:
+            peer.next_index = max(peer.match_index + 1, min(answer.index, peer.next_index))
+        return peer
+
+    def counts(self, node: str) -> bool:
+        """Whether this follower is the voter that was agreed on, with the disk it then had."""
+        return node in self.peers and self.voters.get(node) == self.peers[node].store
+
+    def agreed_index(self, durable: int) -> int:
+        """The highest index that a quorum of voters holds on disk."""
+        held = {node: peer.match_index for node, peer in self.peers.items() if self.counts(node)}
+        held[self.me] = durable
+        return quorum.agreed(self.voters, held, self.quorum_size)
+
+    def confirm(self, tag: object) -> bool:
+        """Ask that a round which begins after this moment confirms our reign; False when too many wait."""
+        if len(self._waiting) >= CONFIRMATIONS_MAX:
+            return False
+        self._waiting.append((self.round + 1, tag))
+        return True
+
+    @property
+    def round_wanted(self) -> bool:
+        return bool(self._waiting) and self._waiting[-1][0] > self.round
+
+    def confirmed(self) -> list[object]:
+        """The tags whose round a quorum has acknowledged since the last call."""
+        acked = {node: peer.acked_round for node, peer in self.peers.items() if self.counts(node)}
+        acked[self.me] = self.round
+        self.confirmed_round = max(self.confirmed_round, quorum.agreed(self.voters, acked, self.quorum_size))
+        while self._round_starts and self._round_starts[0][0] <= self.confirmed_round:
+            self.confirmed_at = self._round_starts.popleft()[1]
+        tags = []
+        while self._waiting and self._waiting[0][0] <= self.confirmed_round:
+            tags.append(self._waiting.popleft()[1])
+        return tags
+
+    def alive(self, now: float, silence_s: float) -> tuple[str, ...]:
+        """Ourselves and the followers that answered within `silence_s`, sorted."""
+        fresh = [node for node, peer in self.peers.items() if now - peer.acked_at <= silence_s]
+        return tuple(sorted([self.me, *fresh]))

@@ -1,0 +1,348 @@
+"""Who is there, where, in which state and how long silent: SWIM's order of facts over lossy gossip.
+
+Everything here is a hint: rank, display, whom to talk to. Quorum, votes and leases never follow from it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import inf
+from typing import Unpack
+
+from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Suspicion, Sync
+from mltbd.core.effects import Contact, Effect, Note, Publish, Send
+from mltbd.core.identity import Identity, OwnChanges
+from mltbd.core.log import InvariantViolation
+from mltbd.core.peers import JITTER, Member, Peer, Retry, flaw
+from mltbd.core.ports import Entropy
+from mltbd.core.roster import LEAVING, MEMBERS_MAX, Roster
+
+SEEDS_MAX = 64
+RECORDS_MAX = 128
+"""Of one Sync; the rest is counted and left."""
+PINGS_MAX = 32
+"""Remembered, to time their answers."""
+HELPERS_MAX = 3
+"""Members asked what they know of a suspect."""
+PROBES = 6
+"""Direct probes of a suspect, spread over one node timeout."""
+SYNC_MIN_S, SYNC_MAX_S = 15.0, 30.0
+
+
+class Membership:
+    """The members as one node sees them. Every method that takes an event returns what to do about it.
+
+    `own` is this node's record as it begins; `seeds` are `host:port` of gossip ports. All times are seconds
+    of one monotonic clock. Raises ValueError for more than SEEDS_MAX seeds.
+
+    Drop what a frame of another cluster brings before `alive`, and before `heard` for Ping and Pong: these
+    carry no record. Heartbeat and Sync are recognised here, and refused with a warning.
+
+    `incarnation` starts as the number of this run of the daemon. When others know us by a higher one (a disk
+    put back to an earlier state, a wiped disk) it jumps past theirs, and frames must carry the new number.
+    The jump is not written down: a later run that starts lower hears the claim again and jumps again, and
+    all that hangs on it is which record others show.
+    """
+
+    def __init__(
+        self, own: Record, seeds: Sequence[str], heartbeat_s: float, node_timeout_s: float, entropy: Entropy
+    ) -> None:
+        if len(seeds) > SEEDS_MAX:
+            raise ValueError(f"{len(seeds)} seeds are more than {SEEDS_MAX}")
+        self.counters: Counter[str] = Counter()
+        """What was refused or left, by reason."""
+        self._self = Identity(own, self.counters)
+        self._roster = Roster(node_timeout_s, self.counters)
+        self._entropy = entropy
+        self._heartbeat_s = heartbeat_s
+        self._timeout_s = node_timeout_s
+        self._seeds = {seed: Retry() for seed in seeds if seed != f"{own.address}:{own.port}"}
+        self._pings: dict[int, float] = {}
+        # A pong to an earlier incarnation must not match a ping of this one.
+        self._nonce = (own.incarnation % 2**30) << 32
+        self._beat_at = self._sync_at = inf
+        self._refuted_at = self._helped_at = -inf
+
+    # -- views -----------------------------------------------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        return self._self.own.node
+
+    @property
+    def incarnation(self) -> int:
+        return self._self.own.incarnation
+
+    @property
+    def own(self) -> Record:
+        """This node's record, changes that wait for the next heartbeat included."""
+        return self._self.own
+
+    def members(self, now: float) -> list[Member]:
+        """All members, this node among them, by id."""
+        seen = self._seen(now)
+        timeout_s = self._roster.patience_s(seen)
+        found = [peer.shown(seen, timeout_s) for peer in self._roster.peers.values()]
+        found.append(Member(self.own, self.own.state, 0.0, None, False))
+        return sorted(found, key=lambda member: member.record.node)
+
+    def record(self, node: str) -> Record | None:
+        """What `node` last said of itself; None for one that is no member."""
+        if node == self.node:
+            return self.own
+        peer = self._roster.peers.get(node)
+        return peer.record if peer else None
+
+    def reachable(self, node: str, now: float) -> bool:
+        """It spoke to us, and gave a sign of life within the node timeout. This node always does."""
+        return node == self.node or self._roster.is_reachable(node, self._seen(now))
+
+    def next_deadline(self) -> float:
+        """When to call `tick`; infinite before the start."""
+        due = [self._beat_at, self._sync_at]
+        due += [retry.at for retry in self._seeds.values()]
+        due += [min(peer.pull.at, peer.check_at) for peer in self._roster.peers.values()]
+        return min(due) if self._started else inf
+
+    def check(self) -> None:
+        """Raises InvariantViolation when this membership contradicts itself."""
+        peers = self._roster.peers
+        if self.node in peers or len(peers) >= MEMBERS_MAX:
+            raise InvariantViolation(f"members of `{self.node}`: {sorted(peers)}")
+        for node, peer in peers.items():
+            if node != peer.record.node or self._self.is_foreign(peer.record):
+                raise InvariantViolation(f"`{node}` is no member: {peer.record}")
+            if peer.incarnation < peer.record.incarnation:
+                raise InvariantViolation(f"`{node}` in {peer.incarnation}, its record ahead: {peer.record}")
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Effect]:
+        """The node begins to speak."""
+        self._beat_at = now
+        self._sync_at = now + self._entropy.uniform(SYNC_MIN_S, SYNC_MAX_S)
+        for retry in self._seeds.values():
+            retry.now(now)
+        return self.tick(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        effects = self._thaw(now)
+        if not self._started:
+            return effects
+        if now >= self._beat_at:
+            effects += self._beat(now)
+        for address, retry in self._seeds.items():
+            if now >= retry.at:
+                effects += self._knock(address, retry, now)
+        for _, peer in sorted(self._roster.peers.items()):
+            if now >= peer.check_at:
+                effects += self._look_after(peer, now)
+        if now >= self._sync_at:
+            self._sync_at = now + self._entropy.uniform(SYNC_MIN_S, SYNC_MAX_S)
+            effects += [Send(node, self._everything(reply=True)) for node in self._some(1, now)]
+        return effects + self._say(now)
+
+    def heard(
+        self, sender: str, incarnation: int, message: Heartbeat | Sync | Ping | Pong, now: float
+    ) -> list[Effect]:
+        """A message of the gossip came from `sender` itself, in a frame of its `incarnation`."""
+        effects = self._thaw(now)
+        records = _records(message)
+        if sender == self.node:
+            return effects + self._self.named(records)
+        if isinstance(message, Heartbeat) and message.record.node != sender:
+            self.counters["forged"] += 1
+            return effects
+        effects += self._merge(records, now, heartbeat=isinstance(message, Heartbeat))
+        if not any(record.node == sender and self._self.is_foreign(record) for record in records):
+            effects += self._roster.alive(sender, incarnation, now)
+            effects += self._answer(sender, message, now)
+        return effects + self._say(now)
+
+    def alive(self, sender: str, incarnation: int, now: float) -> list[Effect]:
+        """Any other message came from `sender`: a sign of life, and perhaps of a new incarnation."""
+        effects = self._thaw(now)
+        if sender != self.node:
+            effects += self._roster.alive(sender, incarnation, now)
+        return effects + self._say(now)
+
+    def update_own(self, now: float, **changes: Unpack[OwnChanges]) -> list[Effect]:
+        """This node has changed. Published at once, but for `applied` and what is left of leases."""
+        before = self._self.shown
+        self._self.change(changes)
+        effects = self._thaw(now)
+        for node, peer in sorted(self._roster.peers.items()):
+            if self._self.is_foreign(peer.record):  # Our cluster was founded, or we joined one.
+                effects += self._self.met_foreign(peer.record)
+                self._roster.expel(node, peer.record.store)
+        effects += self._say(now)
+        after = self._self.shown
+        if after.state == LEAVING != before.state:
+            # By the surer way as well: the publication may be lost while our sockets close.
+            effects += [Send(node, Sync((after,), reply=False)) for node in sorted(self._roster.peers)]
+        return effects
+
+    def strain(self, lag_s: float, now: float) -> list[Effect]:
+        """Our own event loop ran `lag_s` late: be slower to blame others."""
+        effects = self._thaw(now)
+        self._roster.strain.lag(lag_s, now)
+        return effects
+
+    # -- what is due -----------------------------------------------------------------------------------------
+
+    @property
+    def _started(self) -> bool:
+        return self._beat_at < inf
+
+    def _beat(self, now: float) -> list[Effect]:
+        self._beat_at = now + self._heartbeat_s * self._entropy.uniform(1 - JITTER, 1 + JITTER)
+        self._roster.forget(now)
+        for address, retry in self._seeds.items():
+            if retry.at == inf and not self._roster.lives_at(address, now):
+                retry.now(now)
+        return [self._publish(now), *self._ping(sorted(self._roster.peers), now)]
+
+    def _knock(self, address: str, retry: Retry, now: float) -> list[Effect]:
+        if self._roster.lives_at(address, now):
+            retry.rest()
+            return []
+        retry.asked(now, self._entropy)
+        return [Contact(address, self._question())]
+
+    def _look_after(self, peer: Peer, now: float) -> list[Effect]:
+        timeout_s = self._roster.patience_s(now)
+        if not peer.is_suspect(now, timeout_s):
+            peer.check_at = peer.since + timeout_s / 2
+            return []
+        node = peer.record.node
+        if now >= peer.since + timeout_s:
+            peer.check_at, peer.lost = inf, True
+            return [Note("warning", f"member `{node}` is unreachable: silent for {now - peer.since:.1f} s")]
+        pause_s = self._timeout_s / PROBES
+        peer.check_at = min(now + pause_s, peer.since + timeout_s)
+        effects = self._ping([node], now)
+        if now >= self._helped_at + pause_s / 2:
+            # Others may hear it still: a newer record at one of them is a sign of life, too.
+            self._helped_at = now
+            helpers = self._some(HELPERS_MAX, now, but=node)
+            effects += [Send(helper, self._question()) for helper in helpers]
+        return effects
+
+    def _say(self, now: float) -> list[Effect]:
+        """What the event leaves to be said: our own news, and questions to those whose facts we miss."""
+        if not self._started:
+            return []
+        effects: list[Effect] = []
+        if self._self.urgent:
+            effects.append(self._publish(now))
+        for node, peer in sorted(self._roster.peers.items()):
+            if peer.gap and now >= peer.pulled_at + self._heartbeat_s:
+                peer.gap = False
+                peer.pull.now(now)
+            if now >= peer.pull.at:
+                peer.pull.asked(now, self._entropy)
+                peer.pulled_at = now
+                effects.append(Send(node, self._question()))
+        return effects
+
+    def _publish(self, now: float) -> Publish:
+        record = self._self.next_version(self._roster.strain.score(now))
+        return Publish(Heartbeat(record, self._roster.suspicions(now)))
+
+    def _ping(self, nodes: Sequence[str], now: float) -> list[Effect]:
+        if not nodes:
+            return []
+        self._nonce += 1
+        self._pings[self._nonce] = now
+        if len(self._pings) > PINGS_MAX:
+            del self._pings[next(iter(self._pings))]
+        return [Send(node, Ping(self._nonce)) for node in nodes]
+
+    # -- what was heard --------------------------------------------------------------------------------------
+
+    def _merge(self, records: tuple[Record, ...], now: float, *, heartbeat: bool) -> list[Effect]:
+        effects: list[Effect] = []
+        for record in records[:RECORDS_MAX]:
+            if flaw(record):
+                self.counters["malformed"] += 1
+            elif self._self.is_foreign(record):
+                effects += self._self.met_foreign(record)
+                self._roster.expel(record.node, record.store)
+            elif record.node == self.node:
+                effects += self._self.claimed(record)
+            else:
+                effects += self._roster.merge(record, now, heartbeat=heartbeat)
+        self.counters["records_left"] += max(len(records) - RECORDS_MAX, 0)
+        return effects
+
+    def _answer(self, sender: str, message: Heartbeat | Sync | Ping | Pong, now: float) -> list[Effect]:
+        peer = self._roster.peers.get(sender)
+        if peer is None:
+            return []  # To a stranger we have no way yet.
+        match message:
+            case Heartbeat(_, suspicions):
+                return self._defend(sender, suspicions, now)
+            case Sync(_, True):
+                return [Send(sender, self._everything(reply=False))]
+            case Sync():
+                peer.pull.rest()
+            case Ping(nonce):
+                return [Send(sender, Pong(nonce))]
+            case Pong(nonce):
+                if nonce > peer.ponged and nonce in self._pings:
+                    peer.ponged = nonce
+                    peer.measured(now - self._pings[nonce])
+        return []
+
+    def _defend(self, sender: str, suspicions: tuple[Suspicion, ...], now: float) -> list[Effect]:
+        claims = [suspicion.incarnation for suspicion in suspicions if suspicion.node == self.node]
+        if not claims:
+            return []
+        effects: list[Effect] = []
+        if max(claims) > self.incarnation or now >= self._refuted_at + self._heartbeat_s / 2:
+            self._refuted_at = now
+            effects += self._self.accused(max(claims))
+            effects += self._say(now)
+        # By the other way as well: our publications may be what does not reach it.
+        return [*effects, Send(sender, Sync((self._self.shown,), reply=False))]
+
+    # -- small words -----------------------------------------------------------------------------------------
+
+    def _thaw(self, now: float) -> list[Effect]:
+        """After a long standstill of our own loop nobody else is to blame: all silence counts from now."""
+        late_s = now - self._beat_at
+        if late_s <= self._timeout_s / 2:
+            return []
+        self._roster.thaw(self._beat_at, now)
+        self._beat_at = now
+        return [Note("warning", f"this node stood still for {late_s:.1f} s: silence is counted anew")]
+
+    def _seen(self, now: float) -> float:
+        """The moment up to which we have listened: a view taken before the thaw blames nobody."""
+        return self._beat_at if now - self._beat_at > self._timeout_s / 2 else now
+
+    def _question(self) -> Sync:
+        return Sync((self._self.shown,), reply=True)
+
+    def _everything(self, *, reply: bool) -> Sync:
+        known = (peer.record for _, peer in sorted(self._roster.peers.items()))
+        return Sync((self._self.shown, *known), reply)
+
+    def _some(self, count: int, now: float, but: str = "") -> list[str]:
+        left = [node for node in sorted(self._roster.peers) if node != but and self.reachable(node, now)]
+        chosen: list[str] = []
+        while left and len(chosen) < count:
+            chosen.append(self._entropy.choice(left))
+            left.remove(chosen[-1])
+        return chosen
+
+
+def _records(message: Heartbeat | Sync | Ping | Pong) -> tuple[Record, ...]:
+    match message:
+        case Heartbeat(record, _):
+            return (record,)
+        case Sync(records, _):
+            return records
+    return ()

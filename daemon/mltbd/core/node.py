@@ -1,0 +1,420 @@
+"""One node: membership, consensus, lease and workloads joined behind one door. Events in, effects out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mltb_transport.messages import (
+    Answer,
+    Append,
+    AppendAnswer,
+    Election,
+    Found,
+    Founded,
+    Founding,
+    Grant,
+    Heartbeat,
+    Message,
+    Ping,
+    Pong,
+    Propose,
+    Record,
+    Renew,
+    Renewed,
+    Sync,
+    TimeoutNow,
+)
+from mltbd.core.consensus import LEADER, Consensus
+from mltbd.core.effects import Effect, Leave
+from mltbd.core.events import Ask, Event, GuardSays, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.failover import Policy
+from mltbd.core.founding import ASK_AGAIN_S, Founder, FoundingWatch, founding_entry, voters_of
+from mltbd.core.log import InvariantViolation
+from mltbd.core.membership import Membership
+from mltbd.core.outbox import Outbox
+from mltbd.core.owner import Owner
+from mltbd.core.placer import Placer
+from mltbd.core.ports import Entropy
+from mltbd.core.timing import Timing
+from mltbd.core.workload import Patience
+from mltbd.state.machine import State
+
+STEPS_MAX = 16
+LEAVE_PATIENCE_S = 10.0
+HAND_OVER_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node is told when it starts. `seeds` are `host:port`; `cluster_id` is used only if it founds."""
+
+    node: str
+    cluster_id: str
+    timing: Timing
+    cluster_name: str = "mltb"
+    address: str = "127.0.0.1"
+    port: int = 7946
+    role: str = "voter"
+    priority: int = 100
+    founder: Founder = field(default_factory=lambda: Founder(False, 2, 1))
+    seeds: tuple[str, ...] = ()
+    heartbeat_s: float = 5.0
+    node_timeout_s: float = 15.0
+    quorum_size: int = 0
+    policy: Policy = field(default_factory=Policy)
+    patience: Patience = field(default_factory=Patience)
+    workloads: tuple[str, ...] = ("main",)
+    version: str = "0"
+
+
+class Node:
+    """`handle` is the only way to change it, and leaves it valid. `next_deadline` says when it wants a Tick."""
+
+    def __init__(self, config: NodeConfig, recovered: Recovered, entropy: Entropy, now: float) -> None:
+        self.config = config
+        self.me = config.node
+        self.store = recovered.store
+        self.out = Outbox()
+        self.state = State()
+        self.left = False
+        self.counters: dict[str, int] = {}
+        names = () if config.role == "witness" else config.workloads
+        self.owner = Owner(
+            self.me,
+            names,
+            config.timing,
+            config.patience,
+            self.out,
+            recovered.incarnation,
+            len(recovered.entries),
+        )
+        self.consensus = Consensus(
+            self.me, recovered, config.timing, entropy, self.out, self,
+            priority=config.priority, quorum_size=config.quorum_size, now=now,
+        )  # fmt: skip
+        own = Record(
+            self.me, recovered.incarnation, 0, recovered.store, self._cluster_of_log(), config.address, config.port,
+            config.role, config.priority, "JOINING", "HEALTHY", 0, config.version, config.founder.designated,
+            recovered.term, "", 0, (), (),
+        )  # fmt: skip
+        self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
+        self._founding = FoundingWatch(own, config.founder)
+        self._found_again_at = float("inf")
+        self._founded: set[str] = set()
+        self.placer = Placer(
+            self.me,
+            config.policy,
+            config.timing,
+            self.consensus,
+            self.state,
+            self.membership,
+            self.owner,
+            self.out,
+        )
+        self._now = now
+        self._last = now
+        self._leave_by = float("inf")
+        self._hand_over_by = float("inf")
+        self._incarnations: dict[str, int] = {}
+        self._shown: tuple[object, ...] = ()
+        self._leader_seen = ("", 0)
+
+    # -- what consensus asks of its company ------------------------------------------------------------------
+
+    def rivals(self, now: float) -> dict[str, int]:
+        """Live members other than us that could lead, by priority; the lost leader is not among them."""
+        return {
+            member.record.node: member.record.priority
+            for member in self.membership.members(now)
+            if member.record.node not in (self.me, self._leader_seen[0])
+            and member.state not in ("UNREACHABLE", "LEAVING")
+            and not member.suspect
+        }
+
+    def learners(self) -> tuple[str, ...]:
+        cluster = self.cluster
+        members = self.membership.members(self._now)
+        return tuple(
+            m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE"
+        )
+
+    def ready(self) -> tuple[str, ...]:
+        return self.owner.ready(self._now)
+
+    # -- views -----------------------------------------------------------------------------------------------
+
+    def _cluster_of_log(self) -> str:
+        if not self.consensus.log.last_index:
+            return ""
+        command = self.consensus.log.entry(1).command
+        return command.cluster if isinstance(command, Founding) else ""
+
+    @property
+    def cluster(self) -> str:
+        return self.membership.own.cluster
+
+    @property
+    def incarnation(self) -> int:
+        """What frames must carry; it may jump ahead when somebody claims a higher one for us."""
+        return self.membership.incarnation
+
+    def waiting_for(self) -> str:
+        """Why there is no cluster yet, in words; empty when there is one."""
+        return "" if self.cluster else self._founding.why_not(self._present(self._now))
+
+    def next_deadline(self) -> float:
+        times = (
+            self.consensus.next_deadline(),
+            self.membership.next_deadline(),
+            self.owner.next_deadline(),
+            self.placer.next_deadline(),
+            self._found_again_at,
+            self._leave_by,
+            self._hand_over_by,
+            self._now + ASK_AGAIN_S if self.config.founder.designated and not self.cluster else float("inf"),
+        )
+        return min(times)
+
+    # -- the door --------------------------------------------------------------------------------------------
+
+    def start(self, now: float, wall: int) -> list[Effect]:
+        """The first effects: greet the seeds."""
+        self._put_all(self.membership.start(now))
+        return self._settle(now, wall)
+
+    def handle(self, event: Event, now: float, wall: int) -> list[Effect]:
+        """The only way to change a Node. `now` in seconds on its monotonic clock, `wall` in milliseconds for people."""
+        self._now = now
+        if now - self._last > self.config.timing.lease_s / 2:
+            self.out.note("warning", f"this node stood still for {now - self._last:.2f} s")
+            self.consensus.thaw(now)
+        self._last = now
+        match event:
+            case Received():
+                self._received(event, now, wall)
+            case Tick():
+                self._tick(now, wall)
+            case Saved(save):
+                self.consensus.saved(save, now, wall)
+            case GuardSays():
+                self.owner.guard_says(event, now, wall)
+            case Strain(lag_s):
+                self._put_all(self.membership.strain(lag_s, now))
+            case StopRequested():
+                self._stop(now)
+            case Ask():
+                self.placer.asked(event, now, wall)
+        return self._settle(now, wall)
+
+    def check(self) -> None:
+        """Raises InvariantViolation when this node contradicts itself."""
+        self.consensus.check()
+        if self.state.applied > min(self.consensus.commit, self.consensus.durable):
+            raise InvariantViolation(f"applied {self.state.applied} before it was committed and durable")
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def _tick(self, now: float, wall: int) -> None:
+        if now >= self.membership.next_deadline():
+            self._show(now, always=True)
+            self._put_all(self.membership.tick(now))
+        if now >= self.consensus.next_deadline():
+            self.consensus.tick(now, wall)
+            self.placer.look_again(now)
+        if not self.cluster:
+            self._maybe_found(now, wall)
+        elif now >= self._found_again_at:
+            self._spread_founding(now)
+
+    def _received(self, event: Received, now: float, wall: int) -> None:
+        message, sender = event.message, event.sender
+        if isinstance(message, Heartbeat | Sync):
+            self._put_all(self.membership.heard(sender, event.incarnation, message, now))
+            return
+        if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
+            self._count("foreign")
+            return
+        if event.incarnation < self._incarnations.get(sender, 0):
+            self._count("stale")  # From a run of that node that is over.
+            return
+        self._incarnations[sender] = event.incarnation
+        if isinstance(message, Ping | Pong):
+            self._put_all(self.membership.heard(sender, event.incarnation, message, now))
+            return
+        self._put_all(self.membership.alive(sender, event.incarnation, now))
+        self._consensus_message(sender, message, now, wall)
+
+    def _consensus_message(self, sender: str, message: Message, now: float, wall: int) -> None:
+        match message:
+            case Append():
+                self._append(sender, message, now)
+            case AppendAnswer():
+                self.consensus.append_answered(sender, message, now)
+            case Renew():
+                self.placer.renew(sender, message, now, wall)
+            case Renewed():
+                self.owner.renewed(message, wall)
+            case Propose(command):
+                self.placer.suggested(sender, command, now, wall)
+            case Election():
+                self.consensus.asked(sender, message, now, wall)
+            case Answer():
+                self.consensus.answered(sender, message, now, wall)
+            case TimeoutNow():
+                self.consensus.timeout_now(sender, message, now, wall)
+            case Found():
+                self._asked_to_join(sender, message)
+            case Founded(cluster):
+                if cluster == self.cluster:
+                    self._founded.add(sender)
+            case _:
+                self._count("unexpected")
+
+    def _append(self, leader: str, message: Append, now: float) -> None:
+        self.consensus.append(leader, message, now)
+        if not self.cluster and self.consensus.log.last_index:
+            self._join(now)
+
+    def _stop(self, now: float) -> None:
+        if self.owner.leaving:
+            return
+        self.owner.leaving = True
+        self._leave_by = now + LEAVE_PATIENCE_S
+        self.out.note("info", "leaving: hands over what it runs")
+
+    # -- founding --------------------------------------------------------------------------------------------
+
+    def _present(self, now: float) -> list[Record]:
+        return [m.record for m in self.membership.members(now) if m.state not in ("UNREACHABLE", "LEAVING")]
+
+    def _maybe_found(self, now: float, wall: int) -> None:
+        present = self._present(now)
+        if self.consensus.log.last_index or not self._founding.ripe(present, now):
+            return
+        voters = voters_of(self.me, present)
+        self.out.note(
+            "info", f"founds cluster {self.config.cluster_id} with {' '.join(v.node for v in voters)}"
+        )
+        self.consensus.found(founding_entry(self.config.cluster_id, self.config.cluster_name, voters, wall))
+        self._join(now)
+        self._spread_founding(now)
+
+    def _spread_founding(self, now: float) -> None:
+        """Until a leader takes over, keep asking the voters to write the founding entry down."""
+        missing = [v for v in self.consensus.voters if v != self.me and v not in self._founded]
+        if self.consensus.commit or not missing:
+            self._found_again_at = float("inf")
+            return
+        self._found_again_at = now + ASK_AGAIN_S
+        for node in missing:
+            self.out.send_when_saved(node, Found(self.consensus.log.entry(1)))
+
+    def _asked_to_join(self, founder: str, message: Found) -> None:
+        if not isinstance(message.entry.command, Founding) or message.entry.index != 1:
+            self._count("unexpected")
+            return
+        if not self.consensus.log.last_index:
+            self.consensus.found(message.entry)
+            self._join(self._now)
+        if self.consensus.log.entry(1) == message.entry:
+            self.out.send_when_saved(founder, Founded(message.entry.command.cluster))
+
+    def _join(self, now: float) -> None:
+        """The log has begun: from now on we belong to one cluster, for ever."""
+        self._put_all(self.membership.update_own(now, cluster=self._cluster_of_log()))
+        if self.config.founder.designated and not self.consensus.commit:
+            self._found_again_at = now + ASK_AGAIN_S
+
+    # -- after every event -----------------------------------------------------------------------------------
+
+    def _settle(self, now: float, wall: int) -> list[Effect]:
+        """Follow up on what the event changed, until nothing more follows from it."""
+        for _ in range(STEPS_MAX):
+            self._apply(now)
+            self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
+            moved = self._requests(now, wall)
+            self.placer.confirmed(wall)
+            moved |= self.placer.work(now, wall)
+            if not moved:
+                break
+        self._watch_leader(now)
+        self._leave_when_done(now)
+        self._show(now)
+        self.check()
+        return self.out.take()
+
+    def _apply(self, now: float) -> None:
+        # Only what is on our own disk: an owner must not start under a token that it could forget.
+        end = min(self.consensus.commit, self.consensus.durable)
+        while self.state.applied < end:
+            entry = self.consensus.log.entry(self.state.applied + 1)
+            if isinstance(entry.command, Grant):
+                before = self.state.placements.get(entry.command.workload)
+                if before.token and entry.command.owner != (before.owner or before.home):
+                    self.placer.moved_at.append(now)
+            self.state.apply(entry)
+            self.placer.applied(entry, now)
+
+    def _requests(self, now: float, wall: int) -> bool:
+        """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
+        requests = self.owner.requests()
+        for request in requests:
+            if self.consensus.role == LEADER:
+                if isinstance(request, Renew):
+                    self.placer.renew(self.me, request, now, wall)
+                else:
+                    self.placer.suggested(self.me, request, now, wall)
+                continue
+            leader = self.consensus.leader
+            message = request if isinstance(request, Renew) else Propose(request)
+            for node in [leader] if leader else sorted(self.consensus.voters):
+                if node != self.me:
+                    self.out.send(node, message)
+        return bool(requests) and self.consensus.role == LEADER
+
+    def _watch_leader(self, now: float) -> None:
+        leader = self.consensus.leader
+        if leader and (leader, self.consensus.term) != self._leader_seen:
+            self._leader_seen = (leader, self.consensus.term)
+            self.placer.led_at.append(now)
+            if leader != self.me:
+                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
+
+    def _leave_when_done(self, now: float) -> None:
+        if not self.owner.leaving or self.left:
+            return
+        if self.consensus.role == LEADER and self.owner.idle():
+            if self._hand_over_by == float("inf"):
+                self._hand_over_by = now + HAND_OVER_S
+            if now < self._hand_over_by and self.placer.hand_over(now):
+                return
+        if self.owner.idle() or now >= self._leave_by:
+            self._leave_by = self._hand_over_by = float("inf")
+            self.left = True
+            self.out.put(Leave())
+
+    def _show(self, now: float, *, always: bool = False) -> None:
+        """Keep our own gossip record true."""
+        leader = self.consensus.leader
+        ready = self.owner.ready(now)
+        runs = tuple((w.state, w.pid, w.token, w.restarts) for w in self.owner.workloads.values())
+        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied))
+        if shown == self._shown and not always:
+            return
+        self._shown = shown
+        joined = bool(self.state.applied) and bool(leader)
+        state = "LEAVING" if self.owner.leaving else "ACTIVE" if joined else self.membership.own.state
+        troubled = any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
+        self._put_all(
+            self.membership.update_own(
+                now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
+                applied=self.state.applied, ready=ready, workloads=self.owner.views(now),
+            )
+        )  # fmt: skip
+
+    def _count(self, what: str) -> None:
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    def _put_all(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            self.out.put(effect)

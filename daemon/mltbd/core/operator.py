@@ -1,0 +1,99 @@
+"""What an operator asked for, judged by the facts: a command to propose, or a refusal that says why and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mltb_transport.messages import CancelFailback, Command, Move
+from mltbd.core.events import Ask
+from mltbd.core.failover import Facts, Policy, best, failback_target
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`command` is to be proposed when there is neither a `code` nor a dry run. An empty command: nothing to do."""
+
+    command: Command | None = None
+    target: str = ""
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
+    """The decision on one request; `candidates_of` makes the list that goes with it."""
+    placement = facts.placement
+    if ask.verb == "cancel_failback":
+        return Verdict(CancelFailback(ask.workload))
+    if not placement.token and not facts.candidates:
+        return Verdict(
+            code="refused", message=f"no node knows a workload `{ask.workload}`", hint="mltbctl status"
+        )
+    if placement.asked_to_move and facts.operation is not None and not facts.lease_over:
+        busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
+        return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
+    match ask.verb:
+        case "switchover":
+            return _switchover(ask, facts)
+        case "failover":
+            return _failover(ask, facts, policy)
+        case "failback":
+            return _failback(ask, facts, policy)
+    return Verdict(code="usage", message=f"unknown request `{ask.verb}`", hint="mltbctl --help")
+
+
+def _switchover(ask: Ask, facts: Facts) -> Verdict:
+    placement = facts.placement
+    if not ask.target:
+        return Verdict(
+            code="usage", message="a switchover needs a target", hint="mltbctl switchover --to NODE"
+        )
+    if not placement.owner or facts.lease_over:
+        what = f"`{ask.workload}` has no healthy owner to switch from"
+        return Verdict(code="refused", message=what, hint=f"mltbctl failover --to {ask.target}")
+    return _to(ask.target, ask, facts, "switchover")
+
+
+def _failover(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
+    if ask.target:
+        return _to(ask.target, ask, facts, "failover")
+    chosen = best(policy, ask.workload, facts.candidates, but=facts.placement.owner)
+    if chosen is None:
+        return Verdict(
+            code="refused", message=f"no other node can take over `{ask.workload}`", hint="mltbctl nodes"
+        )
+    return _to(chosen.node, ask, facts, "failover")
+
+
+def _failback(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
+    placement = facts.placement
+    if not placement.owner or facts.lease_over:
+        return Verdict(code="refused", message=f"`{ask.workload}` runs nowhere now", hint="mltbctl failover")
+    order = policy.order(ask.workload)
+    preferred = order[0] if order else ""
+    ahead = failback_target(policy, facts)
+    target = ahead.node if ahead is not None else preferred or placement.home
+    if not target or target == placement.owner:
+        return Verdict(target=placement.owner, message=f"`{ask.workload}` is on {placement.owner} already")
+    return _to(target, ask, facts, "failback")
+
+
+def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
+    placement = facts.placement
+    if target == placement.owner and not facts.lease_over:
+        return Verdict(target=target, message=f"`{ask.workload}` is on {target} already")
+    candidate = next((c for c in facts.candidates if c.node == target), None)
+    if candidate is None:
+        known = ", ".join(c.node for c in facts.candidates)
+        return Verdict(code="refused", message=f"no node `{target}` here, only {known}", hint="mltbctl nodes")
+    if not candidate.eligible:
+        able = [c.node for c in facts.candidates if c.eligible and c.node != placement.owner]
+        hint = f"mltbctl {ask.verb} --to {able[0]}" if able else "mltbctl nodes"
+        return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
+    return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason), target)
+
+
+def candidates_of(facts: Facts) -> list[dict[str, Any]]:
+    """The verdict per candidate, as the contract shows it."""
+    return [{"node": c.node, "eligible": c.eligible, "reasons": list(c.reasons)} for c in facts.candidates]

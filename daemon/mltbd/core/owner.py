@@ -1,0 +1,213 @@
+"""What a node does as an owner: hold the lease, run the workload while it is held, and let go in the right order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started, WorkloadView
+from mltbd.core.effects import Arm
+from mltbd.core.events import GuardSays
+from mltbd.core.lease import INCARNATION_SPAN, Hold
+from mltbd.core.outbox import Outbox
+from mltbd.core.timing import Timing
+from mltbd.core.workload import FAILED, RUNNING, STOPPED, Patience, Workload
+from mltbd.state.placements import Placement
+
+SETTLED_S = 60.0
+"""After this long a placement has proven itself: earlier failed attempts are forgotten."""
+
+
+@dataclass(slots=True)
+class Letting:
+    """A token this node has given back, or is about to: it never runs here again."""
+
+    token: int
+    cause: str
+    tell_at: float = float("-inf")
+
+
+class Owner:
+    """All workloads of this node. `tick` drives it; requests for the leader are taken with `requests`."""
+
+    def __init__(
+        self,
+        me: str,
+        names: tuple[str, ...],
+        timing: Timing,
+        patience: Patience,
+        out: Outbox,
+        incarnation: int,
+        granted_after: int,
+    ) -> None:
+        self.me = me
+        self.timing = timing
+        self.workloads = {name: Workload(name, patience) for name in names}
+        self.holds: dict[str, Hold] = {}
+        self.leaving = False
+        self._out = out
+        self._nonce = incarnation * INCARNATION_SPAN
+        self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
+        self._adopted: set[tuple[str, int]] = set()
+        self._letting: dict[str, Letting] = {}
+        self._started_tell_at: dict[str, float] = {}
+        self._settle_at: dict[str, float] = {}
+        self._requests: list[Renew | Command] = []
+
+    # -- what the node asks ----------------------------------------------------------------------------------
+
+    def ready(self, now: float) -> tuple[str, ...]:
+        """The workloads that could be placed here now."""
+        if self.leaving:
+            return ()
+        return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
+
+    def idle(self) -> bool:
+        """Nothing runs and nothing is left to tell the leader."""
+        return not self._letting and not any(workload.alive for workload in self.workloads.values())
+
+    def holds_now(self, name: str, now: float) -> bool:
+        """Whether this node may prove that it runs `name` at this moment."""
+        hold = self.holds.get(name)
+        return hold is not None and self.workloads[name].state == RUNNING and now < hold.until
+
+    def views(self, now: float) -> tuple[WorkloadView, ...]:
+        return tuple(
+            WorkloadView(
+                name, workload.state, workload.token, workload.pid, workload.restarts,
+                "HEALTHY" if workload.state == RUNNING else "UNKNOWN" if workload.state == STOPPED else "UNHEALTHY",
+                workload.since, max(0.0, self.holds[name].until - now) if name in self.holds else 0.0,
+            )
+            for name, workload in self.workloads.items()
+        )  # fmt: skip
+
+    def requests(self) -> list[Renew | Command]:
+        taken, self._requests = self._requests, []
+        return taken
+
+    def next_deadline(self) -> float:
+        times = [hold.ask_at for hold in self.holds.values()]
+        times += [letting.tell_at for letting in self._letting.values()]
+        times += [workload.next_deadline() for workload in self.workloads.values()]
+        times += self._started_tell_at.values()
+        times += self._settle_at.values()
+        return min(times, default=float("inf"))
+
+    # -- what happens ----------------------------------------------------------------------------------------
+
+    def guard_says(self, says: GuardSays, now: float, wall: int) -> None:
+        workload = self.workloads.get(says.workload)
+        if workload is None:
+            return  # No longer configured: its deadline will end it.
+        adopted = says.what == "running" and not workload.alive
+        workload.reported(says, now, wall, self._out)
+        if adopted and workload.token == says.token:
+            self._adopted.add((says.workload, says.token))
+            hold = self.holds.setdefault(says.workload, Hold(says.token))
+            hold.until = max(hold.until, says.deadline)
+
+    def renewed(self, answer: Renewed, wall: int) -> None:
+        hold = self.holds.get(answer.workload)
+        if hold is None:
+            return
+        if answer.ok:
+            if hold.renewed(answer, self.timing):
+                self._out.put(Arm(answer.workload, hold.token, hold.until))
+        elif answer.token == hold.token and answer.nonce in hold.asked:
+            self._out.note("warning", f"{answer.workload}: token {answer.token} is over: {answer.cause}")
+            self.workloads[answer.workload].stop(wall, self._out)
+            hold.asked.clear()
+            hold.until = float("-inf")
+
+    def tick(self, placements: dict[str, Placement], applied: int, now: float, wall: int) -> None:
+        """Bring every workload in line with its placement, as far as the lease allows."""
+        for name, workload in self.workloads.items():
+            placement = placements.get(name) or Placement(name)
+            self._follow(workload, placement, applied, now, wall)
+            self._renew(name, now)
+            self._tell(workload, placement, now)
+
+    # -- one workload ----------------------------------------------------------------------------------------
+
+    def _follow(self, workload: Workload, placement: Placement, applied: int, now: float, wall: int) -> None:
+        name = workload.name
+        if workload.alive and workload.token > applied:
+            self._claim(name, workload.token)  # Adopted from the guard; our log has not caught up with it.
+            return
+        mine = placement.owner == self.me
+        if workload.alive and not (mine and workload.token == placement.token):
+            self.holds.pop(name, None)  # Superseded: nothing may prolong it.
+            workload.stop(wall, self._out)
+            return
+        if not mine:
+            self._forget(workload, wall)
+            return
+        letting = self._letting.get(name)
+        if letting is not None and letting.token == placement.token:
+            return  # Given back; it must not start again under this token.
+        cause = self._why_let_go(workload, placement)
+        if cause:
+            self._let_go(workload, placement, cause, now, wall)
+            return
+        hold = self._claim(name, placement.token)
+        if not workload.alive and workload.may_start(now) and now + self.timing.grace_s < hold.until:
+            self._out.note("info", f"{name}: starts under token {placement.token}")
+            workload.start(placement.token, wall, self._out)
+
+    def _forget(self, workload: Workload, wall: int) -> None:
+        """Somebody else's, or nobody's."""
+        self.holds.pop(workload.name, None)
+        self._letting.pop(workload.name, None)
+        self._started_tell_at.pop(workload.name, None)
+        self._settle_at.pop(workload.name, None)
+        workload.stop(wall, self._out)
+
+    def _claim(self, name: str, token: int) -> Hold:
+        hold = self.holds.get(name)
+        if hold is None or hold.token != token:
+            hold = self.holds[name] = Hold(token)
+        return hold
+
+    def _why_let_go(self, workload: Workload, placement: Placement) -> str:
+        if placement.asked_to_move:
+            return "moved"
+        if self.leaving:
+            return "leaving"
+        if workload.state == FAILED:
+            return "failed"
+        fresh = placement.token > self._granted_after or (workload.name, placement.token) in self._adopted
+        # An earlier incarnation may have given this token back in a message that is still on its way.
+        return "" if fresh else "restarted"
+
+    def _let_go(self, workload: Workload, placement: Placement, cause: str, now: float, wall: int) -> None:
+        """Stop it; once the guard has reported it gone, give the token back."""
+        if workload.alive:
+            workload.stop(wall, self._out)
+            return  # The lease is still renewed: a long stop is not a lost owner.
+        self.holds.pop(workload.name, None)
+        self._letting[workload.name] = Letting(placement.token, cause, now)
+        workload.stop(wall, self._out)
+
+    def _renew(self, name: str, now: float) -> None:
+        hold = self.holds.get(name)
+        if hold is not None and now >= hold.ask_at:
+            self._nonce += 1
+            self._requests.append(hold.renew(name, self._nonce, now, self.timing))
+
+    def _tell(self, workload: Workload, placement: Placement, now: float) -> None:
+        """Keep telling the leader until the log shows that it has heard."""
+        name = workload.name
+        letting = self._letting.get(name)
+        if letting is not None and now >= letting.tell_at:
+            letting.tell_at = now + self.timing.renew_s
+            self._requests.append(Release(name, letting.token, letting.cause))
+        running = workload.state == RUNNING and placement.token == workload.token
+        if not running or placement.started:
+            self._started_tell_at.pop(name, None)
+        elif now >= self._started_tell_at.get(name, now):
+            self._started_tell_at[name] = now + self.timing.renew_s
+            self._requests.append(Started(name, workload.token))
+        if not running or not placement.attempts:
+            self._settle_at.pop(name, None)
+        elif now >= self._settle_at.setdefault(name, now + SETTLED_S):
+            self._settle_at[name] = now + SETTLED_S
+            self._requests.append(Settled(name, workload.token))

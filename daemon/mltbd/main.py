@@ -1,0 +1,100 @@
+"""`mltbd`: run a node. `run` is the guard, which starts `daemon` as its child; see guard.py and runtime/daemon.py.
+
+Standard library at the top: the guard stays small, and `mltbd --help` fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+EXIT_CONFIG = 2
+EXIT_NO_ASSERTS = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The entry point of the executable. Returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not given:
+        parser.print_help()
+        return 0
+    options = parser.parse_args(given)
+    if options.version:
+        print(f"mltbd {version()}")
+        return 0
+    if options.command == "daemon":
+        return _daemon(options)
+    if options.command == "run":
+        return _guard(options, given[given.index("run") + 1 :])
+    parser.print_help()
+    return EXIT_CONFIG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mltbd",
+        description="One node of a cluster that runs a process on exactly one machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser("run", help="run this node in the foreground", allow_abbrev=False)
+    hidden = commands.add_parser("daemon", allow_abbrev=False)
+    for command in (run, hidden):
+        command.add_argument("--config", type=Path, metavar="FILE", help="configuration (TOML)")
+        command.add_argument("--preset", metavar="NAME", help="development, simple_failover, full_ha or distributed")
+        command.add_argument(
+            "--set", action="append", default=[], dest="sets", metavar="KEY=VALUE", help="override one option"
+        )
+        command.add_argument("--state-dir", type=Path, metavar="DIR", help="where this node remembers")
+        command.add_argument("--runtime-dir", type=Path, metavar="DIR", help="where its control socket is")
+    return parser
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("mltbctl")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _guard(options: argparse.Namespace, passed_on: list[str]) -> int:
+    from mltbd.config.paths import state_dir
+    from mltbd.guard import run
+
+    directory = state_dir(options.state_dir, os.environ)
+    return run([sys.executable, "-m", "mltbd.main", "daemon", *passed_on], str(directory))
+
+
+def _daemon(options: argparse.Namespace) -> int:
+    from mltbd.config.paths import socket_path, state_dir
+    from mltbd.config.problem import errors
+    from mltbd.config.settings import load
+
+    sets = list(options.sets)
+    loaded = load(options.preset, options.config, sets, os.environ)
+    for problem in loaded.problems:
+        print(f"{problem.level}: {problem.key}: {problem.message}", file=sys.stderr)
+        if problem.hint:
+            print(f"hint: {problem.hint}", file=sys.stderr)
+    if loaded.settings is None or errors(loaded.problems):
+        return EXIT_CONFIG
+    if not loaded.settings.cluster_enabled:
+        print("error: CLUSTER_ENABLED is False, so there is nothing to run", file=sys.stderr)
+        print("\nhint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset", file=sys.stderr)
+        return EXIT_CONFIG
+    from mltbd.runtime.daemon import run
+
+    path = socket_path(loaded.settings.node_id, options.runtime_dir, os.environ)
+    return run(loaded.settings, state_dir(options.state_dir, os.environ), path, version(), os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

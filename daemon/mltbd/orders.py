@@ -1,0 +1,161 @@
+"""What daemon and guard tell each other: one JSON object a datagram, read totally, with a limit on everything."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from mltbd.processes import LINUX
+
+FD_VARIABLE = "MLTB_GUARD_FD"
+"""Names the daemon's end of the channel in its environment."""
+DATAGRAM_BYTES_MAX = 64 * 1024
+NAME_CHARS_MAX = 64
+ARGV_MAX = 256
+ENV_MAX = 512
+TOKEN_MAX = 2**63 - 1
+HORIZON_S_MAX = 300.0
+"""No lease is longer, so no daemon may ask for more."""
+TIMEOUT_S_MAX = 3600.0
+FORBIDDEN_ENV = ("NOTIFY_SOCKET", FD_VARIABLE, "CLUSTER_SECRET")
+"""Never passed on to a workload, whatever the daemon sends."""
+
+
+class OrderError(ValueError):
+    """A datagram that is no order. It is counted and ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first order of each daemon. Deadlines further than `horizon_s` ahead are refused from then on."""
+
+    horizon_s: float
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Let (workload, token) run until `deadline`."""
+
+    workload: str
+    token: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run this command as (workload, token)."""
+
+    workload: str
+    token: int
+    argv: tuple[str, ...]
+    cwd: str | None
+    env: dict[str, str]
+    stop_timeout_s: float
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End (workload, token) in a planned way."""
+
+    workload: str
+    token: int
+
+
+Order = Hello | Arm | Start | Stop
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """The guard's end, which never blocks, and the daemon's."""
+    # macOS has no SEQPACKET on local sockets; the end of the daemon is then known from its exit alone.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET if LINUX else socket.SOCK_DGRAM)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * DATAGRAM_BYTES_MAX)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def decode(datagram: bytes) -> Order:
+    """The order in this datagram; OrderError for anything else, never another exception."""
+    if len(datagram) > DATAGRAM_BYTES_MAX:
+        raise OrderError(f"more than {DATAGRAM_BYTES_MAX} bytes")
+    try:
+        body = json.loads(datagram)
+    except (ValueError, RecursionError) as error:
+        raise OrderError("not JSON") from error
+    if not isinstance(body, dict):
+        raise OrderError("not an object")
+    match body.get("do"):
+        case "hello":
+            return Hello(_seconds(body, "horizon", HORIZON_S_MAX), _seconds(body, "patience", TIMEOUT_S_MAX))
+        case "arm":
+            return Arm(_name(body), _token(body), _seconds(body, "deadline", math.inf))
+        case "start":
+            return _start(body)
+        case "stop":
+            return Stop(_name(body), _token(body))
+        case _:
+            raise OrderError("an unknown order")
+
+
+def _start(body: dict[str, Any]) -> Start:
+    argv, env, cwd = body.get("argv"), body.get("env"), body.get("cwd")
+    if not isinstance(argv, list) or not 0 < len(argv) <= ARGV_MAX:
+        raise OrderError(f"`argv` must be a list of 1 to {ARGV_MAX} texts")
+    if not isinstance(env, dict) or len(env) > ENV_MAX:
+        raise OrderError(f"`env` must be an object of at most {ENV_MAX} texts")
+    names = {_text(name, "env"): _text(value, "env") for name, value in env.items()}
+    if any(not name or "=" in name for name in names):
+        raise OrderError("`env` has a name that is empty or has a `=`")
+    return Start(
+        _name(body),
+        _token(body),
+        tuple(_text(word, "argv") for word in argv),
+        None if cwd is None else _text(cwd, "cwd"),
+        {name: value for name, value in names.items() if name not in FORBIDDEN_ENV},
+        _seconds(body, "stop_timeout", TIMEOUT_S_MAX),
+        _seconds(body, "grace", HORIZON_S_MAX),
+    )
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise OrderError(f"`{field}` must be text without a zero byte")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError as error:
+        raise OrderError(f"`{field}` cannot be encoded") from error
+    return value
+
+
+def _name(body: dict[str, Any]) -> str:
+    name = _text(body.get("workload"), "workload")
+    if not 0 < len(name) <= NAME_CHARS_MAX:
+        raise OrderError(f"`workload` must have 1 to {NAME_CHARS_MAX} characters")
+    return name
+
+
+def _token(body: dict[str, Any]) -> int:
+    token = body.get("token")
+    if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token <= TOKEN_MAX:
+        raise OrderError("`token` must be a whole number from 0")
+    return token
+
+
+def _seconds(body: dict[str, Any], field: str, at_most: float) -> float:
+    value = body.get(field)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise OrderError(f"`{field}` must be a number")
+    # Compared before the conversion, which a very long whole number would not survive.
+    if not 0 <= value <= min(at_most, 1e15):
+        raise OrderError(f"`{field}` must be from 0 to {at_most:g}")
+    return float(value)

@@ -1,0 +1,1 @@
+"""IMPURE: performs what the core asks for."""

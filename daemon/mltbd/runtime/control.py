@@ -1,0 +1,264 @@
+"""The control plane of one daemon: requests of the command line and the SDK, answered here or by the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mltb_transport.bus import Bus, Route
+from mltb_transport.limits import READ_METHODS
+from mltb_transport.messages import Request, Response
+from mltbd.core.effects import Reply
+from mltbd.core.events import Ask
+from mltbd.runtime import views
+from mltbd.runtime.clock import boottime
+from mltbd.runtime.driver import Driver
+
+PENDING_MAX = 256
+FORWARD_S = 4.0
+ASIDE_S = 0.3
+"""How long `status` waits for what the leader can add."""
+ASKS = {
+    "failover": "failover",
+    "switchover": "switchover",
+    "failback": "failback",
+    "failback_cancel": "cancel_failback",
+}
+LEAD = "lead"
+"""What one daemon asks another for its own `status`."""
+NAME_CHARS_MAX = 255
+REASON_CHARS_MAX = 500
+
+Done = Callable[[bool, dict[str, Any]], None]
+
+
+def failure(code: str, message: str, hint: str = "", **more: Any) -> dict[str, Any]:
+    """The body of an answer that is no result."""
+    return {"code": code, "message": message, "hint": hint, **more}
+
+
+class BadRequest(Exception):
+    """Parameters that are not what the method takes."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """Somebody waits: for the node's Reply or for another daemon's Response."""
+
+    done: Done
+    timer: asyncio.TimerHandle
+
+
+class Control:
+    """Answers every request exactly once, or lets it time out at the caller when too many wait."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._driver: Driver | None = None
+        self._pending: dict[int, Pending] = {}
+        self._numbers = 0
+        self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
+
+    def attach(self, driver: Driver) -> None:
+        self._driver = driver
+
+    @property
+    def driver(self) -> Driver:
+        if self._driver is None:
+            raise RuntimeError("control before its driver")
+        return self._driver
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def from_client(self, request: Request, role: str, route: Route) -> None:
+        """A request of a command line; the answer goes back by its route."""
+
+        def answer(ok: bool, body: dict[str, Any]) -> None:
+            self._bus.reply(route, self.driver.frame(Response(request.id, ok, json.dumps(body))))
+
+        if role == "viewer" and request.method not in READ_METHODS:
+            why = f"a viewer's key may not call `{request.method}`"
+            answer(False, failure("auth", why, "use the cluster's secret"))
+            return
+        self._serve(request, answer)
+
+    def from_peer(self, request: Request, sender: str) -> None:
+        """A request that another daemon passes on."""
+
+        def answer(ok: bool, body: dict[str, Any]) -> None:
+            self.driver.send(sender, Response(request.id, ok, json.dumps(body)))
+
+        self._serve(request, answer, forwarded=True)
+
+    def response(self, response: Response) -> None:
+        """Another daemon's answer to what we passed on."""
+        try:
+            body = json.loads(response.body)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            self.counters["late"] += 1
+            return
+        self._resolve(response.id, response.ok, body)
+
+    def reply(self, reply: Reply) -> None:
+        """The node's answer to an Ask."""
+        if reply.code:
+            self._resolve(reply.request, False, failure(reply.code, reply.message, reply.hint, **reply.result))
+        else:
+            self._resolve(reply.request, True, reply.result)
+
+    # -- work ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, request: Request, answer: Done, *, forwarded: bool = False) -> None:
+        self.counters["requests"] += 1
+        try:
+            params = json.loads(request.params)
+            if not isinstance(params, dict):
+                raise BadRequest("parameters are a JSON object")
+            self._call(request, params, answer, forwarded)
+        except (BadRequest, ValueError) as error:
+            answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
+
+    def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
+        node = self.driver.node
+        match request.method:
+            case "ping":
+                answer(True, {"node": node.me, "version": node.config.version})
+            case "status":
+                self._status(answer)
+            case "lead":
+                answer(True, views.leader_facts(node, boottime()))
+            case "operation":
+                self._operation(request, params, answer, forwarded)
+            case "is":
+                self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
+            case method if method in ASKS:
+                self._ask(request, params, answer, forwarded)
+            case method:
+                answer(False, failure("usage", f"unknown method `{method}`", "mltbctl --help"))
+
+    def _status(self, answer: Done) -> None:
+        node = self.driver.node
+        leader = node.consensus.leader
+
+        def show(ok: bool, body: dict[str, Any]) -> None:
+            answer(True, views.status(node, boottime(), body if ok else None))
+
+        if not leader or leader == node.me or not views.has_quorum(node, boottime()):
+            show(False, {})
+        else:
+            self._forward(leader, LEAD, "{}", ASIDE_S, show)
+
+    def _operation(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
+        number = params.get("id")
+        if not isinstance(number, int):
+            raise BadRequest("`id` is a number")
+        node = self.driver.node
+        operation = node.state.placements.operations.get(number)
+        if operation is not None:
+            answer(True, views.operation_view(operation))
+        elif not forwarded and node.consensus.leader not in ("", node.me):
+            self._forward(node.consensus.leader, request.method, request.params, FORWARD_S, answer)
+        else:
+            answer(False, failure("failed", f"no operation {number}", "mltbctl status"))
+
+    def _ask(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
+        node = self.driver.node
+        workload = _text(params, "workload") or "main"
+        target, reason = _text(params, "to"), _text(params, "reason", REASON_CHARS_MAX)
+        leader = node.consensus.leader
+        if leader and leader != node.me and not forwarded:
+            self._forward(leader, request.method, request.params, FORWARD_S, answer)
+            return
+        number = self._wait(FORWARD_S, answer)
+        if number is not None:
+            dry_run = params.get("dry_run") is True
+            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))
+
+    def _is(self, what: str, target: str, answer: Done) -> None:
+        node, now = self.driver.node, boottime()
+        if what == "leader" and target == node.me and node.consensus.reign is not None:
+            # We believe so; a quorum has to agree at this moment.
+            def confirmed(ok: bool, body: dict[str, Any]) -> None:
+                why = f"{target} leads, confirmed by a quorum" if ok else str(body.get("message"))
+                answer(True, {"answer": True if ok else None, "reason": why})
+
+            number = self._wait(ASIDE_S * 5, confirmed)
+            if number is not None:
+                self.driver.handle(Ask(number, "confirm"))
+            return
+        picture = views.status(node, now)
+        answer(True, _judge(what, target, picture))
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    def _wait(self, timeout_s: float, done: Done) -> int | None:
+        """A number for somebody who waits; None (and an answer) when too many do."""
+        if len(self._pending) >= PENDING_MAX:
+            self.counters["overloaded"] += 1
+            done(False, failure("unavailable", "too many requests wait for an answer", "try again"))
+            return None
+        self._numbers += 1
+        number = self._numbers
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, number)
+        self._pending[number] = Pending(done, timer)
+        return number
+
+    def _forward(self, to: str, method: str, params: str, timeout_s: float, done: Done) -> None:
+        number = self._wait(timeout_s, done)
+        if number is None:
+            return
+        self.counters["forwarded"] += 1
+        if not self.driver.send(to, Request(number, method, params)):
+            self._resolve(number, False, failure("unavailable", f"leader {to} cannot be reached", "try again"))
+
+    def _resolve(self, number: int, ok: bool, body: dict[str, Any]) -> None:
+        pending = self._pending.pop(number, None)
+        if pending is None:
+            self.counters["late"] += 1
+            return
+        pending.timer.cancel()
+        pending.done(ok, body)
+
+    def _expire(self, number: int) -> None:
+        why = "no answer from the leader in time: the request may or may not have taken effect"
+        self._resolve(number, False, failure("unknown_outcome", why, "mltbctl status"))
+
+
+def _text(params: dict[str, Any], key: str, chars_max: int = NAME_CHARS_MAX) -> str:
+    value = params.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > chars_max:
+        raise BadRequest(f"`{key}` is a text of up to {chars_max} characters")
+    return value
+
+
+def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
+    """The answer to `is`, from the picture this node has; None where it cannot tell."""
+    cluster, me = picture["cluster"], picture["view"]["node"]
+    quorate = cluster["quorum"]["has_quorum"]
+    if what == "quorate":
+        return {"answer": quorate, "reason": f"{me} {'sees' if quorate else 'does not see'} a quorum"}
+    if what == "paused":
+        return {"answer": cluster["paused"] is not None, "reason": "automatic moves are on"}
+    if what == "healthy" and target == me:
+        return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
+    known = next((member for member in picture["nodes"] if member["id"] == target), None)
+    if known is None:
+        raise BadRequest(f"no node `{target}` here")
+    if not quorate and target != me:
+        return {"answer": None, "reason": f"{me} sees no quorum"}
+    if what == "leader":
+        return {"answer": known["state"] == "LEADER", "reason": f"{cluster['leader'] or 'nobody'} leads"}
+    if what == "primary":
+        mine = [w for w in picture["workloads"] if w["owner"] == target and w["state"] == "RUNNING"]
+        valid = [w for w in mine if target != me or w["lease_remaining_seconds"]]
+        return {"answer": bool(valid), "reason": f"{target} runs {', '.join(w['name'] for w in valid) or 'nothing'}"}
+    if what == "healthy":
+        return {"answer": known["health"] == "HEALTHY", "reason": f"{target} is {known['health'].lower()}"}
+    raise BadRequest(f"`{what}` is none of leader, primary, healthy, paused, quorate")

@@ -1,0 +1,154 @@
+"""The daemon process: opens the journal, the bus and the line to the guard, and joins them to one Node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mltb_transport.bus import BindError, Source
+from mltb_transport.keys import Keyring
+from mltb_transport.messages import Request, Response
+from mltb_transport.wire import Delivery, Inbound
+from mltb_transport.zmq_bus import BusConfig, ZmqBus
+from mltbd.config.settings import Settings
+from mltbd.core.events import Received
+from mltbd.core.log import InvariantViolation
+from mltbd.core.node import Node
+from mltbd.runtime.clock import boottime
+from mltbd.runtime.control import Control
+from mltbd.runtime.driver import Driver
+from mltbd.runtime.entropy import SeededEntropy
+from mltbd.runtime.guard_line import GuardGone, GuardLine
+from mltbd.runtime.journal import Journal
+from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.wiring import node_config
+
+EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN = 0, 2, 3, 4
+GC_THRESHOLD = 20_000
+log = logging.getLogger("mltbd")
+
+
+def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]) -> int:
+    """Run until told to leave. Returns the exit code that the guard understands."""
+    logging.basicConfig(
+        stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
+    )
+    try:
+        return asyncio.run(_open(settings, state_dir, socket_path, version, environ))
+    except (JournalError, GuardGone) as error:
+        log.error("%s", error)
+        return EXIT_FATAL
+
+
+async def _open(
+    settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]
+) -> int:
+    guard = GuardLine(settings, str(socket_path), environ)
+    ending = Ending(asyncio.get_running_loop())
+    journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
+    try:
+        seed = secrets.randbits(64)
+        log.info("starts: incarnation %d, seed %d, %d log entries", recovered.incarnation, seed, len(recovered.entries))
+        config = node_config(settings, str(uuid.uuid4()), version)
+        node = Node(config, recovered, SeededEntropy(seed), boottime())
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        return await _serve(settings, node, journal, guard, socket_path, ending)
+    finally:
+        journal.close()
+
+
+class Ending:
+    """The exit code of this process, as soon as somebody knows it. The first word stands."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.code: asyncio.Future[int] = loop.create_future()
+        loop.set_exception_handler(self._failed)
+
+    def say(self, code: int) -> None:
+        if not self.code.done():
+            self.code.set_result(code)
+
+    def disk_failed(self, error: JournalError) -> None:
+        """Called in the writer's thread: nothing is acknowledged any more."""
+        log.error("%s", error)
+        self._loop.call_soon_threadsafe(self.say, EXIT_FATAL)
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Our own bug, or a guard that is gone: stop everything rather than go on half-broken."""
+        error = context.get("exception")
+        log.error("%s", context.get("message"), exc_info=error)
+        self.say(EXIT_FATAL if isinstance(error, InvariantViolation | JournalError) else EXIT_ORPHAN)
+
+
+async def _serve(
+    settings: Settings, node: Node, journal: Journal, guard: GuardLine, socket_path: Path, ending: Ending
+) -> int:
+    bus = ZmqBus(
+        BusConfig(
+            settings.address,
+            settings.port,
+            Keyring.from_secret(settings.secret) if settings.secret else None,
+            str(socket_path),
+            insecure=settings.insecure,
+        )
+    )
+    control = Control(bus)
+    driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
+    control.attach(driver)
+    inbound = Inbound(node.me, bus.counters)
+
+    def on_frame(payload: bytes, source: Source) -> None:
+        inbound.cluster = node.cluster
+        delivery = inbound.open(payload, source)
+        if delivery is not None:
+            _dispatch(delivery, driver, control)
+
+    try:
+        _prepare(socket_path)
+        bus.open(on_frame)
+    except (BindError, OSError) as error:
+        log.error("%s%s", error, f" (hint: {error.hint})" if isinstance(error, BindError) and error.hint else "")
+        bus.close()
+        return EXIT_FATAL
+    guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
+    driver.start()
+    try:
+        return await ending.code
+    finally:
+        driver.close()
+        guard.close()
+        bus.close()
+
+
+def _dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
+    frame = delivery.frame
+    message = frame.message
+    if isinstance(message, Request):
+        if frame.sender:
+            control.from_peer(message, frame.sender)
+        elif delivery.route is not None:
+            control.from_client(message, delivery.role, delivery.route)
+    elif isinstance(message, Response):
+        control.response(message)
+    else:
+        driver.handle(Received(frame.sender, frame.incarnation, frame.cluster, message))
+
+
+def _prepare(socket_path: Path) -> None:
+    """The directory of the control socket: ours alone."""
+    socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):
+        if socket_path.parent.stat().st_uid == os.geteuid():
+            socket_path.parent.chmod(0o700)

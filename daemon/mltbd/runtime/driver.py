@@ -1,0 +1,169 @@
+"""The shell around one Node: feeds it events and the time, performs its effects in order, wakes it when it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from mltb_transport.bus import Bus
+from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.messages import Message
+from mltbd.core.effects import (
+    Arm,
+    Contact,
+    Effect,
+    Leave,
+    Link,
+    Note,
+    Publish,
+    Reply,
+    Save,
+    Send,
+    StartWorkload,
+    StopWorkload,
+)
+from mltbd.core.events import Event, Saved, Strain, Tick
+from mltbd.core.node import Node
+from mltbd.runtime.clock import boottime, wall_ms
+
+log = logging.getLogger("mltbd")
+
+STRAIN_S = 0.05
+"""A timer later than this is worth telling the node."""
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Disk(Protocol):
+    """Where Saves go; `done` may be called from another thread."""
+
+    def submit(self, save: Save, done: Callable[[], None]) -> None: ...
+
+
+class Orders(Protocol):
+    """What the driver asks of the guard."""
+
+    def arm(self, workload: str, token: int, deadline: float) -> None: ...
+    def start(self, workload: str, token: int) -> None: ...
+    def stop(self, workload: str, token: int) -> None: ...
+
+
+class Driver:
+    """One loop owns the node: every method runs in it. `on_reply` and `on_leave` belong to the control plane."""
+
+    def __init__(
+        self,
+        node: Node,
+        bus: Bus,
+        disk: Disk,
+        guard: Orders,
+        on_reply: Callable[[Reply], None],
+        on_leave: Callable[[], None],
+    ) -> None:
+        self.node = node
+        self._bus = bus
+        self._disk = disk
+        self._guard = guard
+        self._on_reply = on_reply
+        self._on_leave = on_leave
+        self._loop = asyncio.get_running_loop()
+        self._addresses: dict[str, tuple[str, int]] = {}
+        self._seq = 0
+        self._wake_at = float("inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        self._perform(self.node.start(boottime(), wall_ms()))
+        self._schedule()
+
+    def close(self) -> None:
+        """No more events reach the node."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def handle(self, event: Event) -> None:
+        """Give the node one event. The time is read here, after whatever brought the event has arrived."""
+        if self._closed:
+            return
+        self._perform(self.node.handle(event, boottime(), wall_ms()))
+        self._schedule()
+
+    def frame(self, message: Message) -> bytes:
+        """A message of this node as bytes. Numbers grow over all that this incarnation sends."""
+        self._seq += 1
+        return encode(Frame(PROTOCOL, self.node.cluster, self.node.me, self.node.incarnation, self._seq, message))
+
+    def send(self, to: str, message: Message) -> bool:
+        """To a member; False when it is not linked, or its queue is full."""
+        where = self._addresses.get(to)
+        return where is not None and self._bus.send(*where, self.frame(message))
+
+    def _schedule(self) -> None:
+        due = self.node.next_deadline()
+        if due >= self._wake_at:
+            return  # Woken too early, we look again: cheaper than a new timer for each message.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake_at = due
+        self._timer = self._loop.call_later(max(0.0, due - boottime()), self._wake)
+
+    def _wake(self) -> None:
+        now = boottime()
+        late_s = now - self._wake_at
+        self._wake_at, self._timer = float("inf"), None
+        if late_s > STRAIN_S:
+            self.handle(Strain(late_s))
+        if now >= self.node.next_deadline():
+            self.handle(Tick())
+        else:
+            self._schedule()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(to, message):
+                    self.send(to, message)
+                case Save(save=number):
+                    self._disk.submit(effect, partial(self._saved, number))
+                case Publish(message):
+                    self._bus.publish(self.frame(message))
+                case Arm(workload, token, deadline):
+                    self._guard.arm(workload, token, deadline)
+                case StartWorkload(workload, token):
+                    self._guard.start(workload, token)
+                case StopWorkload(workload, token):
+                    self._guard.stop(workload, token)
+                case Link(node, address, port, fresh):
+                    self._link(node, address, port, fresh)
+                case Contact(address, message):
+                    host, _, port_text = address.rpartition(":")
+                    self._bus.link(host, int(port_text))
+                    self._bus.send(host, int(port_text), self.frame(message))
+                case Reply():
+                    self._on_reply(effect)
+                case Note(level, text):
+                    log.log(LEVELS[level], text)
+                case Leave():
+                    self._on_leave()
+
+    def _saved(self, number: int) -> None:
+        """Called in the writer's thread."""
+        self._loop.call_soon_threadsafe(self.handle, Saved(number))
+
+    def _link(self, node: str, address: str, port: int, fresh: bool) -> None:
+        before = self._addresses.get(node)
+        if before is not None and before != (address, port) and before not in self._seeds():
+            self._bus.unlink(*before)
+        self._addresses[node] = (address, port)
+        if fresh:
+            self._bus.relink(address, port)
+        else:
+            self._bus.link(address, port)
+
+    def _seeds(self) -> set[tuple[str, int]]:
+        pairs = (seed.rpartition(":") for seed in self.node.config.seeds)
+        return {(host, int(port)) for host, _, port in pairs}

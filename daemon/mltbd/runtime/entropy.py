@@ -1,0 +1,34 @@
+"""Chance that can be repeated: seeded dice for the core, the seed in the log."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+SEED_BITS = 64
+
+_log = logging.getLogger(__name__)
+
+
+class SeededEntropy:
+    """The core's Entropy (core/ports.py). Two of the same seed give the same answers to the same questions.
+
+    For jitter and choices only, never for keys or ids.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = secrets.randbits(SEED_BITS) if seed is None else seed
+        self._random = random.Random(self.seed)
+        _log.info("dice seeded with %d", self.seed)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number from low to high, both included."""
+        return self._random.uniform(low, high)
+
+    def choice(self, items: Sequence[T]) -> T:
+        """One of `items`; IndexError when there is none."""
+        return self._random.choice(items)

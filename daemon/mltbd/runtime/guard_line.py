@@ -1,0 +1,128 @@
+"""The daemon's end of the line to the guard: orders out, reports in. The protocol stands in guard's orders.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mltbd.config.settings import Settings
+from mltbd.core.events import Event, GuardSays, StopRequested
+from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE
+
+REPORTS_PER_TURN = 64
+
+
+class GuardGone(Exception):
+    """The guard has died, or stopped listening: nothing may run any more."""
+
+
+class GuardLine:
+    """Speaks to the guard that started this daemon. `on_gone` is called when the guard has died."""
+
+    def __init__(self, settings: Settings, control_socket: str, environ: Mapping[str, str]) -> None:
+        if FD_VARIABLE not in environ:
+            raise GuardGone(f"`{FD_VARIABLE}` is not set: a daemon is started by its guard, use `mltbd run`")
+        self._socket = socket.socket(fileno=int(environ[FD_VARIABLE]))
+        self._socket.setblocking(False)
+        os.set_inheritable(self._socket.fileno(), False)
+        self._specs = {workload.name: workload for workload in settings.workloads}
+        self._settings = settings
+        self._environ = environ
+        self._control_socket = control_socket
+        self._on_event: Callable[[Event], None] | None = None
+        self._on_gone: Callable[[], None] | None = None
+        self.kill_path = ""
+        self.daemon_restarts = 0
+
+    def open(self, on_event: Callable[[Event], None], on_gone: Callable[[], None]) -> None:
+        """Introduce ourselves, then deliver what the guard reports to `on_event`."""
+        self._on_event, self._on_gone = on_event, on_gone
+        patience_s = self._settings.operation_timeout_s
+        self._tell({"do": "hello", "horizon": self._settings.timing.hold_s, "patience": patience_s})
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def arm(self, workload: str, token: int, deadline: float) -> None:
+        self._tell({"do": "arm", "workload": workload, "token": token, "deadline": deadline})
+
+    def start(self, workload: str, token: int) -> None:
+        spec = self._specs[workload]
+        env = spec.environment(self._environ) | {
+            "MLTB_NODE_ID": self._settings.node_id,
+            "MLTB_WORKLOAD": workload,
+            "MLTB_TOKEN": str(token),
+            "MLTB_SOCKET": self._control_socket,
+        }
+        self._tell(
+            {
+                "do": "start",
+                "workload": workload,
+                "token": token,
+                "argv": list(spec.argv),
+                "cwd": spec.cwd,
+                "env": env,
+                "stop_timeout": spec.stop_timeout_s,
+                "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
+            }
+        )
+
+    def stop(self, workload: str, token: int) -> None:
+        self._tell({"do": "stop", "workload": workload, "token": token})
+
+    def _tell(self, order: dict[str, Any]) -> None:
+        try:
+            self._socket.send(json.dumps(order).encode())
+        except (BlockingIOError, OSError) as error:
+            # It reads within milliseconds or is stopped for good. Unarmed, it ends what runs at the deadline.
+            raise GuardGone(f"the guard does not take orders: {error}") from error
+
+    def _read(self) -> None:
+        for _ in range(REPORTS_PER_TURN):
+            try:
+                datagram = self._socket.recv(DATAGRAM_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                datagram = b""
+            if not datagram:
+                self._gone()
+                return
+            for event in self._events(json.loads(datagram)):
+                self._deliver(event)
+
+    def _gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def _deliver(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _events(self, report: dict[str, Any]) -> list[Event]:
+        """The guard is ours, of the same release: what it says is well-formed, or it is our bug."""
+        match report["is"]:
+            case "hello":
+                self.kill_path, self.daemon_restarts = report["kill_path"], report["restarts"]
+                return [_running(run) for run in report["workloads"]]
+            case "running":
+                return [_running(report)]
+            case "failed":
+                return [GuardSays("failed", report["workload"], report["token"], cause=report["error"])]
+            case "gone":
+                workload, token = report["workload"], report["token"]
+                return [GuardSays("gone", workload, token, cause=report["cause"], status=report["status"])]
+            case "stop":
+                return [StopRequested()]
+        return []
+
+
+def _running(run: dict[str, Any]) -> GuardSays:
+    return GuardSays("running", run["workload"], run["token"], run["pid"], deadline=run["deadline"])

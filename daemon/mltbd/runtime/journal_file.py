@@ -1,0 +1,271 @@
+"""The journal on disk: one SQLite file, one connection, one thread. Writes what it is given, proves what it reads.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a file in WAL mode that two connections write and checkpoint at the same moment.
+So there is never a second one: the connection holds the file locked exclusively from its first read to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+from mltb_transport.messages import Entry
+from mltb_transport.schema import FrameError, pack_entry, unpack_entry
+from mltbd.core.effects import Save
+from mltbd.core.events import Recovered
+from mltbd.runtime.journal_errors import (
+    InvalidSave,
+    JournalError,
+    JournalFailed,
+    WrongStateDirectory,
+    corrupt,
+    failed,
+)  # fmt: skip
+from mltbd.runtime.state_directory import Mark, MarkFile, sync_directory
+
+JOURNAL = "journal.db"
+MARK = "journal.mark"
+FORMAT = 1
+STORE_BYTES = 16
+_CHAINED = struct.Struct(">QQI")  # index, term, checksum of the entry before
+
+_SCHEMA = (
+    "CREATE TABLE log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, node TEXT NOT NULL,"
+    " store TEXT NOT NULL, incarnation INTEGER NOT NULL, commits INTEGER NOT NULL, term INTEGER NOT NULL,"
+    " vote TEXT NOT NULL, last INTEGER NOT NULL, last_term INTEGER NOT NULL, last_crc INTEGER NOT NULL,"
+    " seal INTEGER NOT NULL)",
+)
+_READ_STATE = "SELECT format, node, store, incarnation, commits, term, vote, last, last_term, last_crc, seal FROM state"
+_WRITE_STATE = "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The one row beside the log. `last`, `last_term` and `last_crc` pin the end of the log to it."""
+
+    format: int
+    node: str
+    store: str
+    incarnation: int
+    commits: int
+    term: int = 0
+    vote: str = ""
+    last: int = 0
+    last_term: int = 0
+    last_crc: int = 0
+
+    def seal(self) -> int:
+        """A checksum: SQLite does not notice a flipped bit in a row."""
+        return zlib.crc32("\x1f".join(map(str, astuple(self))).encode())
+
+
+class JournalFile:
+    """Every method raises JournalError and nothing else. After any error only `close` may be called: a commit that
+    failed is never tried again, for the system forgets what it could not write."""
+
+    def __init__(self, directory: Path, node: str) -> None:
+        """Opens or creates the journal, proves it whole, and begins a new incarnation, durably."""
+        self.path = directory / JOURNAL
+        with self._own_errors(), contextlib.ExitStack() as opened:
+            self._mark = MarkFile(directory / MARK)
+            opened.callback(self._mark.close)
+            self._state, entries = self._open(directory, node, opened)
+            opened.pop_all()
+        state = self._state
+        self.recovered = Recovered(state.store, state.incarnation, state.term, state.vote, entries)
+
+    def write(self, saves: Sequence[Save]) -> None:
+        """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
+        with self._own_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            state = self._state
+            for save in saves:
+                state = self._apply(save, state)
+            self._commit(state)
+
+    def close(self) -> None:
+        # What is acknowledged is in the file or its write-ahead log; tidying up may fail.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        self._mark.close()
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    def _open(self, directory: Path, node: str, opened: contextlib.ExitStack) -> tuple[State, tuple[Entry, ...]]:
+        mark = self._mark.read()
+        exists = self.path.exists() and self.path.stat().st_size > 0
+        if exists and mark is None:
+            raise corrupt(self.path, f"`{MARK}` beside it is missing or damaged")
+        if not exists and mark is not None and mark.commits > 0:
+            raise corrupt(self.path, f"missing or empty, after {mark.commits} commits")
+        if mark is None:
+            self._mark.write(Mark(0, 0, 0))
+            self._mark.sync()
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(directory)
+        self._connection = sqlite3.connect(self.path, timeout=0.0, isolation_level=None)
+        opened.callback(self._connection.close)
+        # Damaged text shall fail its checksum, not the decoder.
+        self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        prepare(self._connection, self.path)
+        state = self._read_state(mark or Mark(0, 0, 0), node)
+        entries = tuple(self._read_log(state))
+        # Written anew, also what an earlier run may have read back from memory after a failed write.
+        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalFailed(f"`{self.path}` is open in another program", "close it")
+        self._connection.execute("BEGIN IMMEDIATE")
+        if state.commits == 0:
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+        self._commit(replace(state, incarnation=state.incarnation + 1))
+        self._mark.sync()
+        return self._state, entries
+
+    def _read_state(self, mark: Mark, node: str) -> State:
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        rows = self._connection.execute(_READ_STATE).fetchall() if tables else []
+        if not rows:
+            if tables or mark.commits > 0:
+                raise corrupt(self.path, f"empty after {mark.commits} commits")
+            return State(FORMAT, node, secrets.token_hex(STORE_BYTES), incarnation=0, commits=0)
+        *values, seal = rows[0]
+        state = State(*values)
+        if state.format != FORMAT:
+            raise JournalError(
+                f"`{self.path}` has format {state.format}, this mltbd reads {FORMAT}", "install a newer mltbd"
+            )
+        if len(rows) != 1 or state.seal() != seal:
+            raise corrupt(self.path, "its state row does not match its checksum")
+        if state.node != node:
+            raise WrongStateDirectory(
+                f"`{self.path.parent}` belongs to node `{state.node}`, this is `{node}`",
+                "give each node its own directory with `--state-dir`, or correct CLUSTER_NODE_ID",
+            )
+        if state.commits < mark.commits:
+            raise corrupt(
+                self.path,
+                f"its end is lost: it stands at commit {state.commits} (index {state.last}),"
+                f" and {mark.commits} (index {mark.index}) was acknowledged",
+            )
+        return state
+
+    def _read_log(self, state: State) -> Iterator[Entry]:
+        if state.commits == 0:
+            return
+        for (verdict,) in self._connection.execute("PRAGMA quick_check(1)"):
+            if verdict != "ok":
+                raise corrupt(self.path, verdict)
+        index, term, crc = 0, 0, 0
+        for idx, entry_term, entry_crc, body in self._connection.execute("SELECT * FROM log ORDER BY idx"):
+            index += 1
+            if idx != index:
+                raise corrupt(self.path, f"entry {index} is missing")
+            if not isinstance(body, bytes) or not isinstance(entry_term, int) or not entry_term >= 0:
+                raise corrupt(self.path, f"entry {index} is no entry")
+            crc = chained(index, entry_term, crc, body)
+            if crc != entry_crc:
+                raise corrupt(self.path, f"entry {index} does not match its checksum")
+            try:
+                entry = unpack_entry(body)
+            except FrameError as error:
+                raise corrupt(self.path, f"entry {index} cannot be read: {error}") from error
+            if entry.index != index or entry.term != entry_term or not term <= entry_term <= state.term:
+                raise corrupt(self.path, f"entry {index} of term {entry_term} stands out of order")
+            term = entry_term
+            yield entry
+        if (index, term, crc) != (state.last, state.last_term, state.last_crc):
+            raise corrupt(self.path, f"it ends with entry {index}, and {state.last} was acknowledged")
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def _apply(self, save: Save, state: State) -> State:
+        flaw = invalid(save, state)
+        if flaw:
+            raise InvalidSave(f"save {save.save} refused: {flaw}")
+        state = replace(state, term=save.term, vote=save.vote)
+        if not save.entries:
+            return state
+        first = save.entries[0].index
+        if first <= state.last:
+            state = self._cut(first, state)
+        rows = []
+        term, crc = state.last_term, state.last_crc
+        for place, entry in enumerate(save.entries, start=first):
+            if entry.index != place or not term <= entry.term <= save.term:
+                raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
+            term = entry.term
+            try:
+                body = pack_entry(entry)
+            except FrameError as error:
+                raise InvalidSave(f"save {save.save} refused: {error}") from error
+            crc = chained(place, term, crc, body)
+            rows.append((place, term, crc, body))
+        self._connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+        return replace(state, last=rows[-1][0], last_term=term, last_crc=crc)
+
+    def _cut(self, first: int, state: State) -> State:
+        """The log without `first` and what follows it."""
+        self._connection.execute("DELETE FROM log WHERE idx >= ?", (first,))
+        found = self._connection.execute("SELECT term, crc FROM log WHERE idx = ?", (first - 1,)).fetchone()
+        term, crc = found or (0, 0)
+        return replace(state, last=first - 1, last_term=term, last_crc=crc)
+
+    def _commit(self, state: State) -> None:
+        state = replace(state, commits=state.commits + 1)
+        self._connection.execute(_WRITE_STATE, (*astuple(state), state.seal()))
+        self._connection.execute("COMMIT")
+        self._state = state
+        self._mark.write(Mark(state.commits, state.last, state.term))
+
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise failed(self.path, error) from error
+
+
+def invalid(save: Save, state: State) -> str:
+    """Why this Save must not be written; empty when it may. Checked again here, at the last moment before disk."""
+    if save.term < state.term:
+        return f"its term {save.term} is before {state.term}"
+    if save.term == state.term and state.vote and save.vote != state.vote:
+        return f"a second vote in term {save.term}: `{save.vote}` after `{state.vote}`"
+    if save.entries and not 1 <= save.entries[0].index <= state.last + 1:
+        return f"its entries begin at {save.entries[0].index}, the log ends at {state.last}"
+    return ""
+
+
+def chained(index: int, term: int, before: int, body: bytes) -> int:
+    """The checksum of an entry: over itself, its place and the checksum of the entry before."""
+    return zlib.crc32(body, zlib.crc32(_CHAINED.pack(index, term, before)))
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Set what durability and exclusiveness need, and read it back. Raises JournalFailed where SQLite cannot."""
+    demands = (
+        ("locking_mode", "EXCLUSIVE", "exclusive"),
+        ("journal_mode", "WAL", "wal"),
+        ("synchronous", "FULL", "2"),
+    )
+    for name, value, wanted in demands:
+        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        (found,) = connection.execute(f"PRAGMA {name}").fetchone()
+        if str(found) != wanted:
+            raise JournalFailed(
+                f"`{path}`: SQLite {sqlite3.sqlite_version} offers {name} {found}, {value} is needed",
+                "put the state directory on a local disk",
+            )
+    # On macOS fsync alone leaves it in the cache of the drive.
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    connection.execute("PRAGMA cell_size_check = ON")

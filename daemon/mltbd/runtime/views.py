@@ -1,0 +1,286 @@
+"""What a node knows, as the contract shows it to people and scripts. Pure reading: nothing here changes a node."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mltb_transport.messages import Record, WorkloadView
+from mltbd.core import quorum
+from mltbd.core.consensus import LEADER
+from mltbd.core.failover import failback_in
+from mltbd.core.lease import deadline
+from mltbd.core.node import Node
+from mltbd.core.peers import UNREACHABLE, Member
+from mltbd.state.placements import Operation, Placement
+
+FAILED_STATES = ("FAILED", "UNKNOWN")
+
+
+def instant(wall_ms: int) -> str | None:
+    """RFC 3339 in UTC; None for never."""
+    if not wall_ms:
+        return None
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def has_quorum(node: Node, now: float) -> bool:
+    """Whether a quorum stood behind our leader a moment ago, as far as this node can tell."""
+    consensus = node.consensus
+    if consensus.reign is not None:
+        return consensus.in_charge and now - consensus.reign.confirmed_at <= consensus.silence_s
+    return bool(consensus.leader) and now - consensus.heard_at <= consensus.silence_s
+
+
+def reachable(node: Node, now: float) -> set[str]:
+    """The members that were heard lately: by the leader when there is one, else by us."""
+    consensus = node.consensus
+    if consensus.reign is not None:
+        return set(consensus.reign.alive(now, consensus.silence_s))
+    if has_quorum(node, now):
+        return {*consensus.alive, node.me}
+    fresh_s = node.config.timing.lease_s
+    return {m.record.node for m in node.membership.members(now) if m.silent_s <= fresh_s}
+
+
+def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The dict of `mltbctl status -o json`. `lead`: what the leader added, see `leader_facts`."""
+    lead = leader_facts(node, now) if node.consensus.role == LEADER else lead or {}
+    near = reachable(node, now)
+    members = [member_view(node, member, near, now) for member in node.membership.members(now)]
+    workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
+    cluster = cluster_view(node, members, workloads, near, now)
+    return {
+        "schema": 1,
+        "view": {"node": node.me, "age_seconds": 0.0, "waiting_for": node.waiting_for() or None},
+        "cluster": cluster,
+        "nodes": members,
+        "workloads": workloads,
+        "failover": failover_view(node, workloads, near, now, lead),
+        "locks": {"held": 0},
+        "state_revision": node.state.applied,
+        "alerts": alerts(node, workloads, cluster),
+    }
+
+
+def leader_facts(node: Node, now: float) -> dict[str, Any]:
+    """What only the leader knows: leases of others and the failback countdown, by workload."""
+    if not node.placer.current:
+        return {}
+    leases, failbacks = {}, {}
+    for name, placement in node.state.placements.by_workload.items():
+        facts = node.placer.facts(name, now)
+        if placement.owner:
+            leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), node.config.timing) - now), 3)
+        failbacks[name] = failback_in(node.config.policy, facts, now)
+    return {"leases": leases, "failbacks": failbacks}
+
+
+def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[str, Any]:
+    record = member.record
+    leads = record.node == node.consensus.leader and has_quorum(node, now)
+    answers = record.node in near and member.state != UNREACHABLE
+    return {
+        "id": record.node,
+        "address": record.address,
+        "port": record.port,
+        "state": "LEADER" if leads else member.state,
+        "role": record.role,
+        "priority": record.priority,
+        "health": record.health if answers else "UNKNOWN",
+        "incarnation": record.incarnation,
+        "last_seen_seconds": round(member.silent_s, 3),
+        "rtt_ms": None if member.rtt_s is None else round(member.rtt_s * 1000, 2),
+        "applied_index": _applied(node, record),
+        "lag": max(0, node.consensus.commit - _applied(node, record)),
+        "version": record.version,
+        "voter": record.node in node.consensus.voters,
+    }
+
+
+def _applied(node: Node, record: Record) -> int:
+    if record.node == node.me:
+        return node.state.applied
+    if node.consensus.reign is not None and record.node in node.consensus.reign.peers:
+        return min(node.consensus.commit, node.consensus.reign.peers[record.node].match_index)
+    return record.applied
+
+
+def cluster_view(
+    node: Node, members: list[dict[str, Any]], workloads: list[dict[str, Any]], near: set[str], now: float
+) -> dict[str, Any]:
+    consensus = node.consensus
+    voters = consensus.voters
+    quorate = has_quorum(node, now)
+    present = len(near & voters.keys())
+    whole = present == len(voters) and all(m["state"] in ("ACTIVE", "LEADER") for m in members)
+    healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" for w in workloads)
+    if not voters or (not node.state.applied and not quorate):
+        state = "FORMING"
+    elif _leaders_seen(node, now) > 1:
+        state = "SPLIT_BRAIN"
+    elif not quorate:
+        state = "NO_QUORUM"
+    else:
+        state = "STABLE" if whole and (healthy or not workloads) else "DEGRADED"
+    return {
+        "name": node.state.name or node.config.cluster_name,
+        "id": node.cluster or None,
+        "state": state,
+        "is_healthy": healthy or (quorate and not workloads),
+        "term": consensus.term,
+        "leader": consensus.leader if quorate else None,
+        "quorum": {
+            "voters": len(voters),
+            "needed": quorum.needed(len(voters), consensus.quorum_size) if voters else 0,
+            "reachable": present,
+            "has_quorum": quorate,
+        },
+        "failure_tolerance": quorum.tolerance(len(voters), present, consensus.quorum_size) if quorate else 0,
+        "total_nodes": len(members),
+        "active_nodes": sum(m["state"] in ("ACTIVE", "LEADER") and m["id"] in near for m in members),
+        "paused": None,
+    }
+
+
+def _leaders_seen(node: Node, now: float) -> int:
+    """Members that call themselves leader of the youngest term, and spoke within a lease."""
+    fresh = [m for m in node.membership.members(now) if m.silent_s <= node.config.timing.lease_s]
+    term = max((m.record.term for m in fresh), default=0)
+    return sum(m.record.leader == m.record.node and m.record.term == term for m in fresh)
+
+
+def workload_names(node: Node) -> list[str]:
+    return sorted({*node.state.placements.by_workload, *node.owner.workloads})
+
+
+def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[str, Any]) -> dict[str, Any]:
+    placement = node.state.placements.get(name)
+    seen = _seen_by_owner(node, placement, now)
+    state = _workload_state(node, placement, seen, near)
+    lease = seen.hold_until if seen is not None and placement.owner == node.me else lead.get("leases", {}).get(name)
+    runs = state == "RUNNING"
+    return {
+        "name": name,
+        "owner": placement.owner or None,
+        "token": placement.token or None,
+        "state": state,
+        "since": instant((seen.since if seen is not None else 0) or placement.since),
+        "pid": seen.pid if seen is not None and seen.pid and state != "UNKNOWN" else None,
+        "health": "HEALTHY" if runs else "UNKNOWN" if state in ("UNKNOWN", "STOPPED") else "UNHEALTHY",
+        "restarts": seen.restarts if seen is not None else 0,
+        "lease_remaining_seconds": None if not placement.owner or lease is None else round(lease, 3),
+    }
+
+
+def _seen_by_owner(node: Node, placement: Placement, now: float) -> WorkloadView | None:
+    if placement.owner == node.me:
+        views = node.owner.views(now)
+    else:
+        record = node.membership.record(placement.owner) if placement.owner else None
+        views = record.workloads if record is not None else ()
+    for view in views:
+        if view.workload == placement.workload and (view.token == placement.token or placement.owner == node.me):
+            return view
+    return None
+
+
+def _workload_state(node: Node, placement: Placement, seen: WorkloadView | None, near: set[str]) -> str:
+    if not placement.owner:
+        return "FAILED" if placement.attempts >= node.config.policy.max_attempts else "STOPPED"
+    if placement.owner not in near:
+        return "UNKNOWN"
+    if seen is None:
+        return "RUNNING" if placement.started else "STARTING"
+    return seen.state
+
+
+def failover_view(
+    node: Node, workloads: list[dict[str, Any]], near: set[str], now: float, lead: dict[str, Any]
+) -> dict[str, Any]:
+    policy = node.config.policy
+    operations = list(node.state.placements.operations.values())
+    last = next((o for o in reversed(operations) if o.cause == "failover" and o.started), None)
+    countdown = min((f for f in lead.get("failbacks", {}).values() if f is not None), default=None)
+    first = workloads[0] if workloads else None
+    owner = first["owner"] if first else None
+    members = [m.record for m in node.membership.members(now) if m.record.role != "witness"]
+    order = policy.order(first["name"]) if first else ()
+    members.sort(key=lambda r: (order.index(r.node) if r.node in order else len(order), -r.priority, r.node))
+    return {
+        "state": _failover_state(workloads, operations, near, countdown),
+        "mode": "automatic" if policy.automatic else "manual",
+        "primary_node": owner,
+        "secondary_nodes": [r.node for r in members if r.node != owner],
+        "last_failover_time": instant(last.started) if last else None,
+        "failback_in_seconds": None if countdown is None else round(countdown, 1),
+        "last_operation": operation_view(operations[-1]) if operations else None,
+    }
+
+
+def _failover_state(
+    workloads: list[dict[str, Any]], operations: list[Operation], near: set[str], countdown: float | None
+) -> str:
+    if any(w["state"] == "FAILED" and w["owner"] is None for w in workloads):
+        return "FAILED"
+    if any(w["owner"] and w["owner"] not in near for w in workloads):
+        return "DETECTING"
+    if operations and operations[-1].state == "running":
+        return "FAILING_OVER"
+    if countdown is not None:
+        return "RECOVERING"
+    last = operations[-1] if operations else None
+    away = last is not None and last.cause == "failover" and last.source not in near
+    return "FAILED_OVER" if away else "NORMAL"
+
+
+def operation_view(operation: Operation) -> dict[str, Any]:
+    """One move with its phases, in the order in which they happen."""
+    marks = [("stop", operation.asked, operation.released), ("grant", operation.released, operation.granted)]
+    if not operation.released and operation.granted:
+        marks = [("grant", operation.asked, operation.granted)]  # The owner was lost, or there was none.
+    marks.append(("start", operation.granted, operation.started))
+    details = {
+        "stop": f"{operation.source or 'nobody'} stops and gives the token back",
+        "grant": f"token {operation.token} to {operation.owner}" if operation.token else "token to the next owner",
+        "start": f"{operation.owner or operation.target} starts it",
+    }
+    phases, running = [], operation.state == "running"
+    for name, began, ended in marks:
+        state = "done" if ended else "waiting" if not began else "running" if running else "failed"
+        seconds = round((ended - began) / 1000, 3) if ended and began else None
+        phases.append({"name": name, "seconds": seconds, "state": state, "detail": details[name]})
+    down = (operation.started - operation.asked) / 1000 if operation.started and operation.released else None
+    return {
+        "id": operation.id,
+        "workload": operation.workload,
+        "kind": operation.cause,
+        "from": operation.source or None,
+        "to": operation.target,
+        "state": operation.state,
+        "phases": phases,
+        "downtime_seconds": None if down is None else round(down, 3),
+        "token": operation.token or None,
+        "owner": operation.owner or None,
+        "reason": operation.reason or None,
+        "error": operation.error or None,
+    }
+
+
+def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any]) -> list[str]:
+    """Banners: what an operator should know without asking. Empty when all is well."""
+    found = []
+    if waiting := node.waiting_for():
+        found.append(waiting)
+    if cluster["state"] == "NO_QUORUM":
+        q = cluster["quorum"]
+        found.append(f"no quorum: {q['reachable']} of {q['voters']} voters reachable, {q['needed']} needed")
+    for workload in workloads:
+        name = workload["name"]
+        if workload["state"] == "FAILED" and workload["owner"] is None:
+            found.append(f"`{name}` failed on every node that tried: mltbctl failover --workload {name} --to NODE")
+        elif cluster["quorum"]["has_quorum"] and not node.config.policy.automatic and workload["owner"] is None:
+            found.append(f"`{name}` has no owner and failover is manual: mltbctl failover --workload {name}")
+    if len(node.consensus.voters) == 2:
+        found.append("2 voters cannot lose one: add a witness to survive the loss of a machine")
+    return found

@@ -1,0 +1,47 @@
+"""From what the operator configured to what the core is told. Nothing else knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mltbd.config.settings import Settings
+from mltbd.core.failover import Policy
+from mltbd.core.founding import Founder
+from mltbd.core.node import NodeConfig
+from mltbd.core.workload import Patience
+
+
+def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig:
+    """`cluster_id` is the identity a new cluster gets if this node founds one."""
+    seeds = tuple(f"{host}:{port}" for host, port in settings.seeds)
+    return NodeConfig(
+        node=settings.node_id,
+        cluster_id=cluster_id,
+        timing=settings.timing,
+        cluster_name=settings.cluster_name,
+        address=settings.advertise_address,
+        port=settings.port,
+        role=settings.role,
+        priority=settings.priority,
+        founder=Founder(settings.founder, settings.min_nodes, 1 + len(set(seeds))),
+        seeds=seeds,
+        heartbeat_s=settings.heartbeat_s,
+        node_timeout_s=settings.node_timeout_s,
+        quorum_size=settings.quorum_size,
+        policy=Policy(
+            automatic=settings.failover_enabled and settings.failover_mode == "automatic",
+            timeout_s=settings.failover_timeout_s,
+            max_attempts=settings.max_attempts,
+            recovery_wait_s=settings.recovery_wait_s,
+            preferred=preferred(settings),
+        ),
+        patience=Patience(settings.failure_threshold, settings.recovery_wait_s),
+        workloads=tuple(workload.name for workload in settings.workloads),
+        version=version,
+    )
+
+
+def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    """Per workload: its own list first, then the primary and the secondaries of all."""
+    general = ((settings.primary_node,) if settings.primary_node else ()) + settings.secondary_nodes
+    return {w.name: tuple(dict.fromkeys((*w.preferred, *general))) for w in settings.workloads}

@@ -1,0 +1,150 @@
+"""The second layer: a tiny forked process that ends the workloads when the guard is dead, stopped or starved."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NoReturn
+
+from mltbd.processes import Process, boottime_s, descendants, process, processes, rename, send
+from mltbd.spawn import open_fds, reset_signals
+from mltbd.tree import Forest, clear
+
+MARGIN_S = 0.1
+"""How late the guard may be, at the most."""
+POLL_S_MAX = 5.0
+"""The clock of poll stands still while the machine sleeps, so it is not trusted for longer."""
+SWEEP_S_MAX = 30.0
+_MOMENT = struct.Struct("!d")
+
+
+def margin_s(horizon_s: float) -> float:
+    """How late the guard may be under leases of this length: well within the time the lease gives for killing."""
+    return min(MARGIN_S, horizon_s / 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The guard, as its sentinel sees it, and where its trees are."""
+
+    guard: Process
+    mark: str
+    directories: Collection[str]
+
+
+class Sentinel:
+    """The guard's side. `expect` moves the moment at which the sentinel stops trusting the guard."""
+
+    def __init__(self, forest: Forest) -> None:
+        directories = [forest.site.directory] if forest.site else []
+        guard = process(os.getpid())
+        self._watched = None if guard is None else Watched(guard, forest.mark, directories)
+        self._kin = forest.kin
+        self._pipe: int | None = None
+        self.moment = math.inf
+        self.pid: int | None = None
+
+    def start(self) -> None:
+        """Forks it. Does nothing where there is no /proc to find the trees in. OSError if there is no fork."""
+        if self._watched is None:
+            return
+        theirs, ours = os.pipe()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _watch(theirs, self._watched)
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.set_blocking(ours, False)
+        self._pipe = ours
+        self._kin.add(self.pid)
+        self._tell()
+
+    def expect(self, moment: float) -> None:
+        """Trust the guard until then; `inf` when nothing runs that could outlive its lease."""
+        if moment != self.moment:
+            self.moment = moment
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._pipe is None:
+            return
+        try:
+            os.write(self._pipe, _MOMENT.pack(self.moment))
+        except (BrokenPipeError, BlockingIOError):
+            self.kill()  # Dead, or stopped for thousands of renewals. Its exit brings a new one.
+
+    def kill(self) -> None:
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reaped(self) -> None:
+        """To be told after its exit was seen."""
+        if self.pid is not None:
+            self._kin.discard(self.pid)
+        if self._pipe is not None:
+            os.close(self._pipe)
+        self.pid = self._pipe = None
+
+
+def _watch(pipe: int, watched: Watched) -> NoReturn:
+    try:
+        os.setsid()  # A Ctrl-C in the guard's terminal is the guard's alone.
+        reset_signals(signal.SIG_IGN)
+        rename("mltb-sentinel")
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        for fd in open_fds():
+            if fd != pipe:
+                with contextlib.suppress(OSError):  # The one that listed the directory.
+                    os.close(fd)
+        os.set_blocking(pipe, False)
+        if os.getppid() == watched.guard.pid:
+            late = _wait(pipe)
+            family = _end(watched.guard) if late else []
+        else:
+            family = []
+        left = clear(watched.mark, watched.directories, SWEEP_S_MAX, family)
+        if left:
+            os.write(2, f"sentinel: pids that do not die: {' '.join(map(str, sorted(left)))}\n".encode())
+    except (OSError, ValueError) as error:
+        os.write(2, f"sentinel: {error!r}\n".encode())
+    finally:
+        os._exit(0)
+
+
+def _wait(pipe: int) -> bool:
+    """True when the guard is late, False when it is gone."""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    moment = math.inf
+    while True:
+        pause_s = min(max(0.0, moment - boottime_s()), POLL_S_MAX if moment < math.inf else 60.0)
+        poller.poll(math.ceil(pause_s * 1000))
+        # Read before judging: if we were starved too, better news may be waiting.
+        with contextlib.suppress(BlockingIOError):
+            while news := os.read(pipe, 1024 * _MOMENT.size):
+                moment = _MOMENT.unpack(news[-_MOMENT.size :])[0]
+            return False
+        if boottime_s() >= moment:
+            return True
+
+
+def _end(guard: Process) -> list[Process]:
+    """Kill a guard that is late, and name what descends from it; once it is dead nobody could tell any more."""
+    os.write(2, b"sentinel: the guard did not act in time: it and its workloads are killed\n")
+    family = [row for row in descendants([guard.pid], processes()) if row.pid not in (guard.pid, os.getpid())]
+    send(guard, signal.SIGKILL)
+    return family

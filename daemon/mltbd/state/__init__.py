@@ -1,0 +1,1 @@
+"""PURE: what is applied from the log."""

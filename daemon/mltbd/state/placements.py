@@ -1,0 +1,214 @@
+"""Where each workload is placed, and the story of each move. Applied from the log: same entries, same state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mltb_transport.messages import (
+    Abandon,
+    CancelFailback,
+    Entry,
+    Grant,
+    Move,
+    Release,
+    Settled,
+    Started,
+)
+
+OPERATIONS_MAX = 256
+WORKLOADS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`owner` may run `workload` under `token`; an empty owner means that nobody may."""
+
+    workload: str
+    owner: str = ""
+    token: int = 0
+    since: int = 0  # wall milliseconds of the grant
+    started: bool = False
+    moving: int = 0  # id of the operation that moves it; 0 when none does
+    attempts: int = 0  # owners in a row that gave it up as failed
+    home: str = ""  # who ran it before the last move: where `failback` leads
+    released: str = ""  # why nobody owns it: moved, leaving, failed
+    failback_cancelled: bool = False
+
+    @property
+    def asked_to_move(self) -> bool:
+        """An operation younger than the grant wants the owner to stop; a grant younger than it has fulfilled it."""
+        return self.moving > self.token
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of place. Stamps are wall milliseconds of the log entries, 0 until reached."""
+
+    id: int
+    workload: str
+    cause: str
+    source: str
+    target: str
+    reason: str
+    asked: int
+    released: int = 0
+    granted: int = 0
+    started: int = 0
+    token: int = 0
+    owner: str = ""
+    error: str = ""
+
+    @property
+    def state(self) -> str:
+        """running, done or failed."""
+        if self.error:
+            return "failed"
+        return "done" if self.started else "running"
+
+
+class Placements:
+    """All placements and the last OPERATIONS_MAX operations. `apply` is the only way to change them."""
+
+    def __init__(self) -> None:
+        self.by_workload: dict[str, Placement] = {}
+        self.operations: dict[int, Operation] = {}
+
+    def get(self, workload: str) -> Placement:
+        return self.by_workload.get(workload) or Placement(workload)
+
+    def operation_of(self, workload: str) -> Operation | None:
+        """The operation that moves this workload now."""
+        return self.operations.get(self.get(workload).moving)
+
+    def last_operation(self, workload: str) -> Operation | None:
+        """The youngest operation that moved this workload, finished or not."""
+        mine = [operation for operation in self.operations.values() if operation.workload == workload]
+        return mine[-1] if mine else None
+
+    def apply(self, entry: Entry) -> None:
+        """Deterministic: reads nothing but the entry and what was applied before it."""
+        match entry.command:
+            case Grant() as command:
+                self._grant(entry, command)
+            case Release() as command:
+                self._release(entry, command)
+            case Move() as command:
+                self._move(entry, command)
+            case Abandon() as command:
+                self._abandon(command)
+            case Started() as command:
+                self._started(entry, command)
+            case Settled() as command:
+                self._settled(command)
+            case CancelFailback() as command:
+                self._put(replace(self.get(command.workload), failback_cancelled=True))
+            case _:
+                pass  # Founding and NoOp place nothing.
+
+    def _put(self, placement: Placement) -> None:
+        if placement.workload not in self.by_workload and len(self.by_workload) >= WORKLOADS_MAX:
+            return  # Full: such a workload is never placed, so it never runs. Refused at the door as well.
+        self.by_workload[placement.workload] = placement
+
+    def _remember(self, operation: Operation) -> None:
+        self.operations[operation.id] = operation
+        while len(self.operations) > OPERATIONS_MAX:
+            del self.operations[next(iter(self.operations))]
+
+    def _grant(self, entry: Entry, command: Grant) -> None:
+        before = self.get(command.workload)
+        operation = self.operation_of(command.workload)
+        if operation is None:
+            # Not asked for by anybody: the grant itself is the operation (first placement, unplanned failover).
+            operation = Operation(
+                entry.index, command.workload, command.cause, before.owner or before.home, command.owner,
+                command.reason, entry.wall,
+            )  # fmt: skip
+        self._remember(replace(operation, granted=entry.wall, token=entry.index, owner=command.owner))
+        left = before.owner or before.home
+        self._put(
+            replace(
+                before,
+                owner=command.owner,
+                token=entry.index,
+                since=entry.wall,
+                started=False,
+                moving=operation.id,
+                home=_home(before, command, left),
+                released="",
+                failback_cancelled=before.asked_to_move
+                and command.cause != "failback",  # the operator's choice stands
+            )
+        )
+
+    def _release(self, entry: Entry, command: Release) -> None:
+        before = self.get(command.workload)
+        if before.token != command.token or not before.owner:
+            return  # A repeated or late release: the placement has moved on.
+        failed = command.cause == "failed"
+        operation = self.operation_of(command.workload)
+        if operation is not None and operation.granted:
+            # The operation had reached this owner: it ends here, and what follows is another one.
+            self._remember(replace(operation, error=f"{before.owner} gave it up: {command.cause}"))
+        elif operation is not None:
+            self._remember(replace(operation, released=entry.wall))
+        self._put(
+            replace(
+                before,
+                owner="",
+                started=False,
+                home=before.owner,
+                released=command.cause,
+                attempts=before.attempts + 1 if failed else before.attempts,
+                moving=0 if operation is None or operation.granted else operation.id,
+            )
+        )
+
+    def _move(self, entry: Entry, command: Move) -> None:
+        before = self.get(command.workload)
+        operation = Operation(
+            entry.index, command.workload, command.cause, before.owner or before.home, command.target,
+            command.reason, entry.wall,
+        )  # fmt: skip
+        current = self.operation_of(command.workload)
+        if before.token != command.token:
+            self._remember(replace(operation, error="the placement changed before the move began"))
+            return
+        if current is not None and current.state == "running" and not current.granted:
+            self._remember(replace(operation, error=f"operation {current.id} moves it already"))
+            return
+        if current is not None and current.state == "running":
+            self._remember(replace(current, error=f"superseded by operation {operation.id}"))
+        self._remember(operation)
+        self._put(replace(before, moving=operation.id, attempts=0))
+
+    def _abandon(self, command: Abandon) -> None:
+        before = self.get(command.workload)
+        operation = self.operations.get(command.operation)
+        if before.moving != command.operation or operation is None:
+            return
+        self._remember(replace(operation, error=command.cause))
+        self._put(replace(before, moving=0))
+
+    def _started(self, entry: Entry, command: Started) -> None:
+        before = self.get(command.workload)
+        if before.token != command.token or before.started:
+            return
+        operation = self.operation_of(command.workload)
+        if operation is not None and operation.token == command.token:
+            self._remember(replace(operation, started=entry.wall))
+            self._put(replace(before, started=True, moving=0))
+            return
+        self._put(replace(before, started=True))
+
+    def _settled(self, command: Settled) -> None:
+        before = self.get(command.workload)
+        if before.token == command.token:
+            self._put(replace(before, attempts=0))
+
+
+def _home(before: Placement, grant: Grant, left: str) -> str:
+    """Where a later failback leads: nowhere once a failback is done, else to who ran it before."""
+    if grant.cause == "failback":
+        return ""
+    return before.home if grant.owner == left else left

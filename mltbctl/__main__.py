@@ -1,0 +1,5 @@
+"""`python -m mltbctl` is `mltbctl`."""
+
+from mltbctl.cli import app
+
+app()

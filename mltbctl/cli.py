@@ -1,0 +1,309 @@
+"""The Typer app of `mltbctl`: options, help, call, render. No logic; what a command does is in commands/."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import typer
+
+from mltbctl.groups import config, secret
+from mltbctl.lazy import Member, RootGroup, print_help, typer_group
+from mltbctl.options import (
+    Colour,
+    Config,
+    Debug,
+    DryRun,
+    MoveTimeout,
+    Nodes,
+    Output,
+    Quiet,
+    Reason,
+    Timeout,
+    To,
+    Verbose,
+    Wait,
+    WaitTimeout,
+    Workload,
+    Yes,
+    complete_node,
+)
+from mltbctl.render import COLOURS
+from mltbctl.session import Session, command_session
+from mltbctl.settings import Settings
+
+
+class Root(RootGroup):
+    """The commands of `mltbctl`."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+
+app = typer_group(
+    Root,
+    "High availability for a process that may run only once: see it, move it, check it.",
+    "New here? `mltbctl demo` shows it all on this machine. Exit codes: `mltbctl help exit-codes`.",
+)
+
+NodeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NODE",
+        help="Default: the node that answers.",
+        autocompletion=complete_node,
+        show_default=False,
+    ),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mltbctl.commands.version import version
+
+        typer.echo(version().text)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    ctx: typer.Context,
+    node: Nodes = None,
+    output: Output = "",
+    color: Colour = "auto",
+    timeout: Timeout = None,
+    config_file: Config = "",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+    version: Annotated[  # noqa: ARG001 - its callback has answered already
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    if color not in COLOURS:
+        raise typer.BadParameter(f"`{color}` is none of {', '.join(COLOURS)}", param_hint="--color")
+    if ctx.invoked_subcommand is None:
+        print_help(ctx)
+    settings = Settings(tuple(node or ()), output, color, timeout, config_file, quiet, verbose, debug)
+    ctx.obj = Session(settings)
+
+
+@Root.add("status", bare=(("--watch", "2"), ("-W", "2")))
+def status(
+    ctx: typer.Context,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch", "-W", metavar="[SECONDS]", help="Again and again, every 2 s or as given, until Ctrl-C."
+        ),
+    ] = None,
+    exit_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="Exit 8 when degraded, 5 without quorum (else 0 when it could be shown)."),
+    ] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show who leads, who runs what, and how many nodes may be lost.
+
+    Each view says who saw it and how old it is. It works on a node without quorum too.
+    """
+    from mltbctl.commands import status as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    if watch is not None:
+        command.watch(session, watch)
+    with session.client() as client:
+        result = command.status(client, strict=exit_code)
+        session.tell_endpoints(client)
+    session.finish(result)
+
+
+@Root.add("nodes", aliases=("list",))
+def nodes(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """List the members: role, health, address, version."""
+    from mltbctl.commands import nodes as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.nodes(client)
+        session.tell_endpoints(client)
+    session.finish(result)
+
+
+@Root.add("failover")
+def failover(
+    ctx: typer.Context,
+    to: To = None,
+    workload: Workload = "main",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    yes: Yes = False,
+    output: Output = "",
+    timeout: MoveTimeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Move a workload now, whether its owner is well or not.
+
+    Without `--to` the leader chooses the best node. Shows the plan, asks for confirmation, then shows each
+    step with its time. Ctrl-C detaches; the move goes on.
+    """
+    from mltbctl.commands import move
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+
+
+@Root.add("switchover")
+def switchover(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="NODE", help="The node to move to.", autocompletion=complete_node)],
+    workload: Workload = "main",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    yes: Yes = False,
+    output: Output = "",
+    timeout: MoveTimeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Move a workload from its healthy owner to another node.
+
+    Refused when the owner is not well; that is what `failover` is for.
+    """
+    from mltbctl.commands import move
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+
+
+@Root.add("failback")
+def failback(
+    ctx: typer.Context,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Leave the workload where it is: no automatic failback.")
+    ] = False,
+    workload: Workload = "main",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    yes: Yes = False,
+    output: Output = "",
+    timeout: MoveTimeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Move a workload back to the node it belongs to."""
+    from mltbctl.commands import move
+
+    session = command_session(ctx, output, timeout, quiet)
+    if cancel:
+        session.finish(move.cancel_failback(session, workload))
+    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait)))
+
+
+@Root.add("is")
+def is_(
+    ctx: typer.Context,
+    what: Annotated[
+        Literal["leader", "primary", "healthy", "paused", "quorate"],
+        typer.Argument(metavar="WHAT", help="leader, primary, healthy, paused or quorate."),
+    ],
+    node: NodeArgument = None,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code tells.")] = False,
+) -> None:
+    """Answer a yes-or-no question by the exit code: 0 yes, 1 no.
+
+    2 and above: it could not be told. primary: of any workload; healthy, without NODE: the whole cluster.
+    """
+    from mltbctl.commands import predicates
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.silenced_if_quiet(), session.client() as client:
+        result = predicates.is_(client, what, node)
+        if session.settings.verbose:
+            session.say(result.data["reason"])
+        session.finish(result, told_by_code=True)
+
+
+@Root.add("wait")
+def wait(
+    ctx: typer.Context,
+    what: Annotated[
+        Literal["leader", "primary", "healthy"],
+        typer.Argument(metavar="WHAT", help="leader, primary or healthy."),
+    ],
+    node: Annotated[
+        str | None,
+        typer.Argument(metavar="NODE", help="Wait for this node to be it. Default: any.", show_default=False),
+    ] = None,
+    output: Output = "",
+    timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Wait for a leader, for a running primary, or for good health.
+
+    primary: every workload runs; healthy: the cluster is as it should be. A daemon that does not run yet is
+    waited for as well.
+    """
+    from mltbctl.commands import predicates
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = predicates.wait(client, what, node, session.settings.timeout_s)
+    session.finish(result)
+
+
+Root.add_group("config", config)
+Root.add_group("secret", secret)
+
+
+@Root.add("demo")
+def demo(
+    ctx: typer.Context,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=7, help="How many nodes.")] = 3,
+    kill: Annotated[
+        Literal["primary", "leader", "none"],
+        typer.Option("--kill", help="Whose machine to kill in each round."),
+    ] = "primary",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="How often.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the nodes running at the end.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Try it on this machine: real nodes, a real bot, a killed node.
+
+    Prints the measured downtimes and the number of moments with two owners, which must be 0.
+    """
+    from mltbctl.commands.demo import run_demo
+
+    session = command_session(ctx, output, timeout, quiet)
+    story = run_demo(nodes=nodes, kill=kill, rounds=rounds, keep=keep, output=session.output, style=session.talk)
+    session.finish(story)
+
+
+@Root.add("help")
+def help_(
+    ctx: typer.Context,
+    topic: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...|exit-codes]", show_default=False)] = None,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a command, or list the exit codes."""
+    session = command_session(ctx, output, timeout, quiet)
+    if topic == ["exit-codes"]:
+        from mltbctl.commands.exit_codes import exit_codes
+
+        session.finish(exit_codes())
+    app([*(topic or []), "--help"])
+
+
+@Root.add("version")
+def version(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """Show the version; `mltbctl nodes` shows those of the daemons."""
+    from mltbctl.commands.version import version as command
+
+    command_session(ctx, output, timeout, quiet).finish(command())

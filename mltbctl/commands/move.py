@@ -1,0 +1,88 @@
+"""`mltbctl failover`, `switchover`, `failback`: plan, confirm, start, follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import CliError
+from mltbctl.operation import CALL_S, confirm, follow, plan_text, require_terminal
+from mltbctl.result import Result
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+    from mltbctl.session import Session
+
+REASON_CHARS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator wants moved, and how."""
+
+    workload: str
+    to: str | None = None
+    reason: str = ""
+    yes: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+
+def failover(session: Session, wish: Wish) -> Result:
+    """Place the workload on another node, whatever its owner says."""
+    return _move(
+        session,
+        wish,
+        lambda client, to, dry_run: client.failover(wish.workload, to=to, reason=wish.reason, dry_run=dry_run),
+    )
+
+
+def switchover(session: Session, wish: Wish) -> Result:
+    """Move the workload from its healthy owner to another node."""
+    return _move(
+        session,
+        wish,
+        lambda client, to, dry_run: client.switchover(to or "", wish.workload, reason=wish.reason, dry_run=dry_run),
+    )
+
+
+def failback(session: Session, wish: Wish) -> Result:
+    """Move the workload back to its preferred node."""
+    return _move(
+        session,
+        wish,
+        lambda client, _, dry_run: client.failback(wish.workload, reason=wish.reason, dry_run=dry_run),
+    )
+
+
+def cancel_failback(session: Session, workload: str) -> Result:
+    """No automatic failback until the workload moves again."""
+    with session.client() as client:
+        client.cancel_failback(workload)
+    return Result(
+        {"workload": workload, "cancelled": True},
+        f"`{workload}` stays where it is: no automatic failback until it moves again",
+    )
+
+
+def _move(session: Session, wish: Wish, ask: Callable[[Client, str | None, bool], dict[str, Any]]) -> Result:
+    if len(wish.reason) > REASON_CHARS_MAX:
+        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    if not wish.yes and not wish.dry_run:
+        require_terminal()
+    # --timeout is for the whole move; a single call that takes this long has failed anyway.
+    with session.client(CALL_S) as client:
+        plan = ask(client, wish.to, True)
+        session.tell_endpoints(client)
+        if wish.dry_run:
+            return Result({**plan, "dry_run": True}, lambda style: plan_text(plan, style))
+        session.say(plan_text(plan, session.talk))
+        if not wish.yes:
+            confirm(plan["to"])
+        # What was confirmed is what is done, even if the leader would choose another node by now.
+        started = ask(client, plan["to"], False)
+        if not wish.wait:
+            text = f"operation {started['operation']} started, see `mltbctl status`"
+            return Result({**started, "state": "running"}, text)
+        return follow(session, client, started["operation"])

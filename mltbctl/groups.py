@@ -1,0 +1,140 @@
+"""The nested groups `mltbctl config` and `mltbctl secret`. None of their commands asks a daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import typer
+
+from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
+from mltbctl.options import Output, Quiet, Timeout
+from mltbctl.session import command_session
+
+
+class ConfigGroup(LazyGroup):
+    """The commands of `mltbctl config`."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+
+class SecretGroup(LazyGroup):
+    """The commands of `mltbctl secret`."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+
+config = typer_group(ConfigGroup, "Check, show and write the configuration of a node.")
+secret = typer_group(SecretGroup, "Make the cluster's secret, or tell where it comes from.")
+
+
+@config.callback(invoke_without_command=True)
+def _config(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print_help(ctx)
+
+
+@secret.callback(invoke_without_command=True)
+def _secret(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print_help(ctx)
+
+
+_Preset = Annotated[str, typer.Option("--preset", metavar="NAME", help="Start from this preset.", show_default=False)]
+_File = Annotated[str, typer.Option("--config", "-c", metavar="FILE", help="Configuration file.", show_default=False)]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set an option; repeatable.", show_default=False),
+]
+
+
+@ConfigGroup.add("validate")
+def config_validate(
+    ctx: typer.Context,
+    preset: _Preset = "",
+    config_file: _File = "",
+    sets: _Set = None,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check a configuration.
+
+    Exit code 0 when it is valid, warnings allowed; 2 when it is not.
+    """
+    from mltbctl.commands import config as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(command.validate(preset or None, config_file or session.settings.config, sets or []))
+
+
+@ConfigGroup.add("show")
+def config_show(
+    ctx: typer.Context,
+    effective: Annotated[bool, typer.Option("--effective", help="Every option, not only those that were set.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
+    preset: _Preset = "",
+    config_file: _File = "",
+    sets: _Set = None,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show the configuration as a node would read it.
+
+    Secrets stay hidden.
+    """
+    from mltbctl.commands import config as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    named = config_file or session.settings.config
+    session.finish(command.show(preset or None, named, sets or [], effective=effective, origin=origin))
+
+
+@ConfigGroup.add("init")
+def config_init(
+    ctx: typer.Context,
+    preset: _Preset = "",
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Print a commented configuration file of a preset to start from."""
+    from mltbctl.commands import config as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(command.init(preset or None))
+
+
+@ConfigGroup.add("presets")
+def config_presets(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """List the presets and what each is for."""
+    from mltbctl.commands import config as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(command.presets())
+
+
+@SecretGroup.add("new")
+def secret_new(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """Make a secret for a new cluster; every node needs the same one."""
+    from mltbctl.commands import secret as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    result = command.new()
+    session.say(command.NEW_HINT)
+    session.finish(result)
+
+
+@SecretGroup.add("show")
+def secret_show(
+    ctx: typer.Context,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Print the secret itself.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell where the secret comes from."""
+    from mltbctl.commands import secret as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(command.show(session.settings.config, reveal=reveal))

@@ -1,0 +1,218 @@
+"""Command groups that build only the command that is called, and end every failure in our words."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from mltbctl.errors import CliError, MltbError
+from mltbctl.result import ExitCode
+
+if TYPE_CHECKING:
+    from typer import _click
+
+CLOSE_MATCHES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A command not built yet: its function, or the Typer of a nested group.
+
+    `bare`: options that may stand without a value, and the value they then have. `alias`: not in the help.
+    """
+
+    source: Callable[..., None] | typer.Typer
+    alias: bool = False
+    bare: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the help."""
+        if isinstance(self.source, typer.Typer):
+            return str(self.source.info.help)
+        return (getdoc(self.source) or "").split("\n", 1)[0]
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its members by name and builds one when it is asked for."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+    @classmethod
+    def add(
+        cls, name: str, *, aliases: Sequence[str] = (), bare: tuple[tuple[str, str], ...] = ()
+    ) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        """Decorator: the function is the command `name`; its signature is read when it is called."""
+
+        def register(function: Callable[..., None]) -> Callable[..., None]:
+            cls.members[name] = Member(function, bare=bare)
+            for alias in aliases:
+                cls.members[alias] = Member(function, alias=True, bare=bare)
+            return function
+
+        return register
+
+    @classmethod
+    def add_group(cls, name: str, group: typer.Typer) -> None:
+        """The commands of `group` follow its name."""
+        cls.members[name] = Member(group)
+
+    def list_commands(self, ctx: _click.Context) -> list[str]:  # noqa: ARG002
+        return [name for name, member in self.members.items() if not member.alias]
+
+    def get_command(
+        self,
+        ctx: _click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> _click.Command | None:
+        if cmd_name not in self.commands and cmd_name in self.members:
+            self.commands[cmd_name] = self._build(cmd_name, self.members[cmd_name])
+        return self.commands.get(cmd_name)
+
+    def _build(self, name: str, member: Member) -> _click.Command:
+        if isinstance(member.source, typer.Typer):
+            command = typer.main.get_command(member.source)
+        else:
+            alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
+            alone.command(name, cls=_bare_options(member.bare))(member.source)
+            command = typer.main.get_command(alone)
+        command.name = name
+        return command
+
+    def format_commands(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
+        rows = [(name, self.members[name].summary) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: _click.Context, args: list[str]
+    ) -> tuple[str | None, _click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.members and not name.startswith("-") and not ctx.resilient_parsing:
+            path = ctx.command_path
+            matches = get_close_matches(name, self.members, n=CLOSE_MATCHES_MAX)
+            meant = f", did you mean {' or '.join(f'`{match}`' for match in matches)}?" if matches else ""
+            raise CliError(f"no such command `{path} {name}`{meant}", f"run `{path} --help`", code="usage")
+        return super().resolve_command(ctx, args)
+
+
+class RootGroup(LazyGroup):
+    """The outermost group: every failure ends here, in words and with its exit code."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - failures are ours to end either way
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        code = self._run(arguments, prog_name or "mltbctl", complete_var, windows_expand_args, extra)
+        if args is None:
+            # The process ends here. Looking for garbage among all that was imported takes longer than most commands.
+            gc.freeze()
+        sys.exit(code)
+
+    def _run(
+        self,
+        arguments: list[str],
+        prog_name: str,
+        complete_var: str | None,
+        windows_expand_args: bool,
+        extra: dict[str, Any],
+    ) -> int:
+        try:
+            code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.TyperException as error:
+            return self.fail(usage_error(error), None, arguments)
+        except (KeyboardInterrupt, typer.Abort):
+            return ExitCode.INTERRUPTED
+        return code if isinstance(code, int) else ExitCode.DONE
+
+    def invoke(self, ctx: _click.Context) -> Any:
+        arguments = [*ctx._protected_args, *ctx.args]
+        try:
+            return super().invoke(ctx)
+        except MltbError as error:
+            failure = error
+        except typer.TyperException as error:
+            failure = usage_error(error)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
+            failure = CliError(
+                f"internal error: {type(error).__name__}: {error}",
+                "run it again with `--debug` and report it",
+            )
+            failure.__cause__ = error
+        raise typer.Exit(self.fail(failure, ctx.obj, arguments))
+
+    def fail(self, error: MltbError, session: object, arguments: Sequence[str]) -> ExitCode:
+        """Tell the failure; returns its exit code."""
+        from mltbctl.session import tell_failure
+
+        tell_failure(error, session, arguments)
+        return error.exit_code
+
+
+def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -> typer.Typer:
+    """The Typer of a group; the outermost one can install shell completion."""
+    return typer.Typer(
+        cls=cls,
+        help=summary,
+        epilog=epilog,
+        add_completion=issubclass(cls, RootGroup),
+        # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
+        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+
+
+def print_help(ctx: typer.Context) -> NoReturn:
+    """The help of a group that was called without a command; that is no mistake."""
+    text = ctx.get_help()
+    if text:  # With boxes it is printed already.
+        typer.echo(text)
+    raise typer.Exit
+
+
+def usage_error(error: typer.TyperException) -> CliError:
+    """What typer found wrong with the command line, in our words."""
+    message = error.format_message().rstrip(".").replace("'", "`")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "mltbctl"
+    return CliError(message[:1].lower() + message[1:], f"run `{path} --help`", code="usage")
+
+
+def _bare_options(bare: tuple[tuple[str, str], ...]) -> type[TyperCommand]:
+    if not bare:
+        return TyperCommand
+
+    class BareOptionsCommand(TyperCommand):
+        """A command with options whose value may be left out."""
+
+        def parse_args(self, ctx: _click.Context, args: list[str]) -> list[str]:
+            defaults = dict(bare)
+            completed: list[str] = []
+            for at, word in enumerate(args):
+                completed.append(word)
+                following = args[at + 1] if at + 1 < len(args) else ""
+                if word in defaults and not following.replace(".", "", 1).isdigit():
+                    completed.append(defaults[word])
+            return super().parse_args(ctx, completed)
+
+    return BareOptionsCommand

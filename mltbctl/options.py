@@ -1,0 +1,89 @@
+"""The options several commands share, declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def complete_node(incomplete: str) -> list[str]:
+    """Node ids for the shell; what asks the daemon is imported only then."""
+    from mltbctl.completing import node_names
+
+    return node_names(incomplete)
+
+
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node",
+        "-n",
+        metavar="NODE",
+        help="Daemon to ask: socket path, HOST:PORT of a control port, or node id; repeat for fall-backs. "
+        "Default: $MLTB_NODE, else the daemon of this machine.",
+        autocompletion=complete_node,
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help="table, json, jsonl or plain. Default: $MLTBCTL_OUTPUT, else table on a terminal, else plain.",
+        autocompletion=lambda: ["table", "json", "jsonl", "plain"],
+        show_default=False,
+    ),
+]
+Colour = Annotated[
+    str,
+    typer.Option(
+        "--color",
+        metavar="WHEN",
+        help="auto, always or never; auto heeds NO_COLOR, then FORCE_COLOR, then whether it is a terminal.",
+        autocompletion=lambda: ["auto", "always", "never"],
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="Time one call may take. Default: 5.", show_default=False),
+]
+MoveTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Time to follow the move; it goes on when that runs out. Default: 60.",
+        show_default=False,
+    ),
+]
+WaitTimeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="Give up after this. Default: never.", show_default=False),
+]
+Config = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration file. Default: $MLTB_CONFIG, else its usual place.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr, only data and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say which daemon was asked.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")]
+Workload = Annotated[str, typer.Option("--workload", "-w", metavar="NAME", help="The workload to move.")]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Kept in the log with the move.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the verdict on each node, change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the move to its end, or return at once.")]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="NODE", help="The node to move to.", autocompletion=complete_node, show_default=False),
+]

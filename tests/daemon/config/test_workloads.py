@@ -1,0 +1,162 @@
+"""Workloads of the TOML: what a table may say, what is refused and why, and the environment of the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltbd.config.workloads import (
+    ARGUMENT_CHARS_MAX,
+    ARGUMENTS_MAX,
+    CHECKS_MAX,
+    INHERITED,
+    PREFERRED_MAX,
+    VARIABLES_MAX,
+    WITHHELD,
+    WORKLOADS_MAX,
+    WorkloadSpec,
+    read_workloads,
+)
+from tests.daemon.config.machines import loaded, problem, settings
+
+BOT: dict[str, Any] = {"command": ["python3", "-m", "bot"]}
+
+
+def test_a_whole_table_becomes_a_spec(tmp_path: Path) -> None:
+    toml = """
+    [workload.main]
+    command = ["python3", "-m", "bot"]
+    cwd = "/srv/bot"
+    env = { TOKEN = "t", PORT = 8080 }
+    inherit = ["PATH"]
+    singleton = true
+    stop_timeout = 0.25
+    preferred = ["n2", "n1"]
+    [[workload.main.check]]
+    kind = "process"
+    [workload.aria]
+    command = ["aria2c"]
+    """
+    aria, main = settings(loaded(toml=toml, folder=tmp_path)).workloads
+    assert main == WorkloadSpec(
+        name="main",
+        argv=("python3", "-m", "bot"),
+        cwd="/srv/bot",
+        env=(("PORT", "8080"), ("TOKEN", "t")),
+        inherit=("PATH",),
+        stop_timeout_s=0.25,
+        preferred=("n2", "n1"),
+        stop_timeout_given=True,
+    )
+    assert aria == WorkloadSpec(name="aria", argv=("aria2c",))
+
+
+def test_the_environment_is_clean_but_for_what_is_inherited_and_given() -> None:
+    spec = WorkloadSpec("main", ("x",), env=(("A", "1"), ("PATH", "/mine")), inherit=("PATH", "HOME", "TZ"))
+    daemon = {"PATH": "/bin", "HOME": "/root", "OTHER": "x", "CLUSTER_SECRET": "s"}
+    assert spec.environment(daemon) == {"PATH": "/mine", "HOME": "/root", "A": "1"}
+
+
+def test_nothing_withheld_is_inherited_by_default_or_on_demand() -> None:
+    assert not WITHHELD & set(INHERITED)
+    spec = WorkloadSpec("main", ("x",), inherit=tuple(WITHHELD))
+    assert spec.environment(dict.fromkeys(WITHHELD, "1")) == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "part", "message", "hint"),
+    [
+        ({}, "command", "missing", 'command = ["python3"'),
+        ({"command": "python3 -m bot"}, "command", "never one string", '["python3", "-m", "bot"]'),
+        ({"command": []}, "command", "needs a program", ""),
+        ({"command": [""]}, "command", "needs a program", ""),
+        ({"command": ["a", 1]}, "command", "each argument is text", "quotes"),
+        ({"command": 7}, "command", "list of arguments is needed", ""),
+        ({"command": ["a\0"]}, "command", "zero byte", ""),
+        ({"command": ["a"] * (ARGUMENTS_MAX + 1)}, "command", "are more than", ""),
+        ({"command": ["a" * (ARGUMENT_CHARS_MAX + 1)]}, "command", "is longer than", ""),
+        (BOT | {"cwd": "bot"}, "cwd", "not an absolute path", "/srv/bot"),
+        (BOT | {"cwd": 1}, "cwd", "is text", "quotes"),
+        (BOT | {"env": ["A=1"]}, "env", "is a table", "NAME"),
+        (BOT | {"env": {"A B": "1"}}, "env", "no name of an environment variable", ""),
+        (BOT | {"env": {"A": True}}, "env", "`A` is text", "quotes"),
+        (BOT | {"env": {"CLUSTER_SECRET": "x"}}, "env", "never given to a workload", ""),
+        (BOT | {"env": {f"A{n}": "" for n in range(VARIABLES_MAX + 1)}}, "env", "are more than", ""),
+        (BOT | {"inherit": "PATH"}, "inherit", "a list of names is needed", ""),
+        (BOT | {"inherit": ["NOTIFY_SOCKET"]}, "inherit", "never given to a workload", ""),
+        (BOT | {"singleton": False}, "singleton", "active_active", "singleton = true"),
+        (BOT | {"stop_timeout": "1"}, "stop_timeout", "seconds are needed", "plain number"),
+        (BOT | {"stop_timeout": True}, "stop_timeout", "seconds are needed", ""),
+        (BOT | {"stop_timeout": -1}, "stop_timeout", "outside 0 to 300", ""),
+        (BOT | {"stop_timeout": float("nan")}, "stop_timeout", "outside 0 to 300", ""),
+        (BOT | {"preferred": ["N1"]}, "preferred", "no node id", "`n1`"),
+        (BOT | {"preferred": ["n1", "n1"]}, "preferred", "named twice", ""),
+        (BOT | {"preferred": ["n1"] * (PREFERRED_MAX + 1)}, "preferred", "are more than", ""),
+        (BOT | {"check": {"kind": "process"}}, "check", "checks are tables", "[[workload.main.check]]"),
+        (BOT | {"check": [{"kind": "http", "url": "x"}]}, "check", "health monitor", "take the check out"),
+        (BOT | {"check": [{"kind": "proces"}]}, "check", "no kind of check", "`process`"),
+        (BOT | {"check": [{"kind": []}]}, "check", "no kind of check", "`process`"),
+        (BOT | {"check": [{}]}, "check", "no kind of check", "`process`"),
+        (BOT | {"check": [{"kind": "process", "url": "x"}]}, "check", "`url` is no key", ""),
+        (BOT | {"check": [{"kind": "process"}] * (CHECKS_MAX + 1)}, "check", "are more than", ""),
+        (BOT | {"comand": 1}, "comand", "no key of a workload", "did you mean `command`?"),
+    ],
+)
+def test_what_a_workload_may_not_say(table: dict[str, Any], part: str, message: str, hint: str) -> None:
+    specs, problems = read_workloads({"main": table}, {f"workload.main.{part}": "here:3"})
+    assert specs == ()
+    assert [item.key for item in problems] == [f"workload.main.{part}"]
+    assert message in problems[0].message
+    assert hint in problems[0].hint
+    assert problems[0].origin == "here:3"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (1, "are tables"),
+        ({"main": 1}, "is a table"),
+        ({"a b": BOT}, "no name for a workload"),
+        ({"x" * 256: BOT}, "no name for a workload"),
+        ({f"w{n}": BOT for n in range(WORKLOADS_MAX + 1)}, "at the most"),
+    ],
+)
+def test_what_workloads_may_not_be(raw: object, message: str) -> None:
+    specs, problems = read_workloads(raw, {})
+    assert specs == ()
+    assert message in problems[0].message
+
+
+def test_all_mistakes_of_a_workload_are_told_at_once_and_good_ones_stay() -> None:
+    specs, problems = read_workloads({"bad": {"cwd": "x", "zzz": 1}, "good": BOT}, {})
+    assert [spec.name for spec in specs] == ["good"]
+    assert {item.key for item in problems} == {f"workload.bad.{part}" for part in ("cwd", "zzz", "command")}
+
+
+@pytest.mark.parametrize(
+    ("lease", "stop", "level", "message"),
+    [
+        (3, 3.5, "error", "more than the lease of 3 s"),
+        (3, 1.0, "warning", "only 0.50 s pass between SIGTERM and SIGKILL"),
+        (300, 100, "warning", "planned stops get all 100 s"),
+    ],
+)
+def test_a_stop_timeout_is_part_of_the_lease(
+    tmp_path: Path, lease: float, stop: float, level: str, message: str
+) -> None:
+    toml = f'FAILOVER_TIMEOUT = 3000\n[workload.main]\ncommand = ["x"]\nstop_timeout = {stop}'
+    found = loaded(f"CLUSTER_LEASE_DURATION={lease}", toml=toml, folder=tmp_path)
+    assert message in problem(found, "workload.main.stop_timeout", level).message
+
+
+@pytest.mark.parametrize("stop", ["", "stop_timeout = 0.4", "stop_timeout = 0"])
+def test_a_stop_timeout_that_fits_or_was_not_given_is_not_worth_a_word(tmp_path: Path, stop: str) -> None:
+    found = loaded(toml=f'[workload.main]\ncommand = ["x"]\n{stop}', folder=tmp_path)
+    assert [item for item in found.problems if "stop_timeout" in item.key] == []
+
+
+def test_the_slowest_workload_sets_the_grace(tmp_path: Path) -> None:
+    toml = '[workload.a]\ncommand = ["x"]\nstop_timeout = 0.1\n[workload.b]\ncommand = ["x"]\nstop_timeout = 0.3'
+    assert settings(loaded(toml=toml, folder=tmp_path)).timing.grace_s == pytest.approx(0.3)

@@ -1,0 +1,164 @@
+"""A real guard in a process of its own, and the means to drive it and to see what lives and dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from mltbd.processes import Process, boottime_s, marked, process
+from mltbd.tree import clear
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 15.0
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+    """What `look` returns once that is true; AssertionError if it never is."""
+    end = time.monotonic() + patience_s
+    while not (seen := look()):
+        assert time.monotonic() < end, f"not within {patience_s} s: {look}"
+        time.sleep(0.002)
+    return seen
+
+
+def state(pid: int) -> str:
+    """The letter `ps` shows; `-` for no process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "-"
+
+
+def alive(row: Process) -> bool:
+    """Whether it can still do anything: a zombie cannot."""
+    return row.lives() and state(row.pid) not in "ZX-"
+
+
+class Guarded:
+    """The guard under test. Leaving the block ends it, and demands that nothing of it is left."""
+
+    def __init__(self, base: Path, kill_path: str | None = None, horizon_s: float = 60.0) -> None:
+        self.base = base
+        self.state_dir = base / "state"
+        self.horizon_s = horizon_s
+        self.relay_pid = 0
+        self.hello: dict[str, Any] = {}
+        self.errors = base / f"stderr-{os.urandom(3).hex()}"
+        self._seen: list[dict[str, Any]] = []
+        self._relay: socket.socket | None = None
+        name = f"mltb-test-{os.urandom(8).hex()}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind("\0" + name)
+        self._listener.listen()
+        self._listener.settimeout(PATIENCE_S)
+        relay = Path(__file__).with_name("guard_relay.py")
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "daemon"), "MLTB_KILL_PATH": kill_path or ""}
+        argv = [sys.executable, "-m", "mltbd.guard", str(self.state_dir), sys.executable, str(relay), name]
+        with self.errors.open("wb") as stderr:
+            self.guard = subprocess.Popen(argv, env=env, stderr=stderr, stdin=subprocess.DEVNULL)
+
+    def __enter__(self) -> Guarded:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.guard.poll() is None:
+                self.guard.send_signal(signal.SIGKILL)
+            self.guard.wait()
+            place = self.state_dir.stat()
+            mark = f"{place.st_dev:x}-{place.st_ino:x}."
+            with contextlib.suppress(AssertionError):
+                until(lambda: not marked(mark), 5.0)
+            left = marked(mark)
+            clear(mark, (), 1.0)
+            assert kind is not None or not left, f"left behind: {left}"
+        finally:
+            self._listener.close()
+            if self._relay:
+                self._relay.close()
+        if kind is not None:
+            sys.stderr.write(self.errors.read_text())
+
+    # -- as the daemon
+
+    def meet(self) -> Guarded:
+        """Take the part of the next life of the daemon, up to both hellos."""
+        if self._relay:
+            self._relay.close()
+        self._seen.clear()
+        self._relay = self._listener.accept()[0]
+        self._relay.settimeout(PATIENCE_S)
+        self.relay_pid = json.loads(self._relay.recv(4096))["pid"]
+        self.hello = self.news("hello")
+        self.order(do="hello", horizon=self.horizon_s, patience=3.0)
+        return self
+
+    def order(self, **body: Any) -> None:
+        self.send(json.dumps(body).encode())
+
+    def send(self, datagram: bytes) -> None:
+        assert self._relay
+        self._relay.send(datagram)
+
+    def news(self, kind: str, patience_s: float = PATIENCE_S) -> dict[str, Any]:
+        """The next message of this kind; others are kept for later."""
+        assert self._relay
+        end = time.monotonic() + patience_s
+        while True:
+            for message in self._seen:
+                if message["is"] == kind:
+                    self._seen.remove(message)
+                    return message
+            self._relay.settimeout(max(0.001, end - time.monotonic()))
+            self._seen.append(json.loads(self._relay.recv(1 << 17)))
+
+    def arm(self, seconds: float, token: int = 1, workload: str = "main") -> float:
+        """Arms for so long from now; the deadline."""
+        deadline = boottime_s() + seconds
+        self.order(do="arm", workload=workload, token=token, deadline=deadline)
+        return deadline
+
+    def start(self, argv: list[str], token: int = 1, workload: str = "main", **more: Any) -> None:
+        body = {"cwd": None, "env": dict(os.environ), "stop_timeout": 1.0, "grace": 0.0, **more}
+        self.order(do="start", workload=workload, token=token, argv=argv, **body)
+
+    def run(self, argv: list[str], seconds: float = 30.0, **more: Any) -> Process:
+        """Arms and starts it; its first process."""
+        self.arm(seconds, more.get("token", 1), more.get("workload", "main"))
+        self.start(argv, **more)
+        row = process(self.news("running")["pid"])
+        assert row
+        return row
+
+    # -- as a bystander
+
+    def sentinel(self) -> Process:
+        """The guard's other child."""
+        return until(lambda: next(self._sentinels(), None))
+
+    def _sentinels(self) -> Iterator[Process]:
+        for pid in Path(f"/proc/{self.guard.pid}/task/{self.guard.pid}/children").read_text().split():
+            row = process(int(pid))
+            if row and Path(f"/proc/{pid}/comm").read_text().strip() == "mltb-sentinel":
+                yield row
+
+    def written(self, name: str) -> Process:
+        """The process whose pid a workload wrote to this file."""
+        path = self.base / name
+        pid = int(until(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text()))
+        row = process(pid)
+        assert row, f"pid {pid} of {name} is gone already"
+        return row

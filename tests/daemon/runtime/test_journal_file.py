@@ -1,0 +1,200 @@
+"""Damage is found, named and left as it is: torn ends, flipped bits, lost ends, missing files."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mltbd.runtime.journal_errors import JournalCorrupt, JournalError
+from mltbd.runtime.journal_file import JOURNAL, MARK
+from tests.daemon.runtime.journal_kit import Book, entries, save
+
+COUNT = 20
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """The state directory of a node that stopped in good order after COUNT entries."""
+    directory = tmp_path / "state"
+    with Book(directory) as book:
+        book.write(save(1, entries(1, COUNT, term=3), term=3))
+    return directory
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A state directory as a crash leaves it: everything is still in the write-ahead log."""
+    directory, copy = tmp_path / "live", tmp_path / "state"
+    with Book(directory) as book:
+        for number in range(1, COUNT + 1):
+            book.write(save(number, entries(number, number, term=3), term=3))
+        shutil.copytree(directory, copy)
+    assert (copy / f"{JOURNAL}-wal").stat().st_size > 0
+    return copy
+
+
+def change(directory: Path, statement: str) -> None:
+    connection = sqlite3.connect(directory / JOURNAL)
+    try:
+        with connection:
+            connection.execute(statement)
+    finally:
+        connection.close()
+
+
+def flip(path: Path, place: int) -> None:
+    found = bytearray(path.read_bytes())
+    found[place] ^= 0x10
+    path.write_bytes(found)
+
+
+def refused(directory: Path) -> str:
+    """What is said of a damaged directory, twice: nothing may be repaired in silence."""
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt) as caught:
+            Book(directory).close()
+        assert str(directory / JOURNAL) in str(caught.value)
+        assert str(directory) in caught.value.hint
+    return str(caught.value)
+
+
+def test_undamaged_directories_open(written: Path, killed: Path) -> None:
+    for directory in (written, killed):
+        with Book(directory) as book:
+            assert len(book.recovered.entries) == COUNT
+            assert (book.recovered.term, book.recovered.incarnation) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE log SET body = substr(body, 1, 9) || x'00' || substr(body, 11) WHERE idx = 7", "entry 7"),
+        ("UPDATE log SET body = 'text' WHERE idx = 7", "entry 7 is no entry"),
+        ("UPDATE log SET body = NULL WHERE idx = 7", "entry 7|NOT NULL"),
+        ("UPDATE log SET term = 2 WHERE idx = 7", "entry 7 does not match"),
+        ("UPDATE log SET term = -1 WHERE idx = 7", "entry 7 is no entry"),
+        ("UPDATE log SET crc = crc + 1 WHERE idx = 7", "entry 7 does not match"),
+        ("DELETE FROM log WHERE idx = 7", "entry 7 is missing"),
+        ("DELETE FROM log WHERE idx = 1", "entry 1 is missing"),
+        ("DELETE FROM log WHERE idx > 15", "ends with entry 15, and 20 was acknowledged"),
+        ("DELETE FROM log", "ends with entry 0"),
+        ("INSERT INTO log SELECT 21, term, crc, body FROM log WHERE idx = 20", "entry 21 does not match"),
+        ("UPDATE state SET term = 2", "state row"),
+        ("UPDATE state SET vote = 'n2'", "state row"),
+        ("UPDATE state SET vote = CAST(x'ff' AS TEXT)", "state row"),
+        ("UPDATE state SET commits = commits - 1", "state row"),
+        ("UPDATE state SET incarnation = 1000", "state row"),
+        ("DELETE FROM state", "empty after 2 commits"),
+        ("DROP TABLE log", "no such table"),
+        ("DROP TABLE state", "no such table"),
+    ],
+)
+def test_a_changed_row_is_found(written: Path, statement: str, what: str) -> None:
+    if "NULL WHERE" in statement:
+        change(written, "CREATE TABLE loose AS SELECT * FROM log")
+        change(written, "DROP TABLE log")
+        change(written, "ALTER TABLE loose RENAME TO log")
+        what = "entry 7 is no entry"
+    change(written, statement)
+    assert what in refused(written)
+
+
+def test_a_bit_flipped_anywhere_in_the_file_is_found_or_harmless(written: Path) -> None:
+    """Whatever is flipped: either the journal refuses to open, or all that was acknowledged is there."""
+    chance = random.Random(1)
+    whole = (written / JOURNAL).read_bytes()
+    used = [place for place, byte in enumerate(whole) if byte]
+    found = 0
+    for place in chance.sample(used, 60):
+        copy = written.parent / f"flip-{place}"
+        shutil.copytree(written, copy)
+        flip(copy / JOURNAL, place)
+        try:
+            with Book(copy) as book:
+                assert book.recovered.entries == entries(1, COUNT, term=3), place
+                assert (book.recovered.term, book.recovered.vote) == (3, "n1"), place
+        except JournalError:
+            found += 1
+    assert found > 40
+
+
+def test_a_torn_tail_that_nobody_was_promised_is_dropped(killed: Path) -> None:
+    log = killed / f"{JOURNAL}-wal"
+    frame = log.read_bytes()[-4096 - 24 :]
+    with log.open("ab") as torn:
+        torn.write(frame[:2000])
+    with Book(killed) as book:
+        assert len(book.recovered.entries) == COUNT
+
+
+@pytest.mark.parametrize("frames", [1, 5, 15])
+def test_a_lost_end_of_the_write_ahead_log_is_found(killed: Path, frames: int) -> None:
+    """SQLite itself opens this without a word, at an earlier commit."""
+    log = killed / f"{JOURNAL}-wal"
+    found = log.read_bytes()
+    log.write_bytes(found[: -frames * (4096 + 24)])
+    assert "its end is lost" in refused(killed)
+
+
+def test_a_bit_flipped_in_the_middle_of_the_write_ahead_log_is_found(killed: Path) -> None:
+    log = killed / f"{JOURNAL}-wal"
+    flip(log, log.stat().st_size // 2)
+    assert "its end is lost" in refused(killed)
+
+
+def test_a_missing_write_ahead_log_is_found(killed: Path) -> None:
+    (killed / f"{JOURNAL}-wal").unlink()
+    refused(killed)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 1024)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, garbage])
+@pytest.mark.parametrize("name", [JOURNAL, MARK])
+def test_a_missing_or_replaced_file_is_found(written: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(written / name)
+    refused(written)
+
+
+def test_one_torn_slot_of_the_mark_is_harmless(written: Path) -> None:
+    for place in (3, 30):
+        copy = written.parent / f"torn-{place}"
+        shutil.copytree(written, copy)
+        flip(copy / MARK, place)
+        with Book(copy) as book:
+            assert len(book.recovered.entries) == COUNT
+
+
+def test_an_earlier_journal_in_the_place_of_the_newest_is_found(written: Path) -> None:
+    earlier = (written / JOURNAL).read_bytes()
+    with Book(written) as book:
+        book.write(save(1, entries(COUNT + 1, COUNT + 1, term=3), term=3))
+    (written / JOURNAL).write_bytes(earlier)
+    assert "its end is lost" in refused(written)
+
+
+def test_a_newer_format_is_refused(written: Path) -> None:
+    change(written, "UPDATE state SET format = 2")
+    with pytest.raises(JournalError, match="has format 2, this mltbd reads 1"):
+        Book(written)
+
+
+def test_a_creation_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / MARK).touch()
+    Book(tmp_path).close()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / JOURNAL).touch()
+    with Book(other) as book:
+        assert book.recovered.incarnation == 1

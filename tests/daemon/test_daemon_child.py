@@ -1,0 +1,92 @@
+"""The daemon's lives: it may die as it likes, the workload does not notice before its deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from mltbd.daemon_child import BACKOFF_FIRST_S, OUTBOX_MAX
+from mltbd.processes import boottime_s, process
+from tests.daemon import trees
+from tests.daemon.guarded import Guarded, alive, state, until
+
+
+def test_a_killed_daemon_comes_back_to_the_same_workload(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        deadline = guarded.arm(31.0)
+        begin = boottime_s()
+        os.kill(guarded.relay_pid, signal.SIGKILL)
+        guarded.meet()
+        assert guarded.hello["restarts"] == 1
+        assert guarded.hello["workloads"] == [{"workload": "main", "token": 1, "pid": first.pid, "deadline": deadline}]
+        assert boottime_s() - begin < 2.0
+        assert alive(first)
+        guarded.order(do="stop", workload="main", token=1)
+        assert guarded.news("gone")["cause"] == "stopped"
+
+
+def test_without_a_new_lease_the_workload_ends_at_its_deadline(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        deadline = guarded.arm(1.2)
+        guarded.start(trees.beating(tmp_path))
+        guarded.written("ready")
+        os.kill(guarded.relay_pid, signal.SIGKILL)
+        guarded.meet()
+        assert guarded.news("gone")["cause"] == "deadline"
+        assert deadline - 0.1 < trees.last_beat(tmp_path) < deadline + 0.2
+
+
+def test_what_the_daemon_ordered_before_it_died_holds(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        guarded.order(do="stop", workload="main", token=1)
+        guarded.send(b"exit 7")
+        guarded.meet()
+        until(lambda: not alive(first))
+
+
+def test_crashes_in_a_row_are_spaced_out(tmp_path: Path) -> None:
+    with Guarded(tmp_path) as guarded:
+        begin = boottime_s()
+        for restarts in range(4):
+            guarded.meet()
+            assert guarded.hello["restarts"] == restarts
+            guarded.send(b"exit 0")  # Nobody asked it to stop, so this is a crash too.
+        guarded.meet()
+        # None before the first restart, then a tenth of a second, doubled twice.
+        assert boottime_s() - begin >= 7 * BACKOFF_FIRST_S
+
+
+def test_a_daemon_that_hangs_up_is_replaced(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        old = guarded.relay_pid
+        guarded.send(b"hang up")
+        guarded.meet()
+        assert guarded.relay_pid != old
+        assert state(old) == "-"
+        assert alive(first)
+
+
+def test_a_daemon_that_never_reads_is_replaced(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        old = process(guarded.relay_pid)
+        assert old
+        # Filled while it is stopped: as many refusals as the guard keeps, and what the socket holds.
+        for _ in range(2 * OUTBOX_MAX):
+            guarded.start(["true"], token=9)
+            if guarded.failures_pile_up():
+                break
+        os.kill(old.pid, signal.SIGKILL)
+        guarded.meet()
+        assert not old.lives()
+
+
+def test_the_daemon_dies_with_its_guard(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        daemon = process(guarded.relay_pid)
+        assert daemon
+        os.kill(guarded.guard.pid, signal.SIGKILL)
+        until(lambda: not alive(daemon))

@@ -1,0 +1,239 @@
+"""What the guard lets a daemon do, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mltbd.guard import PKILL_WORDS, WORKLOADS_MAX
+from mltbd.orders import DATAGRAM_BYTES_MAX
+from mltbd.processes import boottime_s, process
+from tests.daemon import trees
+from tests.daemon.guarded import ROOT, Guarded, alive, until
+
+
+def refusal(guarded: Guarded) -> str:
+    return str(guarded.news("failed")["error"])
+
+
+def guard_here(state_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mltbd.guard", str(state_dir), "true"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon"), **env},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+# -- tokens and deadlines
+
+
+def test_nothing_starts_that_is_not_armed(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.start(["true"], token=4)
+        assert refusal(guarded) == "token 4 is not armed"
+        guarded.arm(9.0, token=3)
+        guarded.start(["true"], token=4)
+        assert refusal(guarded) == "token 4 is not armed"
+
+
+def test_a_token_below_the_highest_seen_is_sealed(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.arm(9.0, token=3)
+        guarded.arm(9.0, token=4)
+        guarded.arm(9.5, token=3)
+        guarded.start(["true"], token=3)
+        assert refusal(guarded) == "token 3 is sealed: 4 was seen"
+        guarded.run(trees.plain(tmp_path), token=4)
+
+
+def test_a_sealed_token_stays_sealed_for_the_next_daemon(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.arm(9.0, token=4)
+        guarded.send(b"exit 1")
+        guarded.meet().arm(9.0, token=3)
+        guarded.start(["true"], token=3)
+        assert refusal(guarded) == "token 3 is sealed: 4 was seen"
+
+
+def test_a_deadline_beyond_the_horizon_buys_nothing(tmp_path: Path) -> None:
+    with Guarded(tmp_path, horizon_s=2.0).meet() as guarded:
+        guarded.arm(3.0)
+        guarded.start(["true"])
+        assert refusal(guarded) == "token 1 is not armed"
+        guarded.arm(1.9)
+        guarded.arm(1e9)
+        guarded.start(trees.plain(tmp_path))
+        assert guarded.news("running")["deadline"] < boottime_s() + 2.0
+
+
+def test_a_passed_deadline_starts_nothing(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.arm(-0.1)
+        guarded.start(["true"])
+        assert refusal(guarded) == "the deadline of token 1 has passed"
+
+
+def test_one_workload_runs_once(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path), token=1)
+        guarded.start(["true"], token=1)
+        assert refusal(guarded) == "token 1 still runs"
+        guarded.arm(9.0, token=2)
+        guarded.start(["true"], token=2)
+        assert refusal(guarded) == "token 1 still runs"
+        assert alive(first)
+        guarded.order(do="stop", workload="main", token=1)
+        guarded.news("gone")
+        guarded.run(trees.plain(tmp_path), token=2)
+
+
+def test_there_is_a_limit_to_workloads(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        for number in range(WORKLOADS_MAX + 1):
+            guarded.arm(30.0, workload=f"w{number}")
+        guarded.start(["true"], workload=f"w{WORKLOADS_MAX}")
+        assert refusal(guarded) == "token 1 is not armed"
+        guarded.start(["true"], workload=f"w{WORKLOADS_MAX - 1}")
+        assert guarded.news("gone")["status"] == 0
+
+
+def test_garbage_is_counted_and_ignored(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        for datagram in (b"\x00\xff", b"{}", b"[" * 5000, b"x" * (DATAGRAM_BYTES_MAX + 100)):
+            guarded.send(datagram)
+        guarded.order(do="stop", workload="other", token=1)
+        guarded.order(do="stop", workload="main", token=2)
+        guarded.start(["true"], token=9)
+        assert refusal(guarded) == "token 9 is not armed"
+        assert alive(first)
+        assert "order 4 ignored: more than 65536 bytes" in guarded.errors.read_text()
+
+
+# -- its end
+
+
+def test_a_graceful_stop_waits_for_the_daemon(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.run(trees.plain(tmp_path))
+        guarded.guard.send_signal(signal.SIGTERM)
+        guarded.news("stop")
+        guarded.order(do="stop", workload="main", token=1)
+        assert guarded.news("gone")["cause"] == "stopped"
+        guarded.send(b"exit 0")
+        assert guarded.guard.wait() == 0
+
+
+@pytest.mark.parametrize("code", [b"exit 0", b"exit 1"])
+def test_a_daemon_that_ends_without_stopping_its_workload_is_cleaned_up_after(code: bytes, tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.daemonised(tmp_path))
+        helper = guarded.written("ready")
+        guarded.guard.send_signal(signal.SIGTERM)
+        guarded.news("stop")
+        guarded.send(code)
+        assert guarded.guard.wait() == 0
+        assert not first.lives()
+        assert not helper.lives()
+
+
+def test_patience_with_a_daemon_that_does_not_stop_has_an_end(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.order(do="hello", horizon=60, patience=0.3)
+        first = guarded.run(trees.deaf(tmp_path), stop_timeout=0.2)
+        os.kill(guarded.relay_pid, signal.SIGSTOP)
+        begin = boottime_s()
+        guarded.guard.send_signal(signal.SIGTERM)
+        assert guarded.guard.wait() == 0
+        assert boottime_s() - begin >= 0.5
+        assert not first.lives()
+
+
+def test_while_it_waits_the_lease_still_holds(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        deadline = guarded.arm(1.0)
+        guarded.start(trees.beating(tmp_path))
+        guarded.written("ready")
+        guarded.guard.send_signal(signal.SIGTERM)
+        assert guarded.news("gone")["cause"] == "deadline"
+        assert trees.last_beat(tmp_path) < deadline + 0.2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_second_signal_is_urgent(number: int, code: int, tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.deaf(tmp_path), stop_timeout=60.0)
+        guarded.written("ready")
+        guarded.guard.send_signal(number)
+        guarded.news("stop")
+        begin = boottime_s()
+        guarded.guard.send_signal(number)
+        assert guarded.guard.wait() == code
+        assert boottime_s() - begin < 2.0
+        assert not first.lives()
+
+
+@pytest.mark.parametrize(("said", "code"), [(b"exit 2", 2), (b"exit 3", 1)])
+def test_a_daemon_that_cannot_go_on_ends_the_guard(said: bytes, code: int, tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        guarded.send(said)
+        assert guarded.guard.wait() == code
+        assert not first.lives()
+
+
+# -- its beginning
+
+
+def test_a_state_directory_has_one_guard(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        second = guard_here(guarded.state_dir)
+        assert second.returncode == 1
+        assert f"another mltbd (pid {guarded.guard.pid}) uses `{guarded.state_dir}`" in second.stderr
+
+
+def test_the_lock_is_free_as_soon_as_the_guard_is_dead(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.daemonised(tmp_path))
+        guarded.guard.kill()
+        guarded.guard.wait()
+        with Guarded(tmp_path).meet() as second:
+            assert not alive(first)
+            second.run(trees.plain(tmp_path))
+
+
+def test_a_fresh_guard_empties_what_an_earlier_one_left(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.run(trees.daemonised(tmp_path))
+        helper = guarded.written("ready")
+        # Without its sentinel, a killed guard leaves behind whatever is not its direct child.
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        sentinel = guarded.sentinel()
+        os.kill(sentinel.pid, signal.SIGKILL)
+        guarded.guard.kill()
+        guarded.guard.wait()
+        assert alive(helper)
+        with Guarded(tmp_path).meet():
+            assert not alive(helper)
+
+
+@pytest.mark.parametrize(("path", "code"), [("pray", 2), ("walk", 1)])
+def test_a_kill_path_must_exist(path: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    ended = guard_here(tmp_path / ("state" if path == "walk" else "fine"), MLTB_KILL_PATH=path)
+    assert ended.returncode == code
+    assert ("unknown kill path `pray`" if path == "pray" else "cannot use") in ended.stderr
+
+
+def test_no_guard_or_daemon_is_hit_by_the_pkill_of_a_bot(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        row = process(guarded.guard.pid)
+        assert row
+        command = Path(f"/proc/{row.pid}/cmdline").read_text().replace(str(tmp_path), "")
+        assert not [word for word in PKILL_WORDS if word in command]
+        assert "warning" not in until(guarded.errors.read_text)

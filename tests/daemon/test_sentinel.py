@@ -1,0 +1,101 @@
+"""The second layer: no workload outlives a guard that was killed, stopped or starved."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mltbd.processes import boottime_s, process
+from mltbd.sentinel import MARGIN_S, margin_s
+from tests.daemon import trees
+from tests.daemon.guarded import Guarded, alive, until
+
+
+@pytest.mark.parametrize("kill_path", [None, "walk"])
+def test_a_killed_guard_takes_everything_with_it(kill_path: str | None, tmp_path: Path) -> None:
+    with Guarded(tmp_path, kill_path).meet() as guarded:
+        first = guarded.run(trees.daemonised(tmp_path))
+        helper = guarded.written("ready")
+        sentinel = guarded.sentinel()
+        begin = boottime_s()
+        os.kill(guarded.guard.pid, signal.SIGKILL)
+        until(lambda: not alive(first) and not alive(helper))
+        assert boottime_s() - begin < 1.0
+        until(lambda: not alive(sentinel))
+
+
+@pytest.mark.parametrize("kill_path", [None, "walk"])
+def test_a_stopped_guard_is_killed_soon_after_the_deadline(kill_path: str | None, tmp_path: Path) -> None:
+    with Guarded(tmp_path, kill_path).meet() as guarded:
+        deadline = guarded.arm(1.2)
+        guarded.start(trees.unmarked(tmp_path))
+        first = process(guarded.news("running")["pid"])
+        assert first
+        helper = guarded.written("ready")
+        daemon = process(guarded.relay_pid)
+        assert daemon
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        until(lambda: not alive(first) and not alive(helper) and not alive(daemon))
+        assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
+        assert guarded.guard.wait() == -signal.SIGKILL
+
+
+def test_a_guard_stopped_within_its_lease_is_left_alone(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        begin = boottime_s()
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        until(lambda: boottime_s() > begin + 0.5)
+        os.kill(guarded.guard.pid, signal.SIGCONT)
+        guarded.order(do="stop", workload="main", token=1)
+        assert guarded.news("gone")["cause"] == "stopped"
+        assert not alive(first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_sentinel_is_replaced_and_works(number: int, tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        deadline = guarded.arm(2.0)
+        guarded.start(trees.deaf(tmp_path))
+        guarded.news("running")
+        first = guarded.written("ready")
+        lost = guarded.sentinel()
+        os.kill(lost.pid, number)
+        until(lambda: not lost.lives())
+        assert guarded.sentinel() != lost
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        until(lambda: not alive(first))
+        assert boottime_s() < deadline + MARGIN_S + 0.3
+
+
+def test_a_sentinel_outlives_the_signals_of_a_terminal_and_of_systemd(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.daemonised(tmp_path))
+        helper = guarded.written("ready")
+        sentinel = guarded.sentinel()
+        assert os.getsid(sentinel.pid) == sentinel.pid
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(sentinel.pid, number)
+        os.kill(guarded.guard.pid, signal.SIGKILL)
+        until(lambda: not alive(first) and not alive(helper))
+
+
+def test_a_sentinel_ends_with_its_guard(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        sentinel = guarded.sentinel()
+        guarded.guard.send_signal(signal.SIGTERM)
+        guarded.news("stop")
+        guarded.send(b"exit 0")
+        assert guarded.guard.wait() == 0
+        assert not sentinel.lives()
+
+
+@given(st.floats(0.4, 300))
+def test_the_margin_fits_in_what_the_lease_leaves_for_killing(horizon_s: float) -> None:
+    # A horizon is four fifths of its lease or more, and killing may take a fifth of that, or half a second.
+    assert 0 < margin_s(horizon_s) <= min(0.5, horizon_s / 5) / 2

@@ -1,0 +1,90 @@
+"""No tree survives any kill path, and its neighbours do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mltbd.cages import Site, sites_here, works
+from mltbd.processes import MARK, marked, process
+from mltbd.tree import clear
+from tests.daemon import trees
+from tests.daemon.guarded import ROOT, alive, until
+
+ENV = {**os.environ, "PYTHONPATH": str(ROOT / "daemon")}
+WALK = Site("", "walk")
+SITES = [WALK, *dict.fromkeys(sites_here())]
+
+
+def mark() -> str:
+    return f"test.{os.urandom(8).hex()}."
+
+
+def parent(site: Site, argv: list[str], ours: str) -> subprocess.Popen[str]:
+    spec = {"mark": ours, "directory": site.directory or None, "path": site.path, "argv": argv}
+    started = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("tree_parent.py")), json.dumps(spec)],
+        env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert started.stdout
+    assert started.stdout.readline() == "started\n"
+    return started
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda site: f"{site.path}:{site.directory}")
+@pytest.mark.parametrize("kind", trees.STUBBORN)
+def test_nothing_of_a_tree_survives(site: Site, kind: str, tmp_path: Path) -> None:
+    if site is not WALK and not works(site, mark()):
+        pytest.skip(f"no cgroup with {site.path} may be made under {site.directory}")
+    ours = mark()
+    with parent(site, trees.STUBBORN[kind](tmp_path), ours) as running:
+        ready = tmp_path / "ready"
+        until(lambda: ready.exists() and ready.read_text())
+        victim = process(int(ready.read_text()))
+        said, _ = running.communicate("kill\n")
+    outcome = json.loads(said)
+    assert outcome["spared"], "a neighbour was killed"
+    assert outcome["took_s"] < 2.0
+    assert victim is None or not alive(victim)
+    assert not marked(ours)
+
+
+def test_clear_kills_what_is_marked_and_nothing_else() -> None:
+    ours, others = mark(), mark()
+    with (
+        subprocess.Popen(["sleep", "600"], env={**ENV, MARK: f"{ours}1"}) as doomed,
+        subprocess.Popen(["sleep", "600"], env={**ENV, MARK: others}) as spared,
+    ):
+        until(lambda: marked(ours) and marked(others))
+        assert clear(ours, (), 5.0) == set()
+        assert doomed.wait() == -signal.SIGKILL
+        assert spared.poll() is None
+        spared.kill()
+
+
+def test_clear_empties_and_removes_the_cages_of_another_guard() -> None:
+    usable = [site for site in sites_here() if works(site, mark())]
+    if not usable:
+        pytest.skip("no cgroup may be made here")
+    for site in usable:
+        ours = mark()
+        cage = site.cage(f"{ours}1")
+        cage.create()
+        with subprocess.Popen(["sleep", "600"], env={}) as doomed:
+            cage.adopt(doomed.pid)
+            assert clear(ours, [site.directory, "/nonexistent"], 5.0) == set()
+            assert doomed.wait() == -signal.SIGKILL
+        assert not Path(cage.directory).exists()
+
+
+def test_clear_says_who_does_not_die() -> None:
+    # A zombie stays in the table until it is reaped, which nobody does here meanwhile.
+    with subprocess.Popen(["true"]) as undead:
+        row = until(lambda: process(undead.pid))
+        assert clear(mark(), (), 0.05, [row]) == {undead.pid}

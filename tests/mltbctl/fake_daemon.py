@@ -1,0 +1,110 @@
+"""A daemon's control socket and nothing behind it: a real ROUTER that answers from a table."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.keys import Keyring
+from mltb_transport.messages import Request, Response
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Refusal(Exception):
+    """Raised by an answer: the error body to send."""
+
+    def __init__(self, **body: Any) -> None:
+        super().__init__(body.get("message", ""))
+        self.body = {"code": "failed", "message": "", "hint": "", **body}
+
+
+class Silence(Exception):
+    """Raised by an answer: send nothing at all."""
+
+
+@dataclass
+class FakeDaemon:
+    """Serves `answers` (method -> function of params) on `path`, and on a TCP port when `secret` is given.
+
+    `calls` holds every request served, in order.
+    """
+
+    path: Path
+    answers: dict[str, Answer]
+    secret: str = ""
+    port: int = 0
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __enter__(self) -> FakeDaemon:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._socket.bind(f"ipc://{self.path}")
+        self._sockets = [self._socket, *([self._bind_tcp()] if self.secret else [])]
+        self._stop_in, self._stop_out = self._pair()
+        self._thread = threading.Thread(target=self._serve, name="fake-daemon")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop_in.send(b"")
+        self._thread.join()
+        for socket in (*self._sockets, self._stop_in, self._stop_out):
+            socket.close()
+        self._context.term()
+        self.path.unlink(missing_ok=True)
+
+    def _bind_tcp(self) -> zmq.Socket[bytes]:
+        server = Keyring.from_secret(self.secret).server
+        socket = self._context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, server.secret)
+        self.port = socket.bind_to_random_port("tcp://127.0.0.1")
+        return socket
+
+    def _pair(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        ends = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        ends[0].bind("inproc://stop")
+        ends[1].connect("inproc://stop")
+        return ends
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        for socket in (*self._sockets, self._stop_out):
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            ready = dict(poller.poll())
+            if self._stop_out in ready:
+                return
+            for socket in self._sockets:
+                if socket in ready:
+                    self._answer(socket)
+
+    def _answer(self, socket: zmq.Socket[bytes]) -> None:
+        route, payload = socket.recv_multipart()
+        request = decode(payload).message
+        if not isinstance(request, Request):
+            return
+        params = json.loads(request.params)
+        self.calls.append((request.method, params))
+        try:
+            ok, body = True, self.answers[request.method](params)
+        except Refusal as refusal:
+            ok, body = False, refusal.body
+        except Silence:
+            return
+        response = Response(request.id, ok, json.dumps(body))
+        socket.send_multipart([route, encode(Frame(PROTOCOL, "", "n1", 1, 1, response))])

@@ -1,0 +1,272 @@
+"""Calls from outside: to a real bus by ipc and by TCP, with and without keys, and to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltb_transport.control import (
+    ENDPOINTS_MAX,
+    CallFailed,
+    CallTimeout,
+    ControlConnection,
+    ControlError,
+    Denied,
+    Unreachable,
+)
+from mltb_transport.frames import encode
+from mltb_transport.keys import Credential, Keyring, new_secret
+from mltb_transport.limits import TEXT_CHARS_MAX
+from mltb_transport.messages import Request
+from mltb_transport.replies import failed, params_of, permitted, succeeded
+from mltb_transport.wire import Delivery
+from tests.transport.nodes import KEYS, LOOPBACK, Node, free_port, nodes, until
+
+OTHER = Keyring.from_secret(new_secret())
+
+
+def serve(node: Node) -> None:
+    """Answers as a daemon would: `ping` with who asked, `silent` never, anything else with an error."""
+
+    def answer(delivery: Delivery) -> None:
+        request = delivery.frame.message
+        assert isinstance(request, Request)
+        assert delivery.route is not None
+        if request.method == "silent":
+            return
+        if not permitted(delivery.role, request.method):
+            response = failed(request.id, "auth", f"`{request.method}` needs the admin key")
+        elif request.method == "ping":
+            response = succeeded(request.id, {"role": delivery.role, "params": params_of(request)})
+        elif request.method == "late":
+            stale = succeeded(request.id - 1, {"answer": "to an earlier call"})
+            node.bus.reply(delivery.route, b"\xc1 not a frame")
+            node.bus.reply(delivery.route, node.outbound.seal(stale))
+            response = succeeded(request.id, {"answer": "to this one"})
+        else:
+            response = failed(request.id, "no_quorum", "1 of 3 nodes answered", "run `mltbctl nodes`")
+        node.bus.reply(delivery.route, node.outbound.seal(response))
+
+    node.on_delivery = answer
+
+
+def play(scene: Callable[[Node], Any], keys: Keyring | None = KEYS, local_path: str = "") -> Any:
+    """Runs a blocking caller beside a serving node."""
+
+    async def run() -> Any:
+        async with nodes("n1", keys=keys, local_path=local_path) as (node,):
+            serve(node)
+            return await asyncio.to_thread(scene, node)
+
+    return asyncio.run(run())
+
+
+def call(endpoint: str, credential: Credential | None, method: str = "ping", timeout_s: float = 5.0) -> Any:
+    with ControlConnection([endpoint], credential, timeout_s) as connection:
+        return connection.call(method, {"n": 1})
+
+
+def remote(node: Node) -> str:
+    return f"{LOOPBACK}:{node.port + 1}"
+
+
+def test_a_local_call_needs_no_key_even_where_the_network_does(tmp_path: Path) -> None:
+    path = str(tmp_path / "n1.sock")
+    for keys in (None, KEYS):
+        answer = play(lambda _: call(path, KEYS.credential("viewer")), keys, path)
+        assert answer == {"role": "admin", "params": {"n": 1}}
+
+
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_a_remote_call_has_the_role_of_its_key(role: str) -> None:
+    assert play(lambda node: call(remote(node), KEYS.credential(role)))["role"] == role
+
+
+def test_a_remote_call_to_an_open_node() -> None:
+    assert play(lambda node: call(remote(node), None), keys=None)["role"] == "admin"
+
+
+def test_a_host_name_works_too() -> None:
+    assert play(lambda node: call(f"localhost:{node.port + 1}", None), keys=None)["role"] == "admin"
+
+
+def test_an_error_comes_with_its_code_hint_and_body() -> None:
+    def scene(node: Node) -> None:
+        with pytest.raises(CallFailed, match="1 of 3 nodes answered") as caught:
+            call(remote(node), KEYS.credential("admin"), "failover")
+        assert (caught.value.code, caught.value.hint) == ("no_quorum", "run `mltbctl nodes`")
+        assert caught.value.body["message"] == "1 of 3 nodes answered"
+        with pytest.raises(CallFailed) as caught:
+            call(remote(node), KEYS.credential("viewer"), "failover")
+        assert caught.value.code == "auth"
+
+    play(scene)
+
+
+def test_answers_to_other_calls_and_noise_are_passed_over() -> None:
+    assert play(lambda node: call(remote(node), KEYS.credential("admin"), "late")) == {"answer": "to this one"}
+
+
+def test_one_connection_serves_many_calls() -> None:
+    def scene(node: Node) -> None:
+        with ControlConnection([remote(node)], KEYS.credential("admin"), 5.0) as connection:
+            assert connection.connected_to == ""
+            for _ in range(50):
+                assert connection.call("ping")["params"] == {}
+            assert connection.connected_to == remote(node)
+            with pytest.raises(CallFailed):
+                connection.call("failover")
+            assert connection.call("ping")["role"] == "admin"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("credential", "keys", "why"),
+    [
+        (None, KEYS, "is encrypted and needs the cluster secret"),
+        (OTHER.credential("admin"), KEYS, "refuses the key"),
+        (Credential("admin", OTHER.admin, KEYS.server.public), KEYS, "refuses the key"),
+        (Credential("admin", KEYS.admin, OTHER.server.public), KEYS, "refuses the key"),
+        (KEYS.credential("admin"), None, "refuses the key"),
+    ],
+    ids=["no key", "other cluster", "unknown key", "other server", "open server"],
+)
+def test_a_wrong_key_is_told_from_nobody_there(credential: Credential | None, keys: Keyring | None, why: str) -> None:
+    def scene(node: Node) -> None:
+        begin = time.monotonic()
+        with pytest.raises(Denied, match=why):
+            call(remote(node), credential)
+        assert time.monotonic() - begin < 3
+
+    play(scene, keys)
+
+
+def test_nobody_there_is_said_at_once_and_why(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with pytest.raises(Unreachable, match="does not exist") as caught:
+        call(str(tmp_path / "n1.sock"), None)
+    assert "mltbd run" in caught.value.hint
+    (tmp_path / "dead.sock").write_text("")
+    with pytest.raises(Unreachable, match="nobody listens at"):
+        call(str(tmp_path / "dead.sock"), None)
+    with pytest.raises(Unreachable, match="nothing answers at"):
+        call(f"{LOOPBACK}:{free_port()}", KEYS.credential("admin"))
+    assert time.monotonic() - begin < 3
+
+
+def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:
+    with socket.socket() as silent:
+        silent.bind((LOOPBACK, 0))
+        silent.listen()
+        begin = time.monotonic()
+        with pytest.raises(Unreachable, match="nothing answers at"):
+            call(f"{LOOPBACK}:{silent.getsockname()[1]}", None, timeout_s=0.2)
+        assert 0.2 <= time.monotonic() - begin < 2
+
+
+def test_the_first_endpoint_that_answers_is_taken(tmp_path: Path) -> None:
+    def scene(node: Node) -> None:
+        absent = [str(tmp_path / "absent.sock"), f"{LOOPBACK}:{free_port()}"]
+        with ControlConnection([*absent, remote(node)], KEYS.credential("admin"), 5.0) as connection:
+            assert connection.call("ping")["role"] == "admin"
+            assert connection.connected_to == remote(node)
+        with ControlConnection(absent, None, 5.0) as connection, pytest.raises(Unreachable) as caught:
+            connection.call("ping")
+        assert "none of 2 endpoints answers" in caught.value.message
+        assert all(endpoint in caught.value.message for endpoint in absent)
+        with ControlConnection([*absent, remote(node)], None, 5.0) as connection, pytest.raises(Denied):
+            connection.call("ping")
+
+    play(scene)
+
+
+def test_no_answer_in_time() -> None:
+    def scene(node: Node) -> None:
+        begin = time.monotonic()
+        with pytest.raises(CallTimeout, match="did not answer `silent` in time"):
+            call(remote(node), KEYS.credential("admin"), "silent", timeout_s=0.2)
+        assert 0.2 <= time.monotonic() - begin < 2
+
+    play(scene)
+
+
+def test_a_daemon_that_dies_during_the_call_is_noticed_before_the_timeout() -> None:
+    async def run() -> None:
+        async with nodes("n1") as (node,):
+            asked: list[Delivery] = []
+            node.on_delivery = asked.append
+            credential = KEYS.credential("admin")
+            pending = asyncio.create_task(asyncio.to_thread(call, remote(node), credential, "failover", 20.0))
+            await until(lambda: asked)
+            node.bus.close()
+            begin = time.monotonic()
+            with pytest.raises(Unreachable, match="was lost before the answer") as caught:
+                await pending
+            assert caught.value.sent
+            assert time.monotonic() - begin < 5
+
+    asyncio.run(run())
+
+
+def test_a_reading_call_is_repeated_with_the_next_endpoint() -> None:
+    async def run() -> None:
+        async with nodes("n1", "n2") as (one, two):
+            serve(two)
+            asked: list[Delivery] = []
+            one.on_delivery = asked.append
+            endpoints = [remote(one), remote(two)]
+            with ControlConnection(endpoints, KEYS.credential("viewer"), 20.0) as connection:
+                pending = asyncio.create_task(asyncio.to_thread(connection.call, "ping"))
+                await until(lambda: asked)
+                one.bus.close()
+                assert (await pending)["role"] == "viewer"
+                assert connection.connected_to == remote(two)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("endpoint", ["", "n1", "n1:", ":7947", "n1:port", "n1:0", "n1:65536"])
+def test_an_endpoint_that_is_none_is_named(endpoint: str) -> None:
+    with pytest.raises(CallFailed, match="is neither a socket path nor `host:port`") as caught:
+        ControlConnection([endpoint], None, 1.0)
+    assert caught.value.code == "usage"
+
+
+@pytest.mark.parametrize("count", [0, ENDPOINTS_MAX + 1])
+def test_endpoints_have_a_limit(count: int) -> None:
+    with pytest.raises(CallFailed, match=f"1 to {ENDPOINTS_MAX} endpoints"):
+        ControlConnection(["/x"] * count, None, 1.0)
+
+
+def test_parameters_have_a_limit() -> None:
+    with (
+        ControlConnection(["/x"], None, 1.0) as connection,
+        pytest.raises(CallFailed, match="are longer than"),
+    ):
+        connection.call("ping", {"text": "x" * TEXT_CHARS_MAX})
+
+
+def test_the_bytes_are_those_of_the_common_codec() -> None:
+    """The caller's side writes its frames by hand, to start faster."""
+
+    def scene(node: Node) -> None:
+        call(remote(node), KEYS.credential("admin"))
+        payload, source = node.raw[0]
+        delivery = node.inbound.open(payload, source)
+        assert delivery is not None
+        assert encode(delivery.frame) == payload
+        assert delivery.frame.message == Request(1, "ping", json.dumps({"n": 1}, separators=(",", ":")))
+
+    play(scene)
+
+
+def test_all_errors_are_one_family() -> None:
+    assert all(issubclass(error, ControlError) for error in (Unreachable, Denied, CallTimeout, CallFailed))

@@ -1,0 +1,131 @@
+"""What Inbound lets through: who may send what by which socket, and what is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltb_transport.bus import Route, Source, new_counters
+from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.messages import Election, Heartbeat, Message, Ping, Record, Request, Response, Sync
+from mltb_transport.wire import FOREIGN_MAX, SENDERS_MAX, Inbound, Outbound
+
+RECORD = Record(
+    "n1", 1, 1, "s", "c", "10.0.0.1", 7946, "voter", 1, "ACTIVE", "HEALTHY", 0, "1", False, 1, "n1", 1, (), ()
+)
+HEARTBEAT = Heartbeat(RECORD, ())
+SYNC = Sync((RECORD,), True)
+ELECTION = Election(1, "vote", 1, 1, 1)
+PING = Ping(1)
+REQUEST = Request(1, "status", "{}")
+RESPONSE = Response(1, True, "{}")
+
+PEER = Source("request", "node", Route("request", b"id"))
+
+
+def inbound(cluster: str = "") -> tuple[Inbound, dict[str, int]]:
+    counters = new_counters()
+    return Inbound("me", counters, cluster), counters
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "message", "taken_as"),
+    [
+        ("gossip", "node", HEARTBEAT, "node"),
+        ("gossip", "open", HEARTBEAT, "node"),
+        ("gossip", "node", PING, None),
+        ("gossip", "node", SYNC, None),
+        ("gossip", "node", ELECTION, None),
+        ("gossip", "node", REQUEST, None),
+        ("gossip", "open", ELECTION, None),
+        ("gossip", "admin", HEARTBEAT, None),
+        ("request", "node", ELECTION, "node"),
+        ("request", "node", SYNC, "node"),
+        ("request", "node", RESPONSE, "node"),
+        ("request", "node", REQUEST, "admin"),
+        ("request", "open", ELECTION, "node"),
+        ("request", "open", REQUEST, "admin"),
+        ("request", "admin", REQUEST, "admin"),
+        ("request", "viewer", REQUEST, "viewer"),
+        ("request", "admin", ELECTION, None),
+        ("request", "viewer", RESPONSE, None),
+        ("local", "admin", REQUEST, "admin"),
+        ("local", "admin", ELECTION, None),
+        ("local", "admin", HEARTBEAT, None),
+    ],
+)
+def test_who_may_send_what_by_which_socket(path: str, role: str, message: Message, taken_as: str | None) -> None:
+    opener, counters = inbound()
+    delivery = opener.open(Outbound("n1", 1).seal(message), Source(path, role))
+    assert (delivery.role if delivery else None) == taken_as
+    assert counters["wrong_role"] == (taken_as is None)
+
+
+def test_the_route_of_a_request_is_handed_on() -> None:
+    opener, _ = inbound()
+    route = Route("local", b"client")
+    delivery = opener.open(encode(Frame(PROTOCOL, "", "", 0, 1, REQUEST)), Source("local", "admin", route))
+    assert delivery is not None
+    assert delivery.route == route
+    assert delivery.frame.message == REQUEST
+
+
+def test_every_sealed_message_has_a_number_of_its_own() -> None:
+    opener, counters = inbound()
+    outbound = Outbound("n1", 4, "c")
+    frames = [opener.open(outbound.seal(PING), PEER) for _ in range(3)]
+    assert [d.frame.seq for d in frames if d] == [1, 2, 3]
+    assert {(d.frame.sender, d.frame.incarnation, d.frame.cluster) for d in frames if d} == {("n1", 4, "c")}
+    assert not any(counters.values())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "passes"),
+    [("", "", True), ("", "a", True), ("a", "", True), ("a", "a", True), ("a", "b", False)],
+)
+def test_only_frames_of_our_cluster_or_of_none(ours: str, theirs: str, passes: bool) -> None:
+    opener, counters = inbound(ours)
+    assert bool(opener.open(Outbound("n1", 1, theirs).seal(ELECTION), PEER)) == passes
+    assert counters["wrong_cluster"] == (not passes)
+
+
+def test_another_clusters_self_description_is_delivered_so_that_it_can_be_refused_by_name() -> None:
+    opener, counters = inbound("ours")
+    assert opener.open(Outbound("n1", 1, "theirs").seal(SYNC), PEER) is not None
+    assert opener.open(Outbound("n1", 1, "theirs").seal(HEARTBEAT), Source("gossip", "node")) is not None
+    assert counters["wrong_cluster"] == 2
+    assert opener.foreign == {"theirs": "n1"}
+
+
+def test_foreign_clusters_are_remembered_up_to_a_limit() -> None:
+    opener, counters = inbound("ours")
+    for number in range(FOREIGN_MAX + 5):
+        opener.open(Outbound("n1", 1, f"c{number}").seal(ELECTION), PEER)
+    assert len(opener.foreign) == FOREIGN_MAX
+    assert counters["wrong_cluster"] == FOREIGN_MAX + 5
+
+
+def test_control_clients_belong_to_no_cluster() -> None:
+    opener, _ = inbound("ours")
+    assert opener.open(Outbound("n1", 1, "theirs").seal(REQUEST), Source("local", "admin")) is not None
+
+
+def test_repeats_and_our_own_name_are_counted_and_left_to_the_core() -> None:
+    opener, counters = inbound()
+    outbound = Outbound("n1", 2)
+    first, second = outbound.seal(PING), outbound.seal(PING)
+    assert all(opener.open(payload, PEER) for payload in (first, second, second, first))
+    assert counters["repeated"] == 2
+    assert opener.open(Outbound("n1", 3).seal(PING), PEER)  # a new incarnation counts from one again
+    assert counters["repeated"] == 2
+    assert opener.open(Outbound("me", 1).seal(PING), PEER)
+    assert counters["own_name"] == 1
+
+
+def test_the_memory_of_senders_is_bounded() -> None:
+    opener, counters = inbound()
+    for number in range(SENDERS_MAX + 3):
+        assert opener.open(Outbound(f"n{number}", 1).seal(PING), PEER)
+    assert opener.open(Outbound(f"n{SENDERS_MAX + 2}", 1).seal(PING), PEER)
+    assert counters["repeated"] == 0  # forgotten
+    assert opener.open(Outbound("n0", 1).seal(PING), PEER)
+    assert counters["repeated"] == 1  # remembered

@@ -1,0 +1,1 @@
+"""What crosses a wire: messages, frames, keys and the buses that carry them."""

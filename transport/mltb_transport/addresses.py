@@ -1,0 +1,41 @@
+"""Addresses to bind: which may be exposed without keys, and what libzmq takes."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from mltb_transport.bus import BindError, InsecureBind
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a socket bound here. Names are looked up."""
+    try:
+        return ipaddress.ip_address(bindable(address)).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposed(address: str, secured: bool) -> None:
+    """Raises InsecureBind for a bind beyond loopback without keys."""
+    if secured or is_loopback(address):
+        return
+    raise InsecureBind(
+        f"`{address}` can be reached from other machines, but there is no cluster secret",
+        "run `mltbctl secret new` and set CLUSTER_SECRET on every node, or set CLUSTER_INSECURE=True",
+    )
+
+
+def bindable(address: str) -> str:
+    """The numeric form of an address to listen on. Raises BindError for a name without one."""
+    if address in ("", "*"):
+        return "0.0.0.0"
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        raise BindError(f"cannot listen on `{address}`: it has no address") from error
+    return str(found[0][4][0])

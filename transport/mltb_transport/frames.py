@@ -1,0 +1,99 @@
+"""Frames to and from bytes: the one wall where network input becomes a typed value or a FrameError."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mltb_transport.limits import CLUSTER_CHARS_MAX, FRAME_BYTES_MAX, HEADER_FIELDS, PROTOCOL, PROTOCOL_MIN
+from mltb_transport.messages import KINDS, Message, Request
+from mltb_transport.schema import INT_MAX, KIND_OF, FrameError, from_bytes, pack, to_bytes, unpack
+
+__all__ = [
+    "CLUSTER_CHARS_MAX",
+    "FRAME_BYTES_MAX",
+    "PROTOCOL",
+    "Frame",
+    "FrameError",
+    "UnknownKind",
+    "UnknownVersion",
+    "decode",
+    "encode",
+]
+
+_NODE_ID = re.compile(r"[a-z0-9-]{1,63}")
+
+
+class UnknownKind(FrameError):
+    """A well-formed frame of a kind this release does not have: the peer is newer. Counted apart."""
+
+
+class UnknownVersion(FrameError):
+    """A protocol version this release does not speak. Counted apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message and who sent it.
+
+    `cluster`: empty while the sender belongs to none. `sender`: a node id; empty for a control client, which
+    may send nothing but a Request. `incarnation`, `seq`: which run of the sender, a number that grows in it.
+    """
+
+    version: int
+    cluster: str
+    sender: str
+    incarnation: int
+    seq: int
+    message: Message
+
+
+def encode(frame: Frame) -> bytes:
+    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body] of bounded size.
+
+    Raises FrameError for whatever `decode` would refuse.
+    """
+    message = frame.message
+    kind = KIND_OF.get(type(message))
+    if kind is None:
+        raise FrameError(f"`{type(message).__name__}` is not a message")
+    header = [frame.version, frame.cluster, frame.sender, frame.incarnation, frame.seq, kind]
+    _check_header(header)
+    payload = to_bytes([*header, pack(message)])
+    if len(payload) > FRAME_BYTES_MAX:
+        name = type(message).__name__
+        raise FrameError(
+            f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame"
+        )
+    return payload
+
+
+def decode(payload: bytes) -> Frame:
+    """The inverse of `encode`. Total: any bytes give a Frame or a FrameError, nothing else."""
+    header = from_bytes(payload, FRAME_BYTES_MAX)
+    if type(header) is not list or len(header) < HEADER_FIELDS:
+        raise FrameError(f"a frame is an array of {HEADER_FIELDS} fields")
+    _check_header(header)
+    version, cluster, sender, incarnation, seq, kind, body = header[:HEADER_FIELDS]
+    return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body))
+
+
+def _check_header(header: list[object]) -> None:
+    version, cluster, sender, incarnation, seq, kind = header[: HEADER_FIELDS - 1]
+    if type(version) is not int or version < 1:
+        raise FrameError("the version is not a positive integer")
+    if not PROTOCOL_MIN <= version <= PROTOCOL:
+        raise UnknownVersion(f"protocol version {version}, this release speaks {PROTOCOL_MIN} to {PROTOCOL}")
+    if type(cluster) is not str or len(cluster) > CLUSTER_CHARS_MAX:
+        raise FrameError(f"the cluster is not text of up to {CLUSTER_CHARS_MAX} characters")
+    for name, number in (("incarnation", incarnation), ("sequence", seq)):
+        if type(number) is not int or not 0 <= number <= INT_MAX:
+            raise FrameError(f"the {name} is not an integer from 0 to 2^63 - 1")
+    if type(kind) is not int or kind < 0:
+        raise FrameError("the kind is not a natural number")
+    if kind not in KINDS:
+        raise UnknownKind(f"kind {kind} is unknown")
+    if type(sender) is not str or (sender and not _NODE_ID.fullmatch(sender)):
+        raise FrameError("the sender is not a node id: a-z, 0-9 and -, 1 to 63 characters")
+    if not sender and KINDS[kind] is not Request:
+        raise FrameError(f"{KINDS[kind].__name__} without a sender")

@@ -1,0 +1,27 @@
+"""Numbers of the protocol that need no other module: the command line starts faster for it."""
+
+PROTOCOL = 1
+"""What this release speaks. It understands the version before as well: upgrades go node by node."""
+PROTOCOL_MIN = max(1, PROTOCOL - 1)
+
+FRAME_BYTES_MAX = 1024 * 1024
+HEADER_FIELDS = 7
+CLUSTER_CHARS_MAX = 64
+STRING_CHARS_MAX = 1024
+TEXT_CHARS_MAX = 256 * 1024
+"""Of the two fields that hold JSON: `Request.params` and `Response.body`."""
+ITEMS_MAX = 1024
+ENTRY_BYTES_MAX = 64 * 1024
+SEND_QUEUE_MAX = 128
+RECEIVE_QUEUE_MAX = 256
+"""Messages per connection. When full, the kernel's buffers fill, then the sender's queue, then it drops."""
+PORT_MAX = 65534
+"""Of the gossip port: the next one is needed too."""
+
+REQUEST_KIND = 30
+RESPONSE_KIND = 31
+
+READ_METHODS = frozenset({"ping", "status", "operation", "is"})
+"""Control methods that change nothing: open to the viewer key, and safe to repeat."""
+
+ERROR_CODES = ("no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable")

@@ -1,0 +1,164 @@
+"""The connections of one bus to its peers: a DEALER each, one SUB for all; names are looked up apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket as sockets_of_the_kernel
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import zmq
+
+from mltb_transport.sockets import RawSocket, endpoint
+
+RESOLVE_AGAIN_S = 2.0
+"""Between two look-ups of the name of a peer that does not answer: its address may have changed."""
+
+
+def is_numeric(address: str) -> bool:
+    """Whether this is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Link:
+    """A peer by the address it was given by, and the connections to it."""
+
+    address: str
+    port: int
+    dealer: RawSocket
+    connected: str = ""  # numeric address in use; empty until the name is known
+    failed: bool = False  # the last send was dropped
+    resolved_at: float = 0.0
+    lookup: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Links:
+    """Connects, reconnects and disconnects.
+
+    Names never reach libzmq: it would look them up in its I/O thread and hold up every other connection.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        subscriber: RawSocket,
+        new_dealer: Callable[[], RawSocket],
+        counters: dict[str, int],
+    ) -> None:
+        self.by_address: dict[tuple[str, int], Link] = {}
+        self._loop = loop
+        self._subscriber = subscriber
+        self._new_dealer = new_dealer
+        self._counters = counters
+        self._subscriptions: dict[str, int] = {}  # two names of one node share a subscription
+
+    def add(self, address: str, port: int) -> None:
+        """Connect as soon as the numeric address is known."""
+        link = Link(address, port, self._new_dealer())
+        self.by_address[address, port] = link
+        if is_numeric(address):
+            self._connect(link, address)
+        else:
+            self._look_up(link)
+
+    def renew(self, link: Link) -> None:
+        """Drop the connections and what waits in them, connect anew at once."""
+        numeric = link.connected
+        self._disconnect(link)
+        link.dealer.close()
+        link.dealer = self._new_dealer()
+        if numeric:
+            self._connect(link, numeric)
+        if not is_numeric(link.address):
+            self._look_up(link)
+
+    def remove(self, address: str, port: int) -> None:
+        """Drop the connections."""
+        link = self.by_address.pop((address, port), None)
+        if link is not None:
+            self._forget(link)
+
+    def sweep(self) -> None:
+        """Now and then: let libzmq do what it does in calls only, look up the names of silent peers."""
+        now = self._loop.time()
+        for link in self.by_address.values():
+            link.dealer.getsockopt(zmq.EVENTS)
+            if is_numeric(link.address) or link.lookup is not None:
+                continue
+            if (link.failed or not link.connected) and now - link.resolved_at >= RESOLVE_AGAIN_S:
+                self._look_up(link)
+
+    def close(self) -> None:
+        """Drop everything. The dealers keep the linger time they have."""
+        for link in self.by_address.values():
+            self._forget(link)
+        self.by_address.clear()
+
+    def _forget(self, link: Link) -> None:
+        if link.lookup is not None:
+            link.lookup.cancel()
+            link.lookup = None
+        self._disconnect(link, keep_dealer=True)
+        link.dealer.close()
+
+    def _look_up(self, link: Link) -> None:
+        if link.lookup is None:
+            link.lookup = self._loop.create_task(self._resolve(link))
+
+    async def _resolve(self, link: Link) -> None:
+        try:
+            found = await self._loop.getaddrinfo(
+                link.address, link.port, type=sockets_of_the_kernel.SOCK_STREAM
+            )
+            numeric = str(found[0][4][0])
+        except (OSError, ValueError):  # ValueError: not a host name at all
+            self._counters["resolve_failed"] += 1
+            numeric = ""
+        link.lookup = None
+        link.resolved_at = self._loop.time()
+        if numeric and numeric != link.connected:
+            self._disconnect(link)
+            self._connect(link, numeric)
+
+    def _connect(self, link: Link, numeric: str) -> None:
+        link.connected = numeric
+        gossip = endpoint(numeric, link.port)
+        users = self._subscriptions.get(gossip, 0)
+        self._subscriptions[gossip] = users + 1
+        try:
+            if users == 0:
+                _connect(self._subscriber, numeric, link.port)
+            _connect(link.dealer, numeric, link.port + 1)
+        except zmq.ZMQError:  # Whatever a peer claims its address to be must not stop us.
+            self._counters["links_refused"] += 1
+
+    def _disconnect(self, link: Link, keep_dealer: bool = False) -> None:
+        if not link.connected:
+            return
+        gossip = endpoint(link.connected, link.port)
+        users = self._subscriptions.pop(gossip) - 1
+        if users:
+            self._subscriptions[gossip] = users
+        else:
+            _disconnect(self._subscriber, gossip)
+        if not keep_dealer:  # A disconnect would discard what a dealer about to be closed may still send.
+            _disconnect(link.dealer, endpoint(link.connected, link.port + 1))
+        link.connected = ""
+
+
+def _connect(socket: RawSocket, numeric: str, port: int) -> None:
+    socket.setsockopt(zmq.IPV6, int(":" in numeric))
+    socket.connect(endpoint(numeric, port))
+
+
+def _disconnect(socket: RawSocket, where: str) -> None:
+    # ENOENT: libzmq has given the endpoint up by itself.
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(where)

@@ -1,0 +1,346 @@
+"""Everything that crosses the wire between daemons: frozen values, no behaviour.
+
+A message is identified by its number in `KINDS`. Numbers are never reused. A field may be added at the end of a
+class with a default: the older side ignores it, the newer side fills the default in (see transport/DESIGN.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# -- commands: what the replicated log holds ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """A member that counts for quorum. `store` names the disk: a wiped node is another voter."""
+
+    node: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoOp:
+    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """Entry 1 of every cluster: its identity and its voters."""
+
+    cluster: str
+    name: str
+    voters: tuple[Voter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`owner` may run `workload`. The index of this entry is the fencing token."""
+
+    workload: str
+    owner: str
+    cause: str  # placement, failover, switchover, failback, handover, rollback
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The owner's guard reported the workload of `token` gone and reaped."""
+
+    workload: str
+    token: int
+    cause: str  # moved, leaving, failed, restarted
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+
+    workload: str
+    token: int
+    target: str
+    cause: str  # switchover, failover, failback
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """The move `operation` is given up; the owner keeps or takes back the workload."""
+
+    workload: str
+    operation: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The workload of `token` runs."""
+
+    workload: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The workload of `token` has run long enough to forget earlier failed attempts."""
+
+    workload: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFailback:
+    """No automatic failback of `workload` until its placement changes again."""
+
+    workload: str
+
+
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place in the log. `wall` is the proposing leader's wall clock in milliseconds, for people only."""
+
+    index: int
+    term: int
+    wall: int
+    command: Command
+
+
+# -- the request path: election, log, lease (ROUTER/DEALER, one way, at most once) ---------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The founder asks an empty node to become a voter of a new cluster."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """The founding entry is on the sender's disk."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """ELECTION: may I lead `term`? Stage: probe (could I?), pre (would you?), vote, transfer (the leader told me to)."""
+
+    term: int
+    stage: str
+    last_index: int
+    last_term: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """ANSWER to an Election. A grant carries the request's term, a refusal the voter's own.
+
+    `age`: seconds since this voter last acknowledged any leader, on its own clock; 0 when it does not know.
+    """
+
+    term: int
+    stage: str
+    granted: bool
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """COORDINATOR, heartbeat and log in one: entries after (prev_index, prev_term), and a round to acknowledge."""
+
+    term: int
+    round: int
+    prev_index: int
+    prev_term: int
+    commit: int
+    alive: tuple[str, ...]  # members that acknowledged this leader lately
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAnswer:
+    """`ok`: the log matches up to `index`, durably. Else `index` is where the leader should try next."""
+
+    term: int
+    round: int
+    ok: bool
+    index: int
+    store: str
+    ready: tuple[str, ...]  # workloads this node could run now
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader hands over: stand for the next term at once if your log ends at `last_index`."""
+
+    term: int
+    last_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The owner asks to run on; `nonce` finds the moment it asked, which never leaves its node."""
+
+    workload: str
+    token: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A quorum round that began after the request confirmed the leader; or why not."""
+
+    workload: str
+    token: int
+    nonce: int
+    ok: bool
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """A follower asks the leader to append a command about its own workload. Safe to repeat."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Measures the round trip of two live event loops."""
+
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Yes."""
+
+    nonce: int
+
+
+# -- gossip (PUB/SUB: lossy, unordered) and its repair (request path) ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """A workload as the node that owns it, or stands by for it, sees it."""
+
+    workload: str
+    state: str  # STOPPED, STARTING, RUNNING, STOPPING, BACKOFF, FAILED
+    token: int
+    pid: int
+    restarts: int
+    health: str
+    since: int  # wall milliseconds
+    hold_until: float  # seconds of lease left when published; 0 when none
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a node says of itself. A newer (incarnation, seq) replaces an older one whole."""
+
+    node: str
+    incarnation: int
+    seq: int
+    store: str
+    cluster: str
+    address: str
+    port: int
+    role: str  # voter, witness, observer
+    priority: int
+    state: str  # JOINING, ACTIVE, DEGRADED, LEAVING
+    health: str  # HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN
+    strain: int  # local health score, 0 (well) to 7
+    version: str
+    founder: bool
+    term: int
+    leader: str
+    applied: int
+    ready: tuple[str, ...]
+    workloads: tuple[WorkloadView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """The publisher has not heard from `node`, last known in `incarnation`."""
+
+    node: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Published on the gossip port every heartbeat interval and on every change."""
+
+    record: Record
+    suspicions: tuple[Suspicion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Push-pull: everything the sender knows; `reply` asks for the same in return."""
+
+    records: tuple[Record, ...]
+    reply: bool
+
+
+# -- the control plane (ROUTER/DEALER with the command line and the SDK) -------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call on the control socket; `params` is a JSON object as text. `id` is the caller's, echoed back."""
+
+    id: int
+    method: str
+    params: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`body` is a JSON object as text: the result when `ok`, else {code, message, hint}."""
+
+    id: int
+    ok: bool
+    body: str
+
+
+Message = (
+    Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
+    | Heartbeat | Sync | Request | Response
+)  # fmt: skip
+
+KINDS: dict[int, type] = {
+    1: Heartbeat,
+    2: Sync,
+    3: Ping,
+    4: Pong,
+    10: Found,
+    11: Founded,
+    12: Election,
+    13: Answer,
+    14: Append,
+    15: AppendAnswer,
+    16: TimeoutNow,
+    17: Renew,
+    18: Renewed,
+    19: Propose,
+    30: Request,
+    31: Response,
+}
+COMMANDS: dict[int, type] = {
+    1: NoOp,
+    2: Founding,
+    3: Grant,
+    4: Release,
+    5: Move,
+    6: Abandon,
+    7: Started,
+    8: Settled,
+    9: CancelFailback,
+}

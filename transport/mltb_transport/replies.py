@@ -1,0 +1,52 @@
+"""The daemon's side of the control plane: who may call what, and answers as Response messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mltb_transport.limits import ERROR_CODES, READ_METHODS, TEXT_CHARS_MAX
+from mltb_transport.messages import Request, Response
+
+
+class ParamsError(Exception):
+    """The parameters of a request are not a JSON object."""
+
+
+def permitted(role: str, method: str) -> bool:
+    """Whether a role may call a method. Nodes are let in as admin: they forward what they have checked."""
+    return role == "admin" or (role == "viewer" and method in READ_METHODS)
+
+
+def params_of(request: Request) -> dict[str, Any]:
+    """The parameters of a request. Raises ParamsError."""
+    try:
+        params = json.loads(request.params)
+    except (ValueError, RecursionError) as error:
+        raise ParamsError(f"the parameters of `{request.method}` are not JSON") from error
+    if not isinstance(params, dict):
+        raise ParamsError(f"the parameters of `{request.method}` are not a JSON object")
+    return params
+
+
+def succeeded(request: int, result: dict[str, Any]) -> Response:
+    """The answer that carries a result; a failure when the result is too long for one frame."""
+    body = _dump(result)
+    if len(body) > TEXT_CHARS_MAX:
+        return failed(request, "failed", f"the answer is longer than {TEXT_CHARS_MAX} characters")
+    return Response(request, True, body)
+
+
+def failed(request: int, code: str, message: str, hint: str = "", **more: Any) -> Response:
+    """The answer that says why not. `code` is one of ERROR_CODES; `more`, e.g. candidates, joins the body."""
+    if code not in ERROR_CODES:
+        raise ValueError(f"`{code}` is not an error code")
+    body = {"code": code, "message": message, "hint": hint, **more}
+    text = _dump(body)
+    if len(text) > TEXT_CHARS_MAX:
+        text = _dump({"code": code, "message": message[:1000], "hint": hint[:1000]})
+    return Response(request, False, text)
+
+
+def _dump(body: dict[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,157 @@
+"""Options every socket gets, and the one safe way to read a socket from an event loop. Reasons: DESIGN.md."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import zmq
+
+from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX
+
+LIBZMQ_MIN = (4, 3, 5)
+DRAIN_MESSAGES_MAX = 64
+DRAIN_BYTES_MAX = 2 * FRAME_BYTES_MAX
+"""Per turn of the loop and socket. What is left waits for the next turn, so a flood cannot starve timers."""
+
+
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1000
+CONNECT_TIMEOUT_MS = 1500
+HANDSHAKE_MS = 3000
+DEAD_LINK_MS = 4000
+"""Unacknowledged data closes a TCP connection after this long; the kernel alone would try for 15 minutes."""
+KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 10,
+    zmq.TCP_KEEPALIVE_INTVL: 3,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+
+HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+"""Refused keys are not among them: the ZAP handler counts those."""
+
+RawSocket = zmq.Socket[bytes]
+RawContext = zmq.Context[RawSocket]
+
+
+class TransportUnusable(Exception):
+    """The installed libzmq is too old to be exposed to a network."""
+
+
+def check_libzmq(version: tuple[int, int, int]) -> None:
+    """Raises TransportUnusable below LIBZMQ_MIN: older ones have remotely triggerable defects."""
+    if version < LIBZMQ_MIN:
+        needed, found = (".".join(map(str, v)) for v in (LIBZMQ_MIN, version))
+        raise TransportUnusable(f"libzmq {found} is too old, {needed} is needed: upgrade `pyzmq`")
+
+
+def set_common(socket: RawSocket) -> None:
+    """For every socket of a bus."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
+    socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+
+
+def set_tcp(socket: RawSocket) -> None:
+    """For every socket that binds or connects over TCP."""
+    for option, value in KEEPALIVE.items():
+        socket.setsockopt(option, value)
+    socket.setsockopt(zmq.TCP_MAXRT, DEAD_LINK_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+
+
+def drop_unsent(socket: RawSocket, parts: list[bytes]) -> bool:
+    """Send without waiting. True: it could not be taken, or its receiver is gone."""
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK)
+    except zmq.ZMQError as error:
+        if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            raise
+        return True
+    return False
+
+
+def endpoint(address: str, port: int) -> str:
+    """tcp:// with an IPv6 address in brackets."""
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+class Drain:
+    """Reads one socket from the loop until nothing is left, within a budget per turn.
+
+    The file descriptor of a ZeroMQ socket is edge-triggered and shared by reading and sending, so readiness
+    alone is never trusted: the state is read again after every turn, after every send, and by a slow timer.
+    """
+
+    def __init__(self, socket: RawSocket, handle: Callable[[list[bytes]], None]) -> None:
+        self.socket = socket
+        self._handle = handle
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fd = -1
+        self._scheduled = False
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to read."""
+        self._loop = loop
+        self._fd = int(self.socket.getsockopt(zmq.FD))
+        loop.add_reader(self._fd, self._turn)
+        self.recheck()
+
+    def stop(self) -> None:
+        """Stop reading; before the socket is closed. Again: no effect."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop = None
+
+    def recheck(self) -> None:
+        """Read on in the next turn if anything is there. To be called after each send on the same socket."""
+        if self._loop is None or self._scheduled:
+            return
+        if int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._loop is None:
+            return
+        try:
+            self._read()
+        finally:
+            self.recheck()
+
+    def _read(self) -> None:
+        size = 0
+        for _ in range(DRAIN_MESSAGES_MAX):
+            try:
+                parts = self.receive()
+            except zmq.Again:
+                return
+            self._handle(parts)
+            if self._loop is None:
+                return  # The handler closed the bus.
+            size += sum(map(len, parts))
+            if size >= DRAIN_BYTES_MAX:
+                return
+
+    def receive(self) -> list[bytes]:
+        """One message, or zmq.Again."""
+        return self.socket.recv_multipart(zmq.NOBLOCK)
+
+
+class RoleDrain(Drain):
+    """The same for a ROUTER with authentication: the sender's role is put before the parts."""
+
+    def receive(self) -> list[bytes]:
+        frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        role = b""
+        with contextlib.suppress(zmq.ZMQError):
+            role = str(frames[-1].get("User-Id")).encode()
+        return [role, *[frame.bytes for frame in frames]]

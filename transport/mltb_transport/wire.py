@@ -1,0 +1,107 @@
+"""Between a Bus and the daemon: messages to payloads and back, with each check that needs no core state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mltb_transport.bus import Route, Source
+from mltb_transport.frames import PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
+from mltb_transport.messages import Heartbeat, Message, Request, Sync
+
+SENDERS_MAX = 1024
+FOREIGN_MAX = 16
+
+GOSSIP_KINDS = (Heartbeat,)
+"""Nothing else is taken from the lossy, unordered path: no vote, no lease, no log."""
+MEETING_KINDS = (Heartbeat, Sync)
+"""Delivered from other clusters too, so that membership can refuse them by name."""
+
+_COUNTER_OF: dict[type, str] = {UnknownKind: "unknown_kind", UnknownVersion: "unknown_version"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A frame that passed every check. `role` is the effective one: node, admin or viewer."""
+
+    frame: Frame
+    role: str
+    route: Route | None
+
+
+class Outbound:
+    """Seals this node's messages. Set `cluster` as soon as the node belongs to one."""
+
+    def __init__(self, node: str, incarnation: int, cluster: str = "") -> None:
+        self.cluster = cluster
+        self._node = node
+        self._incarnation = incarnation
+        self._seq = 0
+
+    def seal(self, message: Message) -> bytes:
+        """The payload for one message, with a sequence number of its own. Raises FrameError."""
+        self._seq += 1
+        return encode(Frame(PROTOCOL, self.cluster, self._node, self._incarnation, self._seq, message))
+
+
+class Inbound:
+    """Opens what arrives: decodes, checks role and cluster, counts everything it drops.
+
+    Set `cluster` as soon as the node belongs to one. `foreign` remembers the first few other clusters
+    that were met, and a node of each.
+    """
+
+    def __init__(self, node: str, counters: dict[str, int], cluster: str = "") -> None:
+        self.cluster = cluster
+        self.foreign: dict[str, str] = {}
+        self._node = node
+        self._counters = counters
+        self._newest: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def open(self, payload: bytes, source: Source) -> Delivery | None:
+        """The frame and the role of its sender; None: dropped and counted."""
+        try:
+            frame = decode(payload)
+        except FrameError as error:
+            self._counters[_COUNTER_OF.get(type(error), "frame_error")] += 1
+            return None
+        role = _effective_role(frame, source)
+        if role is None:
+            self._counters["wrong_role"] += 1
+            return None
+        if isinstance(frame.message, Request):
+            return Delivery(frame, role, source.route)
+        if self.cluster and frame.cluster and frame.cluster != self.cluster:
+            self._counters["wrong_cluster"] += 1
+            if len(self.foreign) < FOREIGN_MAX:
+                self.foreign.setdefault(frame.cluster, frame.sender)
+            if not isinstance(frame.message, MEETING_KINDS):
+                return None
+        self._observe(frame, source.path)
+        return Delivery(frame, role, source.route)
+
+    def _observe(self, frame: Frame, path: str) -> None:
+        """Counts what looks wrong but is the core's to judge: repeats and other nodes of our name."""
+        if frame.sender == self._node:
+            self._counters["own_name"] += 1
+        key = (frame.sender, path)
+        stamp = (frame.incarnation, frame.seq)
+        newest = self._newest.get(key)
+        if newest is not None and stamp <= newest:
+            self._counters["repeated"] += 1
+            return
+        if newest is None and len(self._newest) >= SENDERS_MAX:
+            return  # Only a count is lost.
+        self._newest[key] = stamp
+
+
+def _effective_role(frame: Frame, source: Source) -> str | None:
+    """In which role this frame is taken; None when its sender may not send it by this path."""
+    message = frame.message
+    if source.path == "gossip":
+        return "node" if source.role in ("node", "open") and isinstance(message, GOSSIP_KINDS) else None
+    if isinstance(message, Request):
+        # A node forwards a client's call after checking the client's role itself.
+        return {"open": "admin", "node": "admin"}.get(source.role, source.role)
+    if source.path == "local" or source.role in ("admin", "viewer"):
+        return None  # A control client may ask, never speak as a node.
+    return "node"
