@@ -41,7 +41,7 @@ class Root(RootGroup):
 app = typer_group(
     Root,
     "High availability for a process that may run only once: see it, move it, check it.",
-    "New here? `mltbctl demo` shows it all on this machine. Exit codes: `mltbctl help exit-codes`.",
+    "New here? Run `mltbctl demo`. Exit codes: `mltbctl help exit-codes`.",
 )
 
 NodeArgument = Annotated[
@@ -79,7 +79,7 @@ def main(
     ] = False,
 ) -> None:
     if color not in COLOURS:
-        raise typer.BadParameter(f"`{color}` is none of {', '.join(COLOURS)}", param_hint="--color")
+        raise typer.BadParameter(f"`{color}` is none of {', '.join(COLOURS)}", param_hint="`--color`")
     if ctx.invoked_subcommand is None:
         print_help(ctx)
     settings = Settings(tuple(node or ()), output, color, timeout, config_file, quiet, verbose, debug)

@@ -85,6 +85,8 @@ class LazyGroup(TyperGroup):
             alone.command(name, cls=_bare_options(member.bare))(member.source)
             command = typer.main.get_command(alone)
         command.name = name
+        if isinstance(command, TyperGroup):
+            command.rich_markup_mode = self.rich_markup_mode
         return command
 
     def format_commands(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
@@ -119,6 +121,8 @@ class RootGroup(LazyGroup):
         **extra: Any,
     ) -> Any:
         """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
+        # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
+        self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
         arguments = list(sys.argv[1:] if args is None else args)
         code = self._run(arguments, prog_name or "mltbctl", complete_var, windows_expand_args, extra)
         if args is None:
@@ -175,8 +179,7 @@ def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -
         help=summary,
         epilog=epilog,
         add_completion=issubclass(cls, RootGroup),
-        # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        rich_markup_mode=None,  # until RootGroup.main has seen where the help goes
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
@@ -192,7 +195,12 @@ def print_help(ctx: typer.Context) -> NoReturn:
 
 def usage_error(error: typer.TyperException) -> CliError:
     """What typer found wrong with the command line, in our words."""
-    message = error.format_message().rstrip(".").replace("'", "`")
+    option = getattr(error, "option_name", "")
+    if option and hasattr(error, "possibilities"):
+        meant = " or ".join(f"`{name}`" for name in error.possibilities or ())
+        message = f"no such option `{option}`" + (f", did you mean {meant}?" if meant else "")
+    else:
+        message = error.format_message().rstrip(".").replace("'", "`")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "mltbctl"
     return CliError(message[:1].lower() + message[1:], f"run `{path} --help`", code="usage")

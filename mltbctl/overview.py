@@ -43,9 +43,9 @@ _WORKLOAD_STATES = {
     "STOPPED": ("stopped", "yellow"),
     "STARTING": ("starting", "yellow"),
     "STOPPING": ("stopping", "yellow"),
-    "BACKOFF": ("crashed, waits to restart", "red"),
+    "BACKOFF": ("crashed, waiting to restart", "red"),
     "FAILED": ("failed", "red"),
-    "UNKNOWN": ("unknown, its node does not answer", "red"),
+    "UNKNOWN": ("unknown", "red"),
 }
 _FAILOVER_STATES = {
     "NORMAL": ("normal", ""),

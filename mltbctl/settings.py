@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Settings:
 class Secret:
     """The cluster's secret and, for people, where it came from."""
 
-    text: str
+    text: str = field(repr=False)
     origin: str
 
 

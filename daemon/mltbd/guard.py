@@ -7,7 +7,6 @@ handlers only wake the loop; one pass of it reads signals, exits and orders, and
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import math
 import os
@@ -18,41 +17,34 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
-from mltbd.cages import KillPathError, detect, sites_here
+from mltbd.alarm import Alarm
+from mltbd.cages import KillPathError
 from mltbd.daemon_child import DaemonChild
 from mltbd.orders import Arm, Hello, Order, OrderError, Start, Stop, decode
 from mltbd.processes import adopt_orphans, boottime_s, descendants, lock_memory, processes, send
 from mltbd.runs import Run
 from mltbd.sentinel import Sentinel, margin_s
 from mltbd.spawn import Standing, close_on_exec
-from mltbd.tree import Forest, clear
+from mltbd.tenancy import TenancyError, take
+from mltbd.tree import Forest
 
 WORKLOADS_MAX = 64
 """Different workloads in one life of the guard."""
 PATIENCE_S = 15.0
 """For a graceful end, until the daemon's hello says how long it really needs."""
 POLL_S = 0.05
-"""The clock of poll stands still while the machine sleeps, so it is trusted no longer while anything runs."""
+"""Without an alarm, poll's clock is trusted no longer while anything runs: it stands still in the machine's sleep."""
+SENTINEL_PAUSE_S = 0.05
 IDLE_S = 60.0
 URGENT_S = 0.5
 """What the second signal leaves a workload between SIGTERM and SIGKILL."""
-LEFTOVER_S = 10.0
-"""How long what an earlier guard left behind may take to die before this one gives up."""
-LOCK_S = 1.0
 FAREWELL_S = 2.0
 LINE_BYTES_MAX = 1024
 EXIT_FAILED, EXIT_INVALID, EXIT_FATAL = 1, 2, 3
 PKILL_WORDS = ("gunicorn", "aria2c", "qbittorrent-nox", "ffmpeg", "rclone", "java", "sabnzbdplus", "7z", "split")
 """Some bots kill every process whose command line has one of these words anywhere."""
-
-
-class GuardError(Exception):
-    """The guard cannot begin. `code` is what it exits with."""
-
-    def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def log(text: str) -> None:
@@ -90,6 +82,7 @@ class Guard:
         """Finite once the daemon was asked to stop."""
         self._exit: int | None = None
         """Set once everything is being stopped: what the guard will exit with."""
+        self._alarm = Alarm()
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
             end.setblocking(False)
@@ -133,7 +126,10 @@ class Guard:
             moments.append(run.due())
             if run.trouble_fd is not None:
                 poller.register(run.trouble_fd, select.POLLIN)
-        pause_s = min(POLL_S if self._runs else IDLE_S, min(moments) - now)
+        self._alarm.set(min(moments))
+        if self._alarm.fd is not None:
+            poller.register(self._alarm.fd, select.POLLIN)
+        pause_s = min(POLL_S if self._runs and self._alarm.fd is None else IDLE_S, min(moments) - now)
         poller.poll(math.ceil(max(0.0, pause_s) * 1000))
 
     def _signals(self) -> bytes:
@@ -160,7 +156,7 @@ class Guard:
             if pid == self._sentinel.pid:
                 log(f"the sentinel ended with {status}")
                 self._sentinel.reaped()
-                self._sentinel_at = boottime_s() + POLL_S
+                self._sentinel_at = boottime_s() + SENTINEL_PAUSE_S
             for run in self._runs.values():
                 if pid == run.pid:
                     run.reaped(status)
@@ -171,7 +167,7 @@ class Guard:
         """Starts the children that are due. What cannot be forked now is tried again later."""
         try:
             if self._sentinel.pid is None and now >= self._sentinel_at:
-                self._sentinel_at = now + POLL_S
+                self._sentinel_at = now + SENTINEL_PAUSE_S
                 self._sentinel.start()
             if self._daemon.start_at is not None and now >= self._daemon.start_at:
                 self._daemon.start()
@@ -312,53 +308,18 @@ class Guard:
     def _advance(self) -> None:
         for run in list(self._runs.values()):
             for news in run.advance(boottime_s()):
+                self._brief_sentinel()
                 if "log" in news:
                     log(news["log"])
                 else:
                     self._daemon.send(news)
             if run.over:
                 del self._runs[run.start.workload]
+        self._brief_sentinel()
+
+    def _brief_sentinel(self) -> None:
         margin = margin_s(self._horizon_s)
         self._sentinel.expect(min((run.overdue() + margin for run in self._runs.values()), default=math.inf))
-
-
-# -- getting ready
-
-
-def _lock(state_dir: str) -> tuple[int, str]:
-    """The lock of a state directory, held until the process ends, and the place of the cages of its last holder."""
-    fd = os.open(os.path.join(state_dir, "guard.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = boottime_s() + LOCK_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd, os.pread(fd, 8192, 0).decode(errors="surrogateescape").partition("\n")[2].strip()
-        except BlockingIOError:
-            if boottime_s() >= until:
-                holder = os.pread(fd, 8192, 0).decode(errors="replace").partition("\n")[0]
-                os.close(fd)
-                raise GuardError(f"another mltbd (pid {holder}) uses `{state_dir}`") from None
-        time.sleep(0.01)
-
-
-def _forest(state_dir: str, kill_path: str | None) -> tuple[Forest, int]:
-    """A forest with nothing of an earlier guard left in it, and the lock that keeps it so."""
-    os.makedirs(state_dir, 0o700, exist_ok=True)
-    lock, last = _lock(state_dir)
-    place = os.stat(state_dir)
-    # By inode, not by path: two containers may each have the same path, and share a process table.
-    state_mark = f"{place.st_dev:x}-{place.st_ino:x}."
-    left = clear(state_mark, {last, *(site.directory for site in sites_here())} - {""}, LEFTOVER_S)
-    if left:
-        raise GuardError(f"processes of an earlier run do not die: {' '.join(map(str, sorted(left)))}")
-    mark = f"{state_mark}{os.urandom(4).hex()}."
-    try:
-        site = detect(mark, kill_path or os.environ.get("MLTB_KILL_PATH") or None)
-    except KillPathError as error:
-        raise GuardError(str(error), EXIT_INVALID) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, os.fsencode(f"{os.getpid()}\n{site.directory if site else ''}\n"), 0)
-    return Forest(mark, site), lock
 
 
 def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) -> int:
@@ -370,10 +331,13 @@ def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) ->
     close_on_exec()
     adopt_orphans()
     try:
-        forest, lock = _forest(os.path.realpath(state_dir), kill_path)
-    except GuardError as error:
+        forest, lock = take(os.path.realpath(state_dir), kill_path or os.environ.get("MLTB_KILL_PATH") or None)
+    except KillPathError as error:
         log(f"error: {error}")
-        return error.code
+        return EXIT_INVALID
+    except TenancyError as error:
+        log(f"error: {error}")
+        return EXIT_FAILED
     except OSError as error:
         log(f"error: cannot use `{state_dir}`: {error.strerror}")
         return EXIT_FAILED
@@ -392,6 +356,12 @@ def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) ->
         return guard.serve()
     finally:
         os.close(lock)
+
+
+def become(daemon_argv: list[str], state_dir: str) -> NoReturn:
+    """Replace the calling program by a guard, with its pid but without its memory."""
+    # -P: nothing may be imported from wherever the operator happens to stand.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "mltbd.guard", state_dir, *daemon_argv])
 
 
 if __name__ == "__main__":

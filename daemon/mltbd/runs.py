@@ -15,8 +15,8 @@ from mltbd.tree import Forest, Tree
 
 ROUNDS_S = ((0.2, 0.002), (2.0, 0.02), (math.inf, 0.25))
 """Pause between two rounds of killing, while it has taken less than so long."""
-KILLED_S = 0.25
-"""How long after the next round is due the guard still counts as killing."""
+KILLED_S = 1.0
+"""How long after the next round of killing is due the guard is still trusted; the first blow has fallen by then."""
 STUBBORN_S = 5.0
 """After so long it is said aloud that something does not die."""
 
@@ -98,6 +98,8 @@ class Run:
         yield from self._hear()
         if self._killing_since is None and self._doomed(now):
             self._killing_since = self._next_round = now
+            self._tree.strike()
+            yield {"log": f"`{self.start.workload}` with token {self.start.token} is killed: {self.cause}"}
         if self._killing_since is None or now < self._next_round:
             return
         if self._tree.empty():

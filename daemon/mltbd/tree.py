@@ -69,12 +69,16 @@ class Tree:
         children = [row.pid for row in table if row.parent == os.getpid() and row.pid not in self._forest.kin]
         return descendants([pid for pid in children if not any(tree.holds(pid) for tree in others)], table)
 
-    def kill(self) -> None:
-        """One round of SIGKILL for all of it; does not wait. Call it, reaping in between, until `empty`."""
+    def strike(self) -> None:
+        """SIGKILL for what can be reached at once: the root, its group and the cage."""
         if self.root is not None:
             signal_group(self.root, signal.SIGKILL)
         if self._cage:
             self._cage.kill()
+
+    def kill(self) -> None:
+        """One round of SIGKILL for all of it; does not wait. Call it, reaping in between, until `empty`."""
+        self.strike()
         stopped: dict[int, Process] = {}
         for _ in range(SCANS_MAX):
             fresh = [row for row in [*self.strays(), *marked(self.mark)] if row.pid not in stopped]

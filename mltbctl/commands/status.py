@@ -39,7 +39,9 @@ def verdict(data: dict[str, Any]) -> ExitCode:
 def watch(session: Session, every_s: float) -> NoReturn:
     """Show the status every `every_s` seconds until Ctrl-C: in place on a terminal, else one after another."""
     if not WATCH_S_MIN <= every_s <= WATCH_S_MAX:
-        raise CliError(f"`--watch {every_s:g}` is not within {WATCH_S_MIN} and {WATCH_S_MAX:.0f} s", code="usage")
+        raise CliError(
+            f"`--watch {every_s:g}` is not between {WATCH_S_MIN} and {WATCH_S_MAX:.0f} seconds", code="usage"
+        )
     with session.client() as client:
         result = status(client)  # What fails at the first look ends the command.
         if session.output == "table" and sys.stdout.isatty():

@@ -79,6 +79,8 @@ class Counters:
     sent_dropped: int = 0
     unauthorized: int = 0
     unknown_method: int = 0
+    faulted: int = 0
+    """Calls that met a planted fault."""
 
 
 @dataclass(slots=True)
@@ -153,6 +155,7 @@ class BotMethods:
         for fault in self.faults:
             if fault.method != name:
                 continue
+            self.counters.faulted += 1
             fault.count -= 1
             if fault.count <= 0:
                 self.faults.remove(fault)

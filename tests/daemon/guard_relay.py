@@ -31,9 +31,10 @@ def main() -> int:
                 order = test.recv(1 << 17)
                 if not order or order.startswith(b"exit "):
                     return int(order[5:] or 8)
-                if order == b"hang up":
+                if order in (b"hang up", b"read no more"):
                     poller.unregister(guard)
-                    guard.close()
+                    if order == b"hang up":
+                        guard.close()
                 else:
                     guard.send(order)
 

@@ -23,7 +23,7 @@ PATIENCE_S = 15.0
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+def until(look: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
     """What `look` returns once that is true; AssertionError if it never is."""
     end = time.monotonic() + patience_s
     while not (seen := look()):
@@ -64,7 +64,7 @@ class Guarded:
         self._listener.settimeout(PATIENCE_S)
         relay = Path(__file__).with_name("guard_relay.py")
         env = {**os.environ, "PYTHONPATH": str(ROOT / "daemon"), "MLTB_KILL_PATH": kill_path or ""}
-        argv = [sys.executable, "-m", "mltbd.guard", str(self.state_dir), sys.executable, str(relay), name]
+        argv = [sys.executable, "-P", "-m", "mltbd.guard", str(self.state_dir), sys.executable, str(relay), name]
         with self.errors.open("wb") as stderr:
             self.guard = subprocess.Popen(argv, env=env, stderr=stderr, stdin=subprocess.DEVNULL)
 
@@ -158,7 +158,7 @@ class Guarded:
     def written(self, name: str) -> Process:
         """The process whose pid a workload wrote to this file."""
         path = self.base / name
-        pid = int(until(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text()))
+        pid = int(until(lambda: path.read_text() if path.exists() else None))
         row = process(pid)
         assert row, f"pid {pid} of {name} is gone already"
         return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -16,6 +17,8 @@ def test_a_killed_daemon_comes_back_to_the_same_workload(tmp_path: Path) -> None
     with Guarded(tmp_path).meet() as guarded:
         first = guarded.run(trees.plain(tmp_path))
         deadline = guarded.arm(31.0)
+        guarded.start(["true"], token=9)
+        guarded.news("failed")  # So the renewal was heard.
         begin = boottime_s()
         os.kill(guarded.relay_pid, signal.SIGKILL)
         guarded.meet()
@@ -74,12 +77,14 @@ def test_a_daemon_that_never_reads_is_replaced(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         old = process(guarded.relay_pid)
         assert old
-        # Filled while it is stopped: as many refusals as the guard keeps, and what the socket holds.
-        for _ in range(2 * OUTBOX_MAX):
-            guarded.start(["true"], token=9)
-            if guarded.failures_pile_up():
-                break
-        os.kill(old.pid, signal.SIGKILL)
+        guarded.send(b"read no more")
+        # Each is refused, and the refusals pile up: in the socket first, then with the guard.
+        refused = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while refused < 20 * OUTBOX_MAX:
+                guarded.start(["true"], token=9, env={})
+                refused += 1
+        assert OUTBOX_MAX < refused < 20 * OUTBOX_MAX
         guarded.meet()
         assert not old.lives()
 

@@ -21,14 +21,6 @@ def refusal(guarded: Guarded) -> str:
     return str(guarded.news("failed")["error"])
 
 
-def guard_here(state_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mltbd.guard", str(state_dir), "true"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon"), **env},
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-
-
 # -- tokens and deadlines
 
 
@@ -187,47 +179,15 @@ def test_a_daemon_that_cannot_go_on_ends_the_guard(said: bytes, code: int, tmp_p
         assert not first.lives()
 
 
-# -- its beginning
-
-
-def test_a_state_directory_has_one_guard(tmp_path: Path) -> None:
-    with Guarded(tmp_path).meet() as guarded:
-        second = guard_here(guarded.state_dir)
-        assert second.returncode == 1
-        assert f"another mltbd (pid {guarded.guard.pid}) uses `{guarded.state_dir}`" in second.stderr
-
-
-def test_the_lock_is_free_as_soon_as_the_guard_is_dead(tmp_path: Path) -> None:
-    with Guarded(tmp_path).meet() as guarded:
-        first = guarded.run(trees.daemonised(tmp_path))
-        guarded.guard.kill()
-        guarded.guard.wait()
-        with Guarded(tmp_path).meet() as second:
-            assert not alive(first)
-            second.run(trees.plain(tmp_path))
-
-
-def test_a_fresh_guard_empties_what_an_earlier_one_left(tmp_path: Path) -> None:
-    with Guarded(tmp_path).meet() as guarded:
-        guarded.run(trees.daemonised(tmp_path))
-        helper = guarded.written("ready")
-        # Without its sentinel, a killed guard leaves behind whatever is not its direct child.
-        os.kill(guarded.guard.pid, signal.SIGSTOP)
-        sentinel = guarded.sentinel()
-        os.kill(sentinel.pid, signal.SIGKILL)
-        guarded.guard.kill()
-        guarded.guard.wait()
-        assert alive(helper)
-        with Guarded(tmp_path).meet():
-            assert not alive(helper)
-
-
-@pytest.mark.parametrize(("path", "code"), [("pray", 2), ("walk", 1)])
-def test_a_kill_path_must_exist(path: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "state").write_text("a file")
-    ended = guard_here(tmp_path / ("state" if path == "walk" else "fine"), MLTB_KILL_PATH=path)
-    assert ended.returncode == code
-    assert ("unknown kill path `pray`" if path == "pray" else "cannot use") in ended.stderr
+def test_a_program_becomes_the_guard_under_the_same_pid(tmp_path: Path) -> None:
+    code = f"from mltbd.guard import become; become(['sh', '-c', 'exit 2'], {str(tmp_path / 'state')!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")}, stderr=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        _, said = program.communicate(timeout=30)
+        assert f"guard: pid {program.pid}, kill path " in said
+        assert program.returncode == 2
 
 
 def test_no_guard_or_daemon_is_hit_by_the_pkill_of_a_bot(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_bot_killed_before_it_acknowledged_loses_nothing(tmp_path: Path) -> No
         # Its answer hangs, so the question is in hand when the bot is killed.
         stand_in.fault("sendMessage", hold_s=60)
         with running_bot(stand_in, "n1", tmp_path) as bot:
-            until("the question was delivered", lambda: stand_in.counters()["delivered"] == 1)
+            until("the answer hangs", lambda: stand_in.counters()["faulted"] == 1)
             bot.kill()
             bot.wait()
         with running_bot(stand_in, "n2", tmp_path):

@@ -88,12 +88,12 @@ def test_two_owners_are_noticed(tmp_path: Path) -> None:
 
 
 def test_two_nodes_stand_still_until_the_other_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NO_QUORUM_S", 1.0)
+    monkeypatch.setattr(module, "NO_QUORUM_S", 0.8)
     talk = io.StringIO()
     with stage(2, keep=False, command=with_bot_environment(lock_nodes(tmp_path, 2))) as here:
         report = tell(here, talk)
     assert report.ok, talk.getvalue()
-    assert report.steps[0].downtime_s > 1.0
+    assert report.steps[0].downtime_s > 0.8
     assert "nobody may start the bot" in talk.getvalue()
 
 

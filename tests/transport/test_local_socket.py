@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import zmq
@@ -44,6 +45,25 @@ def test_modes_whatever_the_umask(tmp_path: Path, group_access: bool, expected: 
         os.umask(before)
         local.release()
     assert not path.exists()
+
+
+def test_the_mode_is_right_from_the_first_moment(tmp_path: Path) -> None:
+    path = tmp_path / "n1.sock"
+    seen: list[int] = []
+
+    class Binder:
+        def bind(self, endpoint: str) -> None:
+            assert endpoint == f"ipc://{path}"
+            path.touch(mode=0o777)
+            seen.append(mode(path))
+
+    local = LocalSocket(str(path), False)
+    local.acquire()
+    before = os.umask(0)
+    local.bind(cast(RawSocket, Binder()))
+    os.umask(before)
+    local.release()
+    assert seen == [0o600]
 
 
 def test_a_second_daemon_is_refused_and_the_first_keeps_its_socket(tmp_path: Path) -> None:

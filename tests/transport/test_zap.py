@@ -150,10 +150,12 @@ def test_an_oversized_message_costs_its_sender_the_connection() -> None:
         async with nodes("n1", "n2") as (one, two):
             with stranger(zmq.DEALER, one.port + 1, KEYS.node) as member:
                 monitor = member.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-                member.send(bytes(FRAME_BYTES_MAX + 1))
-                await until(lambda: monitor.poll(0))
-                member.disable_monitor()
-                monitor.close()
+                try:
+                    member.send(bytes(FRAME_BYTES_MAX + 1))
+                    await until(lambda: monitor.poll(0))
+                finally:
+                    member.disable_monitor()
+                    monitor.close()
                 await still_serves(one, two)
                 assert all(len(payload) < 1000 for payload, _ in one.raw)
 

@@ -13,7 +13,7 @@ import zmq
 from mltb_transport.bus import BindError, InsecureBind, Route
 from mltb_transport.keys import Keyring
 from mltb_transport.limits import FRAME_BYTES_MAX, SEND_QUEUE_MAX
-from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Record
+from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Record, Request
 from mltb_transport.wire import Delivery
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
 from tests.transport.nodes import KEYS, LOOPBACK, Node, free_port, ignore, nodes, stranger, until
@@ -249,13 +249,26 @@ def test_a_port_without_a_next_one_is_refused(port: int) -> None:
 
 
 def test_the_last_words_leave_before_the_bus_closes() -> None:
+    """Large enough that they cannot have left yet when `close` is called."""
+
     async def play() -> None:
+        last = bytes(FRAME_BYTES_MAX)
         async with nodes("n1", "n2") as (one, two):
             await until(lambda: one.send(two, Ping(1)) and two.got(Ping(1)))
-            for number in range(2, 50):
-                assert one.send(two, Ping(number))
-            one.bus.close()
-            await until(lambda: two.got(Ping(49)))
+            with stranger(zmq.DEALER, one.port + 1, KEYS.admin) as caller:
+                caller.send(two.outbound.seal(Request(1, "status", "{}")))
+                await until(lambda: one.deliveries)
+                route = one.deliveries[-1].route
+                assert route is not None
+                two.raw.clear()
+                for _ in range(4):
+                    assert one.bus.send(LOOPBACK, two.port, last)
+                    assert one.bus.reply(route, last)
+                one.bus.close()
+                await until(lambda: [payload for payload, _ in two.raw] == [last] * 4)
+                for _ in range(4):
+                    await until(lambda: caller.poll(0))
+                    assert caller.recv() == last
 
     asyncio.run(play())
 

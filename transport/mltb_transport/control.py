@@ -102,18 +102,14 @@ class ControlConnection:
         """The endpoint in use, as it was given; empty before the first call."""
         return self._peer.endpoint.text if self._peer is not None else ""
 
-    def call(
-        self, method: str, params: dict[str, Any] | None = None, timeout_s: float | None = None
-    ) -> dict[str, Any]:
+    def call(self, method: str, params: dict[str, Any] | None = None, timeout_s: float | None = None) -> dict[str, Any]:
         """The daemon's result. `timeout_s` counts from now, connecting included.
 
         Raises Unreachable, Denied, CallTimeout or CallFailed.
         """
         text = json.dumps(params or {}, separators=(",", ":"))
         if len(text) > TEXT_CHARS_MAX:
-            raise CallFailed(
-                "usage", f"the parameters of `{method}` are longer than {TEXT_CHARS_MAX} characters"
-            )
+            raise CallFailed("usage", f"the parameters of `{method}` are longer than {TEXT_CHARS_MAX} characters")
         deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         try:
             return self._call(method, text, deadline)
@@ -230,9 +226,7 @@ class _Peer:
         try:
             self._socket.connect(self.endpoint.url)
         except zmq.ZMQError as error:
-            raise CallFailed(
-                "usage", f"cannot connect to `{self.endpoint.text}`: {error.strerror}"
-            ) from error
+            raise CallFailed("usage", f"cannot connect to `{self.endpoint.text}`: {error.strerror}") from error
         connected, broken = False, 0
         while True:
             event = self._event(deadline)
@@ -292,9 +286,7 @@ class _Peer:
     def _denied(self) -> Denied:
         where = self.endpoint.text
         if self._keyed:
-            return Denied(
-                f"`{where}` refuses the key made from this cluster secret", "use the secret of that cluster"
-            )
+            return Denied(f"`{where}` refuses the key made from this cluster secret", "use the secret of that cluster")
         return Denied(f"`{where}` is encrypted and needs the cluster secret", "set CLUSTER_SECRET")
 
 
@@ -328,9 +320,7 @@ def _result(ok: bool, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise CallFailed(
-            "failed", "the daemon's answer is not understood", "are `mltbctl` and `mltbd` of one version?"
-        )
+        raise CallFailed("failed", "the daemon's answer is not understood", "are `mltbctl` and `mltbd` of one version?")
     if ok:
         return body
     raise CallFailed(

@@ -62,9 +62,7 @@ def encode(frame: Frame) -> bytes:
     payload = to_bytes([*header, pack(message)])
     if len(payload) > FRAME_BYTES_MAX:
         name = type(message).__name__
-        raise FrameError(
-            f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame"
-        )
+        raise FrameError(f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame")
     return payload
 
 

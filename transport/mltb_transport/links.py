@@ -114,9 +114,7 @@ class Links:
 
     async def _resolve(self, link: Link) -> None:
         try:
-            found = await self._loop.getaddrinfo(
-                link.address, link.port, type=sockets_of_the_kernel.SOCK_STREAM
-            )
+            found = await self._loop.getaddrinfo(link.address, link.port, type=sockets_of_the_kernel.SOCK_STREAM)
             numeric = str(found[0][4][0])
         except (OSError, ValueError):  # ValueError: not a host name at all
             self._counters["resolve_failed"] += 1

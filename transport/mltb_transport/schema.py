@@ -50,9 +50,7 @@ def pack_entry(entry: Entry) -> bytes:
     """A log entry as the journal keeps it, at most ENTRY_BYTES_MAX bytes. Raises FrameError."""
     packed = to_bytes(pack(entry))
     if len(packed) > ENTRY_BYTES_MAX:
-        raise FrameError(
-            f"entry {entry.index} of {len(packed)} bytes exceeds the {ENTRY_BYTES_MAX} byte limit"
-        )
+        raise FrameError(f"entry {entry.index} of {len(packed)} bytes exceeds the {ENTRY_BYTES_MAX} byte limit")
     return packed
 
 

@@ -31,7 +31,7 @@ from mltb_transport.zap import CONTROL_DOMAIN, GOSSIP_DOMAIN, Gatekeeper, allowe
 
 SWEEP_S = 0.25
 """The timer that catches a missed edge and lets libzmq reap dead connections. Four wake-ups a second."""
-FLUSH_MS = 100
+FLUSH_MS = 250
 """How long `close` waits for the last words to leave."""
 SPARE_SOCKETS = 32
 
@@ -304,6 +304,4 @@ def _bind(socket: RawSocket, address: str, port: int) -> None:
         hint = ""
         if error.errno == zmq.EADDRINUSE:
             hint = f"see who has it with `ss -ltnp 'sport = :{port}'`, or choose another CLUSTER_PORT"
-        raise BindError(
-            f"cannot listen on `{endpoint(address, port)}`: {error.strerror.lower()}", hint
-        ) from error
+        raise BindError(f"cannot listen on `{endpoint(address, port)}`: {error.strerror.lower()}", hint) from error

@@ -53,7 +53,8 @@ def derive(layers: Layers, environ: Mapping[str, str], machine: Machine) -> Effe
 def is_loopback(host: object) -> bool:
     """Only this machine can reach it."""
     text = str(host).lower()
-    return text == "localhost" or text == "::1" or (text.startswith("127.") and text.count(".") == 3)
+    parts = text.split(".")
+    return text in ("localhost", "::1") or (len(parts) == 4 and parts[0] == "127" and all(map(str.isdigit, parts)))
 
 
 def seeds_of(values: Mapping[str, Sourced]) -> tuple[tuple[str, int], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def socket_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None 
         return ROOT_RUNTIME
     from platformdirs import user_runtime_path
 
-    return user_runtime_path() / APP
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It falls back to a place in /tmp by itself, and says so.
+        return user_runtime_path() / APP
 
 
 def socket_path(node_id: str, flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> Path:

@@ -142,7 +142,7 @@ def _stop_timeout(view: View, workload: WorkloadSpec, timing: Timing) -> Iterato
         yield warning(
             key,
             f"when the lease is lost only {timing.grace_s:.2f} s pass between SIGTERM and SIGKILL"
-            f" (a fifth of the {timing.hold_s:.2f} s that a lease of {timing.lease_s:g} s leaves);"
+            f" (the lease is {timing.lease_s:g} s, of which the workload may run {timing.hold_s:.2f} s);"
             f" planned stops get all {workload.stop_timeout_s:g} s",
             "raise CLUSTER_LEASE_DURATION if the workload needs more",
         )

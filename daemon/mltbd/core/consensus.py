@@ -78,9 +78,7 @@ class Consensus:
         self.leader = ""
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.heard_at = now  # when a leader last spoke, or we last gave a vote
-        self.acked_at: float | None = (
-            None  # when we last acknowledged any leader; None: unknown, so "just now"
-        )
+        self.acked_at: float | None = None  # when we last acknowledged any leader; None: unknown, so "just now"
         self.reign: Leadership | None = None
         self.confirmations: list[object] = []  # tags for the node to take
         self._tally: Tally | None = None
@@ -178,9 +176,7 @@ class Consensus:
         self._stand(PRE, now, wall)
 
     def _rank_delay(self, now: float) -> float:
-        above = rank(
-            self.me, self.priority, {n: p for n, p in self._company.rivals(now).items() if n in self.voters}
-        )
+        above = rank(self.me, self.priority, {n: p for n, p in self._company.rivals(now).items() if n in self.voters})
         step = self.timing.step_s
         return min(above * step + self._entropy.uniform(0, step / 2), self.timing.election_max_s)
 
@@ -352,9 +348,7 @@ class Consensus:
         entries = self.log.batch(peer.next_index)
         alive = reign.alive(now, self.silence_s)
         term_before = self.log.term_at(previous)
-        self._out.send(
-            node, Append(self.term, reign.round, previous, term_before, self.commit, alive, entries)
-        )
+        self._out.send(node, Append(self.term, reign.round, previous, term_before, self.commit, alive, entries))
         peer.next_index += len(entries)  # In flight; a gap is refused and sent again.
 
     def append(self, leader: str, message: Append, now: float) -> None:
@@ -444,9 +438,7 @@ class Consensus:
     def check(self) -> None:
         """Raises InvariantViolation when this member's own state cannot be true."""
         if self.commit > self.log.last_index:
-            raise InvariantViolation(
-                f"commit {self.commit} is behind the end of the log {self.log.last_index}"
-            )
+            raise InvariantViolation(f"commit {self.commit} is behind the end of the log {self.log.last_index}")
         if (self.role == LEADER) != (self.reign is not None):
             raise InvariantViolation(f"a {self.role} with{'out' if self.reign is None else ''} a reign")
         if self.log.last_term > self.term:

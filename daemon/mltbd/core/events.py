@@ -70,7 +70,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, confirm (is the leader still?)."""
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback or confirm (do we still lead?)."""
 
     request: int
     verb: str

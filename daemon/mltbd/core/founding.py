@@ -1,4 +1,4 @@
-"""How a cluster begins: one designated founder, nobody who knows a cluster already, everybody's disk before any vote."""
+"""How a cluster begins: one designated founder, nobody who knows a cluster already, every disk before any vote."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ class Log:
 
     def append(self, entry: Entry) -> None:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
-            raise InvariantViolation(
-                f"entry {entry.index} of term {entry.term} does not follow {self.last_index}"
-            )
+            raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
 
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:

@@ -144,9 +144,7 @@ class Membership:
             effects += [Send(node, self._everything(reply=True)) for node in self._some(1, now)]
         return effects + self._say(now)
 
-    def heard(
-        self, sender: str, incarnation: int, message: Heartbeat | Sync | Ping | Pong, now: float
-    ) -> list[Effect]:
+    def heard(self, sender: str, incarnation: int, message: Heartbeat | Sync | Ping | Pong, now: float) -> list[Effect]:
         """A message of the gossip came from `sender` itself, in a frame of its `incarnation`."""
         effects = self._thaw(now)
         records = _records(message)

@@ -134,9 +134,7 @@ class Node:
     def learners(self) -> tuple[str, ...]:
         cluster = self.cluster
         members = self.membership.members(self._now)
-        return tuple(
-            m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE"
-        )
+        return tuple(m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE")
 
     def ready(self) -> tuple[str, ...]:
         return self.owner.ready(self._now)
@@ -292,9 +290,7 @@ class Node:
         if self.consensus.log.last_index or not self._founding.ripe(present, now):
             return
         voters = voters_of(self.me, present)
-        self.out.note(
-            "info", f"founds cluster {self.config.cluster_id} with {' '.join(v.node for v in voters)}"
-        )
+        self.out.note("info", f"founds cluster {self.config.cluster_id} with {' '.join(v.node for v in voters)}")
         self.consensus.found(founding_entry(self.config.cluster_id, self.config.cluster_name, voters, wall))
         self._join(now)
         self._spread_founding(now)
@@ -388,7 +384,9 @@ class Node:
                 self._hand_over_by = now + HAND_OVER_S
             if now < self._hand_over_by and self.placer.hand_over(now):
                 return
-        if self.owner.idle() or now >= self._leave_by:
+        # Without a leader nobody can take the tokens back; a later incarnation will.
+        alone = not self.consensus.leader and now - self.consensus.heard_at > self.consensus.silence_s
+        if self.owner.idle() or now >= self._leave_by or (alone and not self.owner.running()):
             self._leave_by = self._hand_over_by = float("inf")
             self.left = True
             self.out.put(Leave())

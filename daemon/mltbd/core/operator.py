@@ -7,7 +7,7 @@ from typing import Any
 
 from mltb_transport.messages import CancelFailback, Command, Move
 from mltbd.core.events import Ask
-from mltbd.core.failover import Facts, Policy, best, failback_target
+from mltbd.core.failover import Facts, Policy, best, failback_target, preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,7 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     if ask.verb == "cancel_failback":
         return Verdict(CancelFailback(ask.workload))
     if not placement.token and not facts.candidates:
-        return Verdict(
-            code="refused", message=f"no node knows a workload `{ask.workload}`", hint="mltbctl status"
-        )
+        return Verdict(code="refused", message=f"no node knows a workload `{ask.workload}`", hint="mltbctl status")
     if placement.asked_to_move and facts.operation is not None and not facts.lease_over:
         busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
         return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
@@ -46,9 +44,7 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
 def _switchover(ask: Ask, facts: Facts) -> Verdict:
     placement = facts.placement
     if not ask.target:
-        return Verdict(
-            code="usage", message="a switchover needs a target", hint="mltbctl switchover --to NODE"
-        )
+        return Verdict(code="usage", message="a switchover needs a target", hint="mltbctl switchover --to NODE")
     if not placement.owner or facts.lease_over:
         what = f"`{ask.workload}` has no healthy owner to switch from"
         return Verdict(code="refused", message=what, hint=f"mltbctl failover --to {ask.target}")
@@ -60,9 +56,7 @@ def _failover(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
         return _to(ask.target, ask, facts, "failover")
     chosen = best(policy, ask.workload, facts.candidates, but=facts.placement.owner)
     if chosen is None:
-        return Verdict(
-            code="refused", message=f"no other node can take over `{ask.workload}`", hint="mltbctl nodes"
-        )
+        return Verdict(code="refused", message=f"no other node can take over `{ask.workload}`", hint="mltbctl nodes")
     return _to(chosen.node, ask, facts, "failover")
 
 
@@ -70,13 +64,17 @@ def _failback(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     placement = facts.placement
     if not placement.owner or facts.lease_over:
         return Verdict(code="refused", message=f"`{ask.workload}` runs nowhere now", hint="mltbctl failover")
-    order = policy.order(ask.workload)
-    preferred = order[0] if order else ""
     ahead = failback_target(policy, facts)
-    target = ahead.node if ahead is not None else preferred or placement.home
+    target = ahead.node if ahead is not None else _as_good(placement.home, facts, policy)
     if not target or target == placement.owner:
         return Verdict(target=placement.owner, message=f"`{ask.workload}` is on {placement.owner} already")
     return _to(target, ask, facts, "failback")
+
+
+def _as_good(home: str, facts: Facts, policy: Policy) -> str:
+    """The node it ran on before, if that is no worse a place than its owner."""
+    by_id = {c.node: preference(policy, facts.placement.workload, c) for c in facts.candidates}
+    return home if home in by_id and by_id[home] <= by_id[facts.placement.owner] else ""
 
 
 def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:

@@ -52,6 +52,7 @@ class Owner:
         self._started_tell_at: dict[str, float] = {}
         self._settle_at: dict[str, float] = {}
         self._requests: list[Renew | Command] = []
+        self._ticked_at = float("-inf")
 
     # -- what the node asks ----------------------------------------------------------------------------------
 
@@ -63,7 +64,11 @@ class Owner:
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""
-        return not self._letting and not any(workload.alive for workload in self.workloads.values())
+        return not self._letting and not self.running()
+
+    def running(self) -> bool:
+        """Whether any process of ours may be alive."""
+        return any(workload.alive for workload in self.workloads.values())
 
     def holds_now(self, name: str, now: float) -> bool:
         """Whether this node may prove that it runs `name` at this moment."""
@@ -90,7 +95,8 @@ class Owner:
         times += [workload.next_deadline() for workload in self.workloads.values()]
         times += self._started_tell_at.values()
         times += self._settle_at.values()
-        return min(times, default=float("inf"))
+        # What was due at the last tick had its chance then: what it still waits for comes as an event.
+        return min((time for time in times if time > self._ticked_at), default=float("inf"))
 
     # -- what happens ----------------------------------------------------------------------------------------
 
@@ -120,6 +126,7 @@ class Owner:
 
     def tick(self, placements: dict[str, Placement], applied: int, now: float, wall: int) -> None:
         """Bring every workload in line with its placement, as far as the lease allows."""
+        self._ticked_at = now
         for name, workload in self.workloads.items():
             placement = placements.get(name) or Placement(name)
             self._follow(workload, placement, applied, now, wall)

@@ -35,6 +35,8 @@ from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX
 
 QUEUED_MAX = 256
+BEHIND_MAX = 64
+"""Entries a node may lag and still be given a workload: its grant comes by the same log, behind them."""
 ASKS_MAX = 64
 TAKEOVER_FIRST_S = 30.0
 
@@ -73,9 +75,7 @@ class Placer:
         self._reign: Leadership | None = None
         self._renewals = Renewals()
         self._queued: list[tuple[str, Renew]] = []
-        self._asks: dict[
-            int, tuple[Ask, dict[str, Any]]
-        ] = {}  # log index -> who waits for it, with what answer
+        self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # log index -> who waits for it, with what answer
         self._operations_seen: dict[int, float] = {}
         self._work_at = float("-inf")
 
@@ -87,7 +87,8 @@ class Placer:
         return self.consensus.in_charge and self.state.applied == self.consensus.commit
 
     def next_deadline(self) -> float:
-        return self._work_at if self._reign is not None else float("inf")
+        # Until our state is current there is nothing to decide; the event that makes it so leads on to `work`.
+        return self._work_at if self._reign is not None and self.current else float("inf")
 
     def look_again(self, now: float) -> None:
         self._work_at = now
@@ -229,9 +230,7 @@ class Placer:
         if command is None:
             return False
         if isinstance(command, Grant):
-            self._out.note(
-                "info", f"grants {workload} to {command.owner}: {command.cause} {command.reason}".rstrip()
-            )
+            self._out.note("info", f"grants {workload} to {command.owner}: {command.cause} {command.reason}".rstrip())
         return self.consensus.propose(command, now, wall) is not None
 
     def _pending(self, workload: str) -> bool:
@@ -258,9 +257,7 @@ class Placer:
         return Facts(
             placement=placement,
             operation=operation,
-            candidates=tuple(
-                self._candidate(node, workload, now) for node in sorted({self.me, *reign.peers})
-            ),
+            candidates=tuple(self._candidate(node, workload, now) for node in sorted({self.me, *reign.peers})),
             lease_over=bool(placement.owner) and now >= self._pass_at(workload),
             complete=set(reign.voters) <= set(alive) or now - reign.won_at > self.consensus.silence_s,
             moved_at=tuple(self.moved_at),
@@ -283,7 +280,7 @@ class Placer:
             reasons.append("unreachable" if silent_s == float("inf") else f"unreachable for {silent_s:.1f} s")
         elif workload not in ready:
             reasons.append(_why_not_ready(workload, record))
-        if behind > 0 and not reasons:
+        if behind > BEHIND_MAX and not reasons:
             reasons.append(f"{behind} entries behind")
         return Candidate(node, priority, tuple(reasons), max(0.0, now - since))
 
@@ -295,7 +292,8 @@ class Placer:
         if reign is None:
             return False
         if self.current and all(p.started or not p.owner for p in self.state.placements.by_workload.values()):
-            heirs = [n for n in reign.alive(now, self.consensus.silence_s) if reign.counts(n)]
+            alive = reign.alive(now, self.consensus.silence_s)
+            heirs = [node for node in alive if reign.counts(node) and not self._is_leaving(node)]
             if not heirs:
                 return False
             heirs.sort(key=lambda node: (-self._priority(node), node))
@@ -305,11 +303,7 @@ class Placer:
     def _take_turns(self, now: float) -> None:
         """A voter of higher priority that has been well for long enough leads instead of us."""
         reign = self._must()
-        if (
-            self.owner.leaving
-            or reign.transfer
-            or any(p.moving for p in self.state.placements.by_workload.values())
-        ):
+        if self.owner.leaving or reign.transfer or any(p.moving for p in self.state.placements.by_workload.values()):
             return
         lately = sum(now - at < HOUR_S for at in self.led_at)
         wait_s = hold_down(TAKEOVER_FIRST_S, lately)
@@ -319,10 +313,12 @@ class Placer:
                 return
             if reign.counts(node) and now - max(reign.peers[node].since, reign.won_at) >= wait_s:
                 if self.consensus.transfer(node, now):
-                    self.led_at.append(
-                        now
-                    )  # Counts at once: a transfer that fails must not be tried for ever.
+                    self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
                 return
+
+    def _is_leaving(self, node: str) -> bool:
+        record = self.membership.record(node)
+        return record is not None and record.state == "LEAVING"
 
     def _priority(self, node: str) -> int:
         record = self.membership.record(node)

@@ -39,14 +39,16 @@ class Timing:
         """The timing of a cluster with this lease. `problems` says whether it can hold."""
         kill_s = min(0.5, lease_s / 5)
         hold_s = (lease_s / (1 + RHO) - kill_s) * (1 - RHO)
-        election_s = min(lease_s / 5, 2.0)
+        renew_s = min(hold_s / 5, 2.0)
+        heartbeat_s = renew_s / 2  # Every other heartbeat is the round of a renewal: no message is for one alone.
+        election_s = 3 * heartbeat_s
         return cls(
             lease_s=lease_s,
             hold_s=hold_s,
             kill_s=kill_s,
             grace_s=min(stop_timeout_s, hold_s / 5),
-            renew_s=min(hold_s / 6, 2.0),
-            heartbeat_s=election_s / 3,
+            renew_s=renew_s,
+            heartbeat_s=heartbeat_s,
             election_s=election_s,
             step_s=max(NETWORK_S, election_s / 4),
             election_max_s=min(election_max_s, lease_s),

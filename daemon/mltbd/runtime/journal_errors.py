@@ -30,7 +30,7 @@ class WrongStateDirectory(JournalError):
 
 
 class JournalCorrupt(JournalError):
-    """What is on disk is not what was acknowledged. Nothing was repaired, nothing was deleted."""
+    """What is on disk is not what was acknowledged. Nothing was repaired."""
 
 
 class JournalFailed(JournalError):

@@ -118,6 +118,9 @@ class Placements:
     def _grant(self, entry: Entry, command: Grant) -> None:
         before = self.get(command.workload)
         operation = self.operation_of(command.workload)
+        if operation is not None and operation.target != command.owner:
+            self._remember(replace(operation, error=f"{command.owner} took over instead: {command.reason}"))
+            operation = None
         if operation is None:
             # Not asked for by anybody: the grant itself is the operation (first placement, unplanned failover).
             operation = Operation(
@@ -136,8 +139,7 @@ class Placements:
                 moving=operation.id,
                 home=_home(before, command, left),
                 released="",
-                failback_cancelled=before.asked_to_move
-                and command.cause != "failback",  # the operator's choice stands
+                failback_cancelled=before.asked_to_move and command.cause != "failback",  # the operator's choice stands
             )
         )
 

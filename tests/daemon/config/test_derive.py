@@ -221,8 +221,10 @@ def test_a_node_is_no_seed_of_its_own(sets: list[str], seeds: tuple[tuple[str, i
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("LOCALHOST", True)]
-    + [("0.0.0.0", False), ("10.0.0.1", False), ("127.example.com", False), ("::", False)],
+    [
+        *[(host, True) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST")],
+        *[(host, False) for host in ("0.0.0.0", "10.0.0.1", "127.a.b.c", "127.example.com", "::", "")],
+    ],
 )
 def test_what_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected

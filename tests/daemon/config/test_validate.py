@@ -81,7 +81,7 @@ def test_only_active_passive_is_built(strategy: str) -> None:
         (["CLUSTER_HEARTBEAT_INTERVAL=20"], "CLUSTER_HEARTBEAT_INTERVAL", "too rare"),
         (["CLUSTER_LEASE_DURATION=0.4"], "CLUSTER_LEASE_DURATION", "outside 0.5 to 300 s"),
         (["CLUSTER_LEASE_DURATION=301", "FAILOVER_TIMEOUT=900"], "CLUSTER_LEASE_DURATION", "outside 0.5 to 300"),
-        (["CLUSTER_ELECTION_TIMEOUT=0.5"], "CLUSTER_ELECTION_TIMEOUT", "silence is noticed only after 0.600 s"),
+        (["CLUSTER_ELECTION_TIMEOUT=0.1"], "CLUSTER_ELECTION_TIMEOUT", "silence is noticed only after"),
         (["FAILOVER_TIMEOUT=3"], "FAILOVER_TIMEOUT", "a failover first waits out the lease, 3 s"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Damage is found, named and left as it is: torn ends, flipped bits, lost ends, missing files."""
+"""Damage is found, named and never repaired in silence: torn ends, flipped bits, lost ends, missing files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def written(tmp_path: Path) -> Path:
 @pytest.fixture
 def killed(tmp_path: Path) -> Path:
     """A state directory as a crash leaves it: everything is still in the write-ahead log."""
-    directory, copy = tmp_path / "live", tmp_path / "state"
+    directory, copy = tmp_path / "live", tmp_path / "killed"
     with Book(directory) as book:
         for number in range(1, COUNT + 1):
             book.write(save(number, entries(number, number, term=3), term=3))

@@ -1,0 +1,24 @@
+"""The clocks tell the times they are named for."""
+
+from __future__ import annotations
+
+import time
+
+from mltbd.runtime import clock
+
+
+def test_boottime_is_the_time_since_boot_and_never_goes_back() -> None:
+    readings = [clock.boottime() for _ in range(1000)]
+    assert readings == sorted(readings)
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        assert abs(clock.boottime() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1.0
+
+
+def test_without_a_boot_clock_the_monotonic_one_serves() -> None:
+    before = time.monotonic()
+    assert clock.seconds(None) >= before
+    assert clock.seconds(time.CLOCK_MONOTONIC) >= before
+
+
+def test_wall_is_in_milliseconds() -> None:
+    assert abs(clock.wall_ms() - time.time() * 1000) < 1000

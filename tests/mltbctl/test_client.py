@@ -1,0 +1,228 @@
+"""The SDK against a real control socket: every call, every failure, over the socket and over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltb_transport.keys import new_secret
+from mltbctl.client import (
+    AsyncClient,
+    AuthenticationFailed,
+    Client,
+    MltbError,
+    NoQuorum,
+    Refused,
+    Timeout,
+    UnknownOutcome,
+    Unreachable,
+)
+from tests.mltbctl import pictures
+from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
+
+Serve = Callable[..., FakeDaemon]
+
+
+def failing(**body: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An answer that is an error with this body."""
+
+    def answer(_: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal(**body)
+
+    return answer
+
+
+def silent(_: dict[str, Any]) -> dict[str, Any]:
+    """No answer."""
+    raise Silence
+
+
+def test_reading_calls(serve: Serve) -> None:
+    daemon = serve(
+        status=lambda _: pictures.healthy(),
+        ping=lambda _: {"node": "n2", "version": "0.1.0"},
+        operation=lambda params: {"id": params["id"], "state": "done"},
+        **{"is": lambda params: {"answer": params["node"] == "n1", "reason": ""}},
+    )
+    with Client() as node:
+        assert node.status() == pictures.healthy()
+        assert [member["id"] for member in node.nodes()] == ["n1", "n2", "n3"]
+        assert node.ping()["node"] == "n2"
+        assert node.operation(7) == {"id": 7, "state": "done"}
+        assert node.is_("leader", "n1") is True
+        assert node.is_("leader", "n2") is False
+        assert node.endpoints == (str(daemon.path),)
+
+
+def test_moving_calls_send_what_was_said_and_no_more(serve: Serve) -> None:
+    def moved(_: dict[str, Any]) -> dict[str, Any]:
+        return {"operation": 9}
+
+    daemon = serve(failover=moved, switchover=moved, failback=moved, failback_cancel=lambda _: {})
+    with Client() as node:
+        assert node.failover() == {"operation": 9}
+        node.failover("web", to="n3", reason="disk", dry_run=True)
+        node.switchover("n2", reason="patch")
+        node.switchover(to="n2", workload="web")
+        node.failback()
+        node.cancel_failback()
+    assert daemon.calls == [
+        ("failover", {"workload": "main", "reason": "", "dry_run": False}),
+        ("failover", {"workload": "web", "to": "n3", "reason": "disk", "dry_run": True}),
+        ("switchover", {"workload": "main", "to": "n2", "reason": "patch", "dry_run": False}),
+        ("switchover", {"workload": "web", "to": "n2", "reason": "", "dry_run": False}),
+        ("failback", {"workload": "main", "reason": "", "dry_run": False}),
+        ("failback_cancel", {"workload": "main"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "exit_code"),
+    [
+        ("no_quorum", NoQuorum, 5), ("refused", Refused, 5), ("auth", AuthenticationFailed, 4), ("timeout", Timeout, 6),
+        ("failed", MltbError, 1), ("usage", MltbError, 2), ("unavailable", MltbError, 7), ("of_tomorrow", MltbError, 1),
+    ],
+)  # fmt: skip
+def test_failures_keep_their_code(serve: Serve, code: str, kind: type[MltbError], exit_code: int) -> None:
+    serve(failback=failing(code=code, message="no", hint="try `x`", candidates=[{"node": "n1"}]))
+    with Client() as node, pytest.raises(MltbError) as caught:
+        node.failback()
+    error = caught.value
+    assert type(error) is kind
+    assert (error.code, error.exit_code, error.message, error.hint) == (code, exit_code, "no", "try `x`")
+    assert error.details == {"candidates": [{"node": "n1"}]}
+
+
+def test_no_answer_is_a_timeout_or_an_unknown_outcome(serve: Serve) -> None:
+    serve(status=silent, failover=silent)
+    with Client(timeout=0.2) as node:
+        with pytest.raises(Timeout, match=r"0\.2 s"):
+            node.status()
+        with pytest.raises(UnknownOutcome, match="may still happen"):
+            node.failover()
+
+
+def test_no_daemon(runtime: Path) -> None:
+    with Client() as node, pytest.raises(Unreachable, match="no mltbd found"):
+        node.status()
+    (runtime / "mltb").mkdir()
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(runtime / "mltb" / "n1.sock"))
+    with Client() as node, pytest.raises(Unreachable, match="mltbd of `n1` does not run"):
+        node.status()
+
+
+def test_first_of_several_daemons_that_runs(serve: Serve, runtime: Path) -> None:
+    serve("n3", status=lambda _: pictures.healthy("n3"))
+    serve("n2", status=lambda _: pictures.healthy("n2"))
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(runtime / "mltb" / "n1.sock"))
+    with Client() as node:
+        assert node.status()["view"]["node"] == "n2"
+
+
+def test_named_nodes_are_fall_backs(serve: Serve, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = serve("n2", status=lambda _: pictures.healthy())
+    with Client(str(runtime / "gone.sock"), str(daemon.path)) as node:
+        assert node.status()["view"]["node"] == "n2"
+    monkeypatch.setenv("MLTB_NODE", f"{runtime}/gone.sock {daemon.path}")
+    with Client() as node:
+        assert node.status()["view"]["node"] == "n2"
+    monkeypatch.delenv("MLTB_NODE")
+    monkeypatch.setenv("MLTB_SOCKET", str(runtime / "gone.sock"))
+    with Client() as node, pytest.raises(Unreachable):
+        node.status()
+
+
+def test_over_tcp_with_the_secret(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = new_secret()
+    port = serve("n2", secret, status=lambda _: pictures.healthy()).port
+    with Client(f"127.0.0.1:{port}", secret=secret) as node:
+        assert node.status()["view"]["node"] == "n2"
+    with Client(f"127.0.0.1:{port}", secret=new_secret()) as node, pytest.raises(AuthenticationFailed):
+        node.status()
+    with Client(f"127.0.0.1:{port}", secret="hunter2") as node, pytest.raises(AuthenticationFailed) as caught:
+        node.status()
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("CLUSTER_SECRET", secret)
+    with Client(f"127.0.0.1:{port}") as node:
+        assert node.status()["view"]["node"] == "n2"
+
+
+def test_member_by_id_is_asked_at_its_control_port(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = new_secret()
+    picture = pictures.healthy()
+    with FakeDaemon(tmp_path / "far.sock", {"status": lambda _: pictures.healthy("n3")}, secret) as far:
+        picture["nodes"][2] |= {"address": "127.0.0.1", "port": far.port - 1}
+        serve("n2", status=lambda _: picture)
+        monkeypatch.setenv("CLUSTER_SECRET", secret)
+        with Client("n3") as node:
+            assert node.status()["view"]["node"] == "n3"
+            assert node.endpoints == (f"127.0.0.1:{far.port}",)
+        with Client("n2") as node:
+            assert node.status()["view"]["node"] == "n2"
+        with Client("n9") as node, pytest.raises(MltbError, match="`n9` is no member"):
+            node.status()
+
+
+def test_line_is_opened_anew_after_close(serve: Serve) -> None:
+    serve(ping=lambda _: {"node": "n2"})
+    node = Client()
+    assert node.ping() == {"node": "n2"}
+    node.close()
+    node.close()
+    assert node.ping() == {"node": "n2"}
+    node.close()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9, float("nan")])
+def test_timeout_has_limits(seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        Client(timeout=seconds)
+
+
+def test_async_calls_leave_the_loop_alone(serve: Serve) -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def slow(_: dict[str, Any]) -> dict[str, Any]:
+        reached.set()
+        assert go.wait(5)
+        return pictures.healthy()
+
+    serve(
+        status=slow,
+        ping=lambda _: {"node": "n2"},
+        failover=lambda _: {"operation": 1},
+        switchover=lambda _: {"operation": 2},
+        failback=failing(code="refused", message="no"),
+        failback_cancel=lambda _: {},
+        operation=lambda params: params,
+        **{"is": lambda _: {"answer": None, "reason": ""}},
+    )
+
+    async def story() -> None:
+        async with AsyncClient() as node:
+            asked = asyncio.create_task(node.status())
+            # The loop goes on while the call is under way: else this would wait for ever.
+            assert await asyncio.to_thread(reached.wait, 5)
+            go.set()
+            assert (await asked)["view"]["node"] == "n2"
+            assert [member["id"] for member in await node.nodes()] == ["n1", "n2", "n3"]
+            assert await node.ping() == {"node": "n2"}
+            assert await node.is_("leader") is None
+            assert await node.operation(4) == {"id": 4}
+            assert await node.failover(to="n3") == {"operation": 1}
+            assert await node.switchover("n3") == {"operation": 2}
+            await node.cancel_failback()
+            with pytest.raises(Refused):
+                await node.failback()
+
+    asyncio.run(story())

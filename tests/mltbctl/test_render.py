@@ -1,0 +1,105 @@
+"""How a Result and a failure become text, and when there is colour."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from mltbctl.errors import CliError, MltbError
+from mltbctl.render import failure_data, failure_text, output_format, style_for, text_of, verdict_lines, write
+from mltbctl.result import ExitCode, Result, Style
+
+
+class Stream(io.TextIOWrapper):
+    """A stream that is a terminal or not, with an encoding."""
+
+    def __init__(self, *, terminal: bool, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding)
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize(
+    ("asked", "environ", "terminal", "expected"),
+    [
+        ("", {}, True, "table"), ("", {}, False, "plain"), ("json", {"MLTBCTL_OUTPUT": "plain"}, True, "json"),
+        ("", {"MLTBCTL_OUTPUT": "jsonl"}, True, "jsonl"), ("", {"MLTBCTL_OUTPUT": ""}, True, "table"),
+    ],
+)  # fmt: skip
+def test_output_format(asked: str, environ: dict[str, str], terminal: bool, expected: str) -> None:
+    with Stream(terminal=terminal) as stream:
+        assert output_format(asked, environ, stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "environ", "terminal", "output", "expected"),
+    [
+        ("auto", {}, True, "table", True),
+        ("auto", {}, False, "table", False),
+        ("auto", {}, True, "plain", False),
+        ("auto", {"TERM": "dumb"}, True, "table", False),
+        ("auto", {"NO_COLOR": "1"}, True, "table", False),
+        ("auto", {"NO_COLOR": ""}, True, "table", True),
+        ("auto", {"FORCE_COLOR": "1"}, False, "plain", True),
+        ("auto", {"FORCE_COLOR": "0"}, True, "table", False),
+        ("auto", {"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, "table", False),
+        ("always", {"NO_COLOR": "1"}, False, "table", True),
+        ("never", {"FORCE_COLOR": "1"}, True, "table", False),
+    ],
+)
+def test_colour(asked: str, environ: dict[str, str], terminal: bool, output: str, expected: bool) -> None:
+    with Stream(terminal=terminal) as stream:
+        assert style_for(stream, asked, environ, output).colour is expected
+
+
+@pytest.mark.parametrize(("columns", "expected"), [("80", 80), ("3", 40), ("9999", 500), ("wide", 140), ("", 140)])
+def test_width(columns: str, expected: int) -> None:
+    with Stream(terminal=True) as stream:
+        assert style_for(stream, "auto", {"COLUMNS": columns}).width == expected
+
+
+def test_ascii_signs_where_the_encoding_has_no_more() -> None:
+    with Stream(terminal=True, encoding="latin-1") as stream:
+        style = style_for(stream, "auto", {})
+    assert not style.unicode
+    assert style.glyph("leader") == "*"
+
+
+def test_what_the_encoding_lacks_becomes_a_question_mark() -> None:
+    with Stream(terminal=True, encoding="ascii") as stream:
+        write(stream, "→ done\n")
+        assert stream.buffer.getvalue() == b"? done\n"  # type: ignore[attr-defined]
+
+
+def test_forms_of_a_result() -> None:
+    result = Result({"items": [{"a": "ü"}, {"a": "b"}]}, lambda style: style.bold("words"), rows="items")
+    assert text_of(result, "table", Style(colour=True)) == "\x1b[1mwords\x1b[0m"
+    assert text_of(result, "plain", Style()) == "words"
+    assert json.loads(text_of(result, "json", Style())) == {"schema": 1, **result.data}
+    assert text_of(result, "jsonl", Style()) == '{"schema": 1, "a": "ü"}\n{"schema": 1, "a": "b"}'
+    assert text_of(result, "json", Style(unicode=False), compact=True).isascii()
+    assert text_of(Result({"a": 1}), "jsonl", Style()) == '{"schema": 1, "a": 1}'
+    assert text_of(Result({"a": 1}), "plain", Style()) == ""
+
+
+def test_forms_of_a_failure() -> None:
+    error = CliError("no `x`", "run `y`", code="refused", details={"operation": 7})
+    assert failure_text(error, Style()) == "error: no `x`\n\nhint: run `y`"
+    assert failure_text(CliError("no"), Style()) == "error: no"
+    assert failure_data(error) == {
+        "schema": 1,
+        "error": {"code": "refused", "message": "no `x`", "hint": "run `y`", "operation": 7},
+    }
+    assert error.exit_code == ExitCode.REFUSED
+    assert MltbError("no", code="of the future").exit_code == ExitCode.FAILED
+
+
+def test_verdict_names_the_reasons() -> None:
+    lines = verdict_lines(
+        [{"node": "n1", "eligible": False}, {"node": "node-2", "eligible": True, "reasons": ["best"]}], Style()
+    )
+    assert lines == ["  n1      ✗ not eligible", "  node-2  ✓ eligible  best"]

@@ -1,0 +1,269 @@
+"""The promises, each judged from the history alone: TRUE, FALSE with the reason, or UNKNOWN, which counts as a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mltb_transport.messages import Entry, Grant, Move
+from tests.sim.history import (
+    Applied,
+    Began,
+    Broke,
+    Closed,
+    Cut,
+    Deposed,
+    Down,
+    Healed,
+    Held,
+    History,
+    Joined,
+    Leads,
+    Replied,
+    Spoke,
+    Up,
+    Voted,
+)
+
+TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one checker found. `why` is empty when all is well."""
+
+    checker: str
+    answer: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.checker}: {self.answer}{f', {self.why}' if self.why else ''}"
+
+
+class Wrong(Exception):
+    """Raised by a checker at the first contradiction."""
+
+
+class Undecided(Exception):
+    """Raised by a checker that cannot know."""
+
+
+def nothing_broke(history: History) -> None:
+    """No node contradicted itself, raised an error or spun."""
+    for happening in history:
+        if isinstance(happening, Broke):
+            raise Wrong(f"{happening.node} at {happening.at:.3f}: {happening.error}")
+
+
+def one_leader_per_term(history: History) -> None:
+    leaders: dict[int, str] = {}
+    for happening in history:
+        if isinstance(happening, Leads):
+            rival = leaders.setdefault(happening.term, happening.node)
+            if rival != happening.node:
+                raise Wrong(f"{rival} and {happening.node} both lead term {happening.term}")
+    if not leaders:
+        raise Undecided("nobody ever led")
+
+
+def votes_stand(history: History) -> None:
+    """A node never gives two votes in one term, whatever restarts lie between."""
+    votes: dict[tuple[str, int], str] = {}
+    for happening in history:
+        if isinstance(happening, Voted):
+            before = votes.setdefault((happening.node, happening.term), happening.candidate)
+            if before != happening.candidate:
+                raise Wrong(
+                    f"{happening.node} voted for {before} and {happening.candidate} in term {happening.term}"
+                )
+
+
+def terms_never_fall(history: History) -> None:
+    """What an earlier run claimed to others, the next one remembers (on the same disk)."""
+    spoken: dict[str, int] = {}
+    for happening in history:
+        if isinstance(happening, Spoke):
+            spoken[happening.store] = max(spoken.get(happening.store, 0), happening.term)
+        elif isinstance(happening, Began) and happening.term < spoken.get(happening.store, 0):
+            raise Wrong(
+                f"{happening.node} began in term {happening.term} after speaking in {spoken[happening.store]}"
+            )
+
+
+def logs_match(history: History) -> None:
+    """Same index and term: same entry, and the same before it."""
+    seen: dict[tuple[int, int], tuple[Entry, int]] = {}
+    for happening in history:
+        if not isinstance(happening, Held | Leads):
+            continue
+        before = 0
+        for entry in happening.log:
+            known = seen.setdefault((entry.index, entry.term), (entry, before))
+            if known != (entry, before):
+                raise Wrong(f"{happening.node} has {entry} after term {before}, elsewhere {known}")
+            before = entry.term
+
+
+def committed_is_stable(history: History) -> None:
+    """What anybody applied, everybody applies at that place, with the same state after it; every later leader has it."""
+    entries: list[Entry] = []
+    digests: dict[int, str] = {}
+    for happening in history:
+        if isinstance(happening, Applied):
+            entry = happening.entry
+            if entry.index > len(entries) + 1:
+                raise Wrong(f"{happening.node} applied entry {entry.index}, nobody {len(entries) + 1}")
+            if entry.index == len(entries) + 1:
+                entries.append(entry)
+            elif entries[entry.index - 1] != entry:
+                raise Wrong(f"{happening.node} applied {entry}, elsewhere {entries[entry.index - 1]}")
+            if happening.digest:
+                known = digests.setdefault(entry.index, happening.digest)
+                if known != happening.digest:
+                    raise Wrong(f"after {entry.index}: {happening.node} has {happening.digest}, else {known}")
+        elif isinstance(happening, Leads) and list(happening.log[: len(entries)]) != entries:
+            raise Wrong(f"{happening.node} leads term {happening.term} without all that was committed")
+    if not entries:
+        raise Undecided("nothing was ever applied")
+
+
+def one_at_a_time(history: History) -> None:
+    """At most one live workload of a name at any instant."""
+    live: dict[str, Up] = {}
+    for happening in history:
+        if isinstance(happening, Up):
+            other = live.get(happening.workload)
+            if other is not None:
+                raise Wrong(
+                    f"`{happening.workload}` starts on {happening.node} (token {happening.token}) at"
+                    f" {happening.at:.4f} while it lives on {other.node} (token {other.token})"
+                )
+            live[happening.workload] = happening
+        elif isinstance(happening, Down):
+            del live[happening.workload]
+
+
+def tokens_grow(history: History) -> None:
+    """Whoever starts has the youngest token of all that ever ran; and it was granted to that node."""
+    owners: dict[tuple[str, int], str] = {}
+    highest: dict[str, int] = {}
+    for happening in history:
+        if isinstance(happening, Applied) and isinstance(happening.entry.command, Grant):
+            grant = happening.entry.command
+            owners[grant.workload, happening.entry.index] = grant.owner
+        elif isinstance(happening, Up):
+            if happening.token < highest.get(happening.workload, 0):
+                raise Wrong(
+                    f"{happening.node} starts under token {happening.token} after {highest[happening.workload]} ran"
+                )
+            highest[happening.workload] = happening.token
+            # The one who starts may apply the grant in the same step, so the record of it may follow.
+    for happening in history:
+        if isinstance(happening, Up):
+            owner = owners.get((happening.workload, happening.token))
+            if owner != happening.node:
+                raise Wrong(f"{happening.node} ran token {happening.token}, granted to {owner}")
+
+
+def cut_off_stops(history: History, lease_s: float) -> None:
+    """An owner that hears nobody has stopped within the lease."""
+    cut: dict[str, float] = {}
+    live: dict[str, float] = {}
+    for happening in history:
+        if isinstance(happening, Closed):
+            for node in cut:
+                _stopped_in_time(node, happening.at, cut, live, lease_s)
+        if not isinstance(happening, Cut | Joined | Up | Down):
+            continue
+        node, at = happening.node, happening.at
+        if isinstance(happening, Up):
+            if node in cut and at > cut[node] + lease_s:
+                raise Wrong(f"{node} starts at {at:.3f}, cut off since {cut[node]:.3f}")
+            live[node] = at
+        elif isinstance(happening, Down):
+            _stopped_in_time(node, at, cut, live, lease_s)
+            del live[node]
+        elif isinstance(happening, Cut):
+            cut[node] = at
+        else:
+            _stopped_in_time(node, at, cut, live, lease_s)
+            del cut[node]
+
+
+def _stopped_in_time(node: str, at: float, cut: dict[str, float], live: dict[str, float], lease_s: float) -> None:
+    if node in cut and node in live and at > cut[node] + lease_s:
+        raise Wrong(f"{node} still ran at {at:.3f}, cut off since {cut[node]:.3f} with a lease of {lease_s:g} s")
+
+
+def acknowledged_survives(history: History) -> None:
+    """An operation that was acknowledged stands in the log at its number, for ever."""
+    entries = {h.entry.index: h.entry for h in history if isinstance(h, Applied)}
+    for happening in history:
+        if isinstance(happening, Replied) and not happening.code and happening.operation:
+            entry = entries.get(happening.operation)
+            if entry is None:
+                raise Wrong(f"operation {happening.operation} was acknowledged and is nowhere")
+            if not isinstance(entry.command, Move) or entry.command.target != happening.target:
+                raise Wrong(f"operation {happening.operation} to {happening.target} turned into {entry}")
+
+
+def runs_again(history: History, leader_s: float, runs_s: float, within_s: float) -> None:
+    """After healing: a leader within `leader_s`, the workload `runs_s` after that, and both are there `within_s` later."""
+    healed = next((h.at for h in history if isinstance(h, Healed)), None)
+    if healed is None:
+        raise Undecided("the faults never ended")
+    leaders: set[str] = set()
+    live = 0
+    led_at = ran_at = None
+    for happening in history:
+        if isinstance(happening, Closed) and happening.at < healed + leader_s + runs_s + within_s:
+            raise Undecided(f"observed only until {happening.at:.2f}")
+        if isinstance(happening, Leads):
+            leaders.add(happening.node)
+        elif isinstance(happening, Deposed):
+            leaders.discard(happening.node)
+        elif isinstance(happening, Up | Down):
+            live += 1 if isinstance(happening, Up) else -1
+        if happening.at < healed:
+            continue
+        if led_at is None and leaders:
+            led_at = happening.at
+        if led_at is not None and ran_at is None and live:
+            ran_at = happening.at
+    if led_at is None or led_at > healed + leader_s:
+        raise Wrong(f"no leader within {leader_s:.2f} s of healing at {healed:.2f}: {led_at}")
+    if ran_at is None or ran_at > led_at + runs_s:
+        raise Wrong(f"not running within {runs_s:.2f} s of the leader at {led_at:.2f}: {ran_at}")
+    if len(leaders) != 1 or live != 1:
+        raise Wrong(f"in the end {len(leaders)} lead and {live} run")
+
+
+def check_safety(history: History, lease_s: float) -> list[Verdict]:
+    """Every promise that holds whatever happens."""
+    rules: dict[str, Callable[[], None]] = {
+        "nothing broke": lambda: nothing_broke(history),
+        "one leader per term": lambda: one_leader_per_term(history),
+        "votes stand": lambda: votes_stand(history),
+        "terms never fall": lambda: terms_never_fall(history),
+        "logs match": lambda: logs_match(history),
+        "committed is stable": lambda: committed_is_stable(history),
+        "one at a time": lambda: one_at_a_time(history),
+        "tokens grow": lambda: tokens_grow(history),
+        "cut off stops": lambda: cut_off_stops(history, lease_s),
+        "acknowledged survives": lambda: acknowledged_survives(history),
+    }
+    return [_judge(name, rule) for name, rule in rules.items()]
+
+
+def check_liveness(history: History, leader_s: float, runs_s: float, within_s: float) -> Verdict:
+    return _judge("runs again", lambda: runs_again(history, leader_s, runs_s, within_s))
+
+
+def _judge(name: str, rule: Callable[[], None]) -> Verdict:
+    try:
+        rule()
+    except Wrong as wrong:
+        return Verdict(name, FALSE, str(wrong))
+    except Undecided as undecided:
+        return Verdict(name, UNKNOWN, str(undecided))
+    return Verdict(name, TRUE)

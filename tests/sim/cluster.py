@@ -1,0 +1,186 @@
+"""A whole cluster in one thread and virtual time: a heap of what is to happen, and the machines it happens to."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mltbd.core.events import Ask
+from mltbd.core.failover import Policy
+from mltbd.core.founding import Founder
+from mltbd.core.node import NodeConfig
+from mltbd.core.timing import Timing
+from mltbd.core.workload import Patience
+from tests.sim.history import Asked, Closed, Fault, Healed, History
+from tests.sim.machine import Machine
+from tests.sim.network import Network
+
+EVENTS_MAX = 2_000_000
+WORKLOAD = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a cluster is built. `roles` and `priorities` by node, in order; the first node founds."""
+
+    roles: tuple[str, ...] = ("voter", "voter", "voter")
+    priorities: tuple[int, ...] = (100, 100, 100)
+    lease_s: float = 3.0
+    stop_timeout_s: float = 1.0
+    heartbeat_s: float = 5.0
+    node_timeout_s: float = 15.0
+    policy: Policy = field(default_factory=lambda: Policy(max_attempts=1000))
+    patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"n{number}" for number in range(1, len(self.roles) + 1))
+
+    @property
+    def timing(self) -> Timing:
+        return Timing.derive(self.lease_s, self.stop_timeout_s)
+
+    def describe(self) -> str:
+        nodes = (
+            f"{name}({role} {priority})"
+            for name, role, priority in zip(self.names, self.roles, self.priorities, strict=True)
+        )
+        return f"{' '.join(nodes)}, lease {self.lease_s:g} s"
+
+
+class Cluster:
+    """`run` lets virtual time pass. Same shape and same seed: same history, to the last digit."""
+
+    def __init__(self, shape: Shape, seed: int) -> None:
+        self.shape = shape
+        self.dice = random.Random(seed)
+        self.history: History = []
+        self.now = 0.0
+        self.events = 0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._number = 0
+        self._requests = 0
+        self.network = Network(random.Random(self.dice.getrandbits(48)), self.at, self.real, self.history)
+        self.machines = {name: self._machine(name, place) for place, name in enumerate(shape.names)}
+        self.network.hosts.update(self.machines)
+
+    def _machine(self, name: str, place: int) -> Machine:
+        shape = self.shape
+        voting = sum(role != "observer" for role in shape.roles)
+        config = NodeConfig(
+            node=name,
+            cluster_id=f"cluster-of-{name}",
+            timing=shape.timing,
+            address=name,
+            role=shape.roles[place],
+            priority=shape.priorities[place],
+            founder=Founder(place == 0, voting, len(shape.names)),
+            seeds=tuple(f"{other}:7946" for other in shape.names if other != name),
+            heartbeat_s=shape.heartbeat_s,
+            node_timeout_s=shape.node_timeout_s,
+            policy=shape.policy,
+            patience=shape.patience,
+            workloads=(WORKLOAD,),
+        )
+        dice = random.Random(self.dice.getrandbits(48))
+        return Machine(config, shape.stop_timeout_s, dice, self.at, self.real, self.network, self.history)
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def real(self) -> float:
+        return self.now
+
+    def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
+        """Have `call(*args)` happen at this moment; among equals, first come, first served."""
+        self._number += 1
+        heapq.heappush(self._heap, (max(when, self.now), self._number, call, args))
+
+    def run(self, until: float, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass up to `until`, or until `stop` says so after some event. Whether `stop` did."""
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            self.now, _, call, args = heapq.heappop(heap)
+            self.events += 1
+            if self.events > EVENTS_MAX:
+                raise AssertionError(f"more than {EVENTS_MAX} events by {self.now:.3f} s")
+            call(*args)
+            if stop():
+                return True
+        self.now = until
+        return False
+
+    def run_for(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
+        return self.run(self.now + seconds, stop)
+
+    # -- what an observer sees -------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> Machine | None:
+        """Whoever leads the highest term."""
+        leading = [machine for machine in self.machines.values() if machine.leads and machine.node is not None]
+        return max(leading, key=_term, default=None)
+
+    @property
+    def owners(self) -> list[Machine]:
+        """Where the workload lives now."""
+        return [machine for machine in self.machines.values() if WORKLOAD in machine.guard.runs]
+
+    @property
+    def settled(self) -> bool:
+        """One leader, one live workload, nobody on the way out of it."""
+        owners = self.owners
+        return (
+            self.leader is not None
+            and len(owners) == 1
+            and not owners[0].guard.runs[WORKLOAD].cause
+        )
+
+    # -- what is done to it ----------------------------------------------------------------------------------
+
+    def fault(self, text: str) -> None:
+        self.history.append(Fault(self.now, text))
+
+    def power_on(self, within_s: float = 0.3) -> None:
+        """All machines boot, each at its own moment."""
+        for machine in self.machines.values():
+            self.at(self.now + self.dice.uniform(0, within_s), machine.power_on)
+
+    def ask(self, machine: Machine, verb: str, target: str = "", *, dry_run: bool = False) -> int:
+        """An operator's request to the daemon of this machine. Returns its number."""
+        self._requests += 1
+        ask = Ask(self._requests, verb, WORKLOAD, target, "asked for", dry_run)
+        self.history.append(Asked(self.now, machine.name, ask.request, f"{verb} {target}".rstrip()))
+        machine.feed(ask)
+        return ask.request
+
+    def heal(self) -> None:
+        """Everything well and everything up from now on."""
+        self.network.heal()
+        for machine in self.machines.values():
+            machine.disk.slow = False
+            machine.guard.fails_until = float("-inf")
+            machine.resume()
+            self.start_again(machine)
+        self.history.append(Healed(self.now))
+
+    def start_again(self, machine: Machine) -> None:
+        """As systemd does: once the last service is over."""
+        if machine.on:
+            return
+        if machine.at_rest:
+            machine.power_on()
+        else:
+            self.at(self.now + 0.05, self.start_again, machine)
+
+    def close(self) -> None:
+        """Write down how it all stands at the end."""
+        for machine in self.machines.values():
+            machine.hold_still()
+        self.history.append(Closed(self.now))
+
+
+def _term(machine: Machine) -> int:
+    return machine.node.consensus.term if machine.node is not None else 0

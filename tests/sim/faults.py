@@ -1,0 +1,245 @@
+"""What goes wrong: a schedule of faults drawn from the seed, each with an end, so that all can heal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.sim.cluster import WORKLOAD, Cluster
+from tests.sim.machine import Machine
+
+EVERYTHING: Mapping[str, float] = {
+    "crash_daemon": 4,
+    "crash_machine": 3,
+    "pause": 3,
+    "isolate": 3,
+    "split": 3,
+    "one_way": 3,
+    "bridge": 1,
+    "star": 1,
+    "loss": 2,
+    "lag": 2,
+    "slow_disk": 2,
+    "exit": 2,
+    "unstartable": 1,
+    "stop": 2,
+    "ask": 4,
+    "step_wall": 1,
+    "crash_all": 0.3,
+    "wipe": 0.2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Which faults, how often, for how long. `aim`: the share that hits the leader or the owner."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: EVERYTHING)
+    pause_s: tuple[float, float] = (0.1, 2.0)
+    duration_s: float = 20.0
+    from_s: float = 0.0
+    aim: float = 0.6
+    back_s: tuple[float, float] = (0.3, 6.0)
+    """How long a machine stays off, or a network stays torn."""
+
+
+class Faults:
+    """Lets a cluster suffer by a mix."""
+
+    def __init__(self, cluster: Cluster, mix: Mix) -> None:
+        self._cluster = cluster
+        self._mix = mix
+        self._dice = cluster.dice
+        self._open: list[tuple[str, str]] = []
+        self._wiped = False
+        self._over = False
+        self._names = list(mix.weights)
+        self._shares = list(mix.weights.values())
+
+    def begin(self) -> None:
+        self._cluster.at(self._mix.from_s + self._gap_s(), self._next)
+
+    def end(self) -> None:
+        """No more, and all is healed."""
+        self._over = True
+        self._cluster.heal()
+
+    def _gap_s(self) -> float:
+        low, high = self._mix.pause_s
+        # Short gaps are where faults meet.
+        return self._dice.uniform(low, self._dice.uniform(low, high))
+
+    def _next(self) -> None:
+        if self._over:
+            return
+        name = self._dice.choices(self._names, self._shares)[0]
+        fault: Callable[[], None] = getattr(self, f"_{name}")
+        fault()
+        self._cluster.at(self._cluster.now + self._gap_s(), self._next)
+
+    # -- whom and how long -----------------------------------------------------------------------------------
+
+    def _victim(self) -> Machine:
+        cluster = self._cluster
+        if self._dice.random() < self._mix.aim:
+            marked = ([cluster.leader] if cluster.leader else []) + cluster.owners[:1]
+            if marked:
+                return self._dice.choice(marked)
+        return self._dice.choice(list(cluster.machines.values()))
+
+    def _back_s(self) -> float:
+        low, high = self._mix.back_s
+        return self._dice.uniform(low, self._dice.uniform(low, high))
+
+    def _later(self, seconds: float, call: Callable[..., None], *args: object) -> None:
+        def unless_over() -> None:
+            if not self._over:
+                call(*args)
+
+        self._cluster.at(self._cluster.now + seconds, unless_over)
+
+    # -- machines --------------------------------------------------------------------------------------------
+
+    def _crash_daemon(self) -> None:
+        victim = self._victim()
+        self._cluster.fault(f"daemon of {victim.name} killed")
+        victim.crash_daemon()
+
+    def _crash_machine(self) -> None:
+        victim, back_s = self._victim(), self._back_s()
+        self._cluster.fault(f"machine {victim.name} off for {back_s:.2f} s")
+        victim.crash_machine()
+        self._later(back_s, self._cluster.start_again, victim)
+
+    def _crash_all(self) -> None:
+        self._cluster.fault("all machines lose power")
+        for machine in self._cluster.machines.values():
+            machine.crash_machine()
+            self._later(self._back_s(), self._cluster.start_again, machine)
+
+    def _wipe(self) -> None:
+        # One at most: a majority of the agreed voters must remain.
+        voters = [m for m in self._cluster.machines.values() if m.config.role != "observer"]
+        victim = self._victim()
+        if self._wiped or len(voters) < 3 or victim.config.founder.designated:
+            return
+        self._wiped = True
+        back_s = self._back_s()
+        self._cluster.fault(f"machine {victim.name} off for {back_s:.2f} s, back with an empty disk")
+        victim.crash_machine()
+        victim.wipe()
+        self._later(back_s, self._cluster.start_again, victim)
+
+    def _pause(self) -> None:
+        victim = self._victim()
+        seconds = self._dice.choice((self._dice.uniform(0.1, 1.0), self._dice.uniform(0.1, 5.0)))
+        self._cluster.fault(f"daemon of {victim.name} stopped for {seconds:.2f} s")
+        victim.pause()
+        self._later(seconds, victim.resume)
+
+    def _slow_disk(self) -> None:
+        victim, seconds = self._victim(), self._back_s()
+        self._cluster.fault(f"disk of {victim.name} slow for {seconds:.2f} s")
+        victim.disk.slow = True
+        self._later(seconds, self._fast_disk, victim)
+
+    @staticmethod
+    def _fast_disk(victim: Machine) -> None:
+        victim.disk.slow = False
+
+    def _step_wall(self) -> None:
+        victim = self._victim()
+        step = self._dice.choice((-86_400_000, -5_000, 3_600_000))
+        self._cluster.fault(f"wall clock of {victim.name} set by {step} ms")
+        victim.clock.step_wall(step)
+
+    def _exit(self) -> None:
+        for owner in self._cluster.owners:
+            if owner.guard.exits(WORKLOAD, self._dice.choice((0, 1, -9))):
+                self._cluster.fault(f"workload on {owner.name} exits")
+
+    def _unstartable(self) -> None:
+        victim, seconds = self._victim(), self._back_s()
+        self._cluster.fault(f"workload cannot be started on {victim.name} for {seconds:.2f} s")
+        victim.guard.fails_until = self._cluster.now + seconds
+        victim.guard.exits(WORKLOAD, 1)
+
+    def _stop(self) -> None:
+        victim, back_s = self._victim(), self._back_s()
+        self._cluster.fault(f"{victim.name} asked to stop, started again {back_s:.2f} s later")
+        victim.ask_to_stop()
+        self._later(back_s, self._cluster.start_again, victim)
+
+    # -- the network -----------------------------------------------------------------------------------------
+
+    def _tear(self, text: str, pairs: list[tuple[str, str]]) -> None:
+        seconds = self._back_s()
+        self._cluster.fault(f"{text} for {seconds:.2f} s")
+        self._cluster.network.block(pairs)
+        self._later(seconds, self._cluster.network.unblock, pairs)
+
+    def _others(self, name: str) -> list[str]:
+        return [other for other in self._cluster.machines if other != name]
+
+    def _isolate(self) -> None:
+        name = self._victim().name
+        pairs = [pair for other in self._others(name) for pair in ((name, other), (other, name))]
+        self._tear(f"{name} cut off", pairs)
+
+    def _split(self) -> None:
+        names = list(self._cluster.machines)
+        self._dice.shuffle(names)
+        at = self._dice.randint(1, max(1, len(names) - 1))
+        left, right = names[:at], names[at:]
+        pairs = [pair for a in left for b in right for pair in ((a, b), (b, a))]
+        self._tear(f"{' '.join(left)} apart from {' '.join(right)}", pairs)
+
+    def _one_way(self) -> None:
+        name = self._victim().name
+        others = [other for other in self._others(name) if self._dice.random() < 0.7]
+        if self._dice.random() < 0.5:
+            self._tear(f"{name} hears nothing of {' '.join(others)}", [(other, name) for other in others])
+        else:
+            self._tear(f"{' '.join(others)} hear nothing of {name}", [(name, other) for other in others])
+
+    def _bridge(self) -> None:
+        names = list(self._cluster.machines)
+        self._dice.shuffle(names)
+        middle, rest = names[0], names[1:]
+        at = len(rest) // 2
+        pairs = [pair for a in rest[:at] for b in rest[at:] for pair in ((a, b), (b, a))]
+        self._tear(f"{' '.join(rest[:at])} and {' '.join(rest[at:])} joined by {middle} only", pairs)
+
+    def _star(self) -> None:
+        hub = self._dice.choice(list(self._cluster.machines))
+        rest = self._others(hub)
+        self._tear(f"a star around {hub}", [(a, b) for a in rest for b in rest if a != b])
+
+    def _loss(self) -> None:
+        network, seconds = self._cluster.network, self._back_s()
+        network.loss, network.repeat = self._dice.uniform(0.05, 0.5), self._dice.uniform(0, 0.3)
+        self._cluster.fault(f"loss {network.loss:.2f}, repeats {network.repeat:.2f} for {seconds:.2f} s")
+        self._later(seconds, self._no_loss)
+
+    def _no_loss(self) -> None:
+        self._cluster.network.loss = self._cluster.network.repeat = 0.0
+
+    def _lag(self) -> None:
+        network, seconds = self._cluster.network, self._back_s()
+        network.lag_s = self._dice.choice((0.1, 0.5, 2.0))
+        self._cluster.fault(f"lag up to {network.lag_s:.1f} s for {seconds:.2f} s")
+        self._later(seconds, self._no_lag)
+
+    def _no_lag(self) -> None:
+        self._cluster.network.lag_s = 0.0
+
+    # -- people ----------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        cluster = self._cluster
+        machine = cluster.leader or self._victim()
+        if self._dice.random() < 0.1:
+            machine = self._victim()
+        verb = self._dice.choice(("switchover", "switchover", "failover", "failback", "cancel_failback", "confirm"))
+        target = self._dice.choice(list(cluster.machines)) if verb in ("switchover", "failover") else ""
+        cluster.ask(machine, verb, target)

@@ -1,0 +1,379 @@
+"""One simulated machine: its clock, disk and guard, and the daemon (a real Node) that runs, hangs, dies and returns."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Message
+from mltbd.core.consensus import LEADER
+from mltbd.core.effects import (
+    Arm,
+    Contact,
+    Effect,
+    Leave,
+    Link,
+    Note,
+    Publish,
+    Reply,
+    Save,
+    Send,
+    StartWorkload,
+    StopWorkload,
+)
+from mltbd.core.events import Event, GuardSays, Received, Saved, StopRequested, Strain, Tick
+from mltbd.core.log import InvariantViolation
+from mltbd.core.node import Node, NodeConfig
+from tests.sim.clock import Clock
+from tests.sim.disk import Disk
+from tests.sim.guard import Guard
+from tests.sim.history import (
+    Applied,
+    Began,
+    Broke,
+    Deposed,
+    Ended,
+    Held,
+    History,
+    Leads,
+    Noted,
+    Replied,
+    Spoke,
+    Voted,
+)
+from tests.sim.network import Network
+
+BACKLOG_MAX = 2000
+RESTART_S = (0.2, 0.6)
+LATE_TIMER_S = 0.001
+STRAIN_S = 0.05
+TICKS_AT_ONCE_MAX = 50
+GUARD_PATIENCE_S = 12.0
+
+
+class Machine:
+    """`power_on` boots it. Faults are its other public methods; all may be called at any time."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        stop_timeout_s: float,
+        dice: random.Random,
+        at: Callable[..., None],
+        real: Callable[[], float],
+        network: Network,
+        history: History,
+    ) -> None:
+        self.name = config.node
+        self.config = config
+        self.dice = dice
+        self._at = at
+        self._real = real
+        self._network = network
+        self._history = history
+        self.clock = Clock(dice)
+        self.disk = Disk(f"disk-{config.node}", dice, at, real)
+        self.guard = Guard(
+            config.node, config.timing, stop_timeout_s, self.clock, dice, at, real, history
+        )
+        self.node: Node | None = None
+        self.on = False
+        """The guard runs and keeps a daemon."""
+        self.paused = False
+        self.leads = False
+        self.linked: set[str] = set()
+        self.handled = 0
+        self._backlog: deque[Event] = deque()
+        self._epoch = 0
+        self._service = 0
+        self._wake_at = float("inf")
+        self._applied = 0
+        self._idle_ticks = 0
+        self._last_tick_at = -1.0
+        self._spoken: dict[str, int] = {}
+
+    # -- life and death --------------------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        """The machine boots, or its service is started."""
+        if not self.on:
+            self.on = True
+            self._service += 1
+            self.guard.leases.clear()
+            self._start_daemon(self._service)
+
+    def _start_daemon(self, service: int) -> None:
+        if not self.on or service != self._service or self.node is not None:
+            return
+        self._epoch += 1
+        epoch = self._epoch
+        recovered = self.disk.recover()
+        self.linked = set()
+        self._applied = 0
+        self._wake_at = float("inf")
+        self._history.append(
+            Began(self._real(), self.name, recovered.incarnation, recovered.store, recovered.term, recovered.vote)
+        )
+        self._history.append(Held(self._real(), self.name, recovered.entries))
+        self._network.restarted(self.name)
+        entropy = random.Random(self.dice.getrandbits(48))
+        self.guard.tell = lambda says: self._if_alive(epoch, says)
+        try:
+            self.node = Node(self.config, recovered, entropy, self.clock.local(self._real()))
+            self._perform(self.node.start(self.clock.local(self._real()), self.clock.wall(self._real())))
+        except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+            self._broken(error)
+            return
+        for says in self.guard.hello():
+            self.feed(says)
+        self._schedule()
+
+    def _if_alive(self, epoch: int, says: GuardSays) -> None:
+        if epoch == self._epoch:
+            self.feed(says)
+
+    def _end_daemon(self, how: str) -> None:
+        if self.node is None:
+            return
+        self._history.append(Ended(self._real(), self.name, how))
+        if self.leads:
+            self.leads = False
+            self._history.append(Deposed(self._real(), self.name))
+        self.node = None
+        self.paused = False
+        self._backlog.clear()
+        self._epoch += 1
+        self.disk.crash()
+
+    def crash_daemon(self) -> None:
+        """SIGKILL to the daemon; the guard starts another one."""
+        if self.node is not None:
+            self._end_daemon("crash")
+            self._at(self._real() + self.dice.uniform(*RESTART_S), self._start_daemon, self._service)
+
+    def crash_machine(self) -> None:
+        """Power loss. Or the guard dies and takes its children along: for the others it is the same."""
+        self._end_daemon("machine")
+        self.guard.dies()
+        self.on = False
+
+    def wipe(self) -> None:
+        """While it is off, its disk is replaced by an empty one."""
+        self.disk.wipe()
+
+    def pause(self) -> None:
+        """SIGSTOP to the daemon alone."""
+        if self.node is not None:
+            self.paused = True
+
+    def resume(self) -> None:
+        if not self.paused or self.node is None:
+            return
+        self.paused = False
+        epoch = self._epoch
+        if self.dice.random() < 0.5:
+            self._wake(self._wake_at)
+        while self._backlog and epoch == self._epoch and not self.paused:
+            self.feed(self._backlog.popleft())
+        if epoch == self._epoch:
+            self._wake(self._wake_at)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM to the guard."""
+        if not self.on:
+            return
+        if self.node is None:
+            self._guard_ends()
+            return
+        self.feed(StopRequested())
+        self._at(self._real() + GUARD_PATIENCE_S, self._patience_over, self._service, self._epoch)
+
+    def _patience_over(self, service: int, epoch: int) -> None:
+        if self.on and service == self._service and epoch == self._epoch:
+            self._guard_ends()
+
+    def _guard_ends(self) -> None:
+        """The guard stops what runs and ends with it."""
+        self._end_daemon("left")
+        self.on = False
+        self.guard.stop_all()
+
+    @property
+    def at_rest(self) -> bool:
+        """Off, with nothing left of its workloads: it may be started again."""
+        return not self.on and not self.guard.runs
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def arrives(self, event: Received) -> None:
+        if self.node is not None:
+            self.feed(event)
+
+    def feed(self, event: Event) -> None:
+        """To the daemon, once it runs."""
+        if self.node is None:
+            return
+        if self.paused:
+            if len(self._backlog) < BACKLOG_MAX:
+                self._backlog.append(event)
+            return
+        real = self._real()
+        self._handle(event, self.clock.local(real), real)
+
+    def _handle(self, event: Event, now: float, real: float) -> None:
+        node = self.node
+        if node is None:
+            return
+        self.handled += 1
+        try:
+            effects = node.handle(event, now, self.clock.wall(real))
+        except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+            self._broken(error)
+            return
+        if effects:
+            self._perform(effects)
+        self._observe()
+        self._schedule()
+
+    def _broken(self, error: Exception) -> None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "?"
+        self._history.append(Broke(self._real(), self.name, f"{type(error).__name__}: {error} ({where})"))
+        self._end_daemon("broken")
+        self.on = False
+        self.guard.stop_all()
+
+    def _schedule(self) -> None:
+        if self.node is None:
+            return
+        due = self.clock.real(self.node.next_deadline())
+        if due < self._wake_at:
+            self._wake_at = max(due, self._real())
+            self._at(self._wake_at + self.dice.random() * LATE_TIMER_S, self._wake, self._wake_at)
+
+    def _wake(self, wake_at: float) -> None:
+        if self.node is None or self.paused or wake_at != self._wake_at:
+            return
+        real = self._real()
+        late_s = real - self._wake_at
+        self._wake_at = float("inf")
+        now = self.clock.local(real)
+        if late_s > STRAIN_S:
+            self._handle(Strain(late_s), now, real)
+        if self.node is not None and now >= self.node.next_deadline():
+            self._count_tick(real)
+            self._handle(Tick(), now, real)
+        else:
+            self._schedule()
+
+    def _count_tick(self, real: float) -> None:
+        """A node that asks for the past again and again would burn a processor."""
+        self._idle_ticks = self._idle_ticks + 1 if real < self._last_tick_at + 2 * LATE_TIMER_S else 0
+        self._last_tick_at = real
+        if self._idle_ticks > TICKS_AT_ONCE_MAX:
+            self._idle_ticks = 0
+            self._history.append(Broke(real, self.name, "its next deadline stays in the past: a busy loop"))
+
+    # -- effects ---------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: list[Effect]) -> None:
+        node = self.node
+        if node is None:
+            return
+        epoch = self._epoch
+        for effect in effects:
+            match effect:
+                case Send(to, message):
+                    self._network.send(self.name, to, node.incarnation, node.cluster, message)
+                    self._listen(to, message)
+                case Save():
+                    self.disk.submit(effect, lambda number: self._saved(epoch, number))
+                case Publish(message):
+                    self._network.publish(self.name, node.incarnation, node.cluster, message)
+                case Contact(address, message):
+                    target = address.partition(":")[0]
+                    self._network.contact(self.name, target, node.incarnation, node.cluster, message)
+                case Link(name, _, _, fresh):
+                    self.linked.add(name)
+                    self._network.link(self.name, name, fresh)
+                case Arm():
+                    self.guard.arm(effect)
+                case StartWorkload():
+                    self.guard.start(effect)
+                case StopWorkload():
+                    self.guard.stop(effect)
+                case Note(level, text):
+                    if level != "debug":
+                        self._history.append(Noted(self._real(), self.name, text))
+                case Reply():
+                    self._replied(effect)
+                case Leave():
+                    self._guard_ends()
+                    return
+
+    def _saved(self, epoch: int, number: int) -> None:
+        if epoch == self._epoch:
+            self.feed(Saved(number))
+
+    def _replied(self, reply: Reply) -> None:
+        operation = int(reply.result.get("operation") or 0)
+        target = str(reply.result.get("to") or "")
+        self._history.append(
+            Replied(self._real(), self.name, reply.request, reply.code, operation, target)
+        )
+
+    # -- what an observer sees -------------------------------------------------------------------------------
+
+    def _listen(self, to: str, message: Message) -> None:
+        match message:
+            case Append(term=term) | AppendAnswer(term=term):
+                pass
+            case Election(term, stage):
+                if stage not in ("vote", "transfer"):
+                    return
+                self._history.append(Voted(self._real(), self.name, term, self.name))
+            case Answer(term, stage, granted):
+                if not granted or stage not in ("vote", "transfer"):
+                    return
+                self._history.append(Voted(self._real(), self.name, term, to))
+            case _:
+                return
+        if term > self._spoken.get(self.disk.store, 0):
+            self._spoken[self.disk.store] = term
+            self._history.append(Spoke(self._real(), self.name, self.disk.store, term))
+
+    def _observe(self) -> None:
+        node = self.node
+        if node is None:
+            return
+        leads = node.consensus.role == LEADER
+        if leads != self.leads:
+            self.leads = leads
+            if leads:
+                log = node.consensus.log.after(0)
+                self._history.append(Leads(self._real(), self.name, node.consensus.term, log))
+            else:
+                self._history.append(Deposed(self._real(), self.name))
+        if node.state.applied != self._applied:
+            self._observe_applied(node)
+
+    def _observe_applied(self, node: Node) -> None:
+        last = node.state.applied
+        for index in range(self._applied + 1, last + 1):
+            entry = node.consensus.log.entry(index)
+            digest = repr(sorted(node.state.placements.by_workload.items())) if index == last else ""
+            self._history.append(Applied(self._real(), self.name, entry, digest))
+        self._applied = last
+
+    def hold_still(self) -> None:
+        """Write down the log as it is now."""
+        if self.node is not None:
+            self._history.append(Held(self._real(), self.name, self.node.consensus.log.after(0)))
+
+    def reconfigure(self, **changes: object) -> None:
+        """What the next daemon here will be told."""
+        self.config = replace(self.config, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,184 @@
+"""Links by name: the look-up is ours, follows a name that moves, and ends with the link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import zmq
+
+from mltb_transport.bus import new_counters
+from mltb_transport.links import RESOLVE_AGAIN_S, Links, is_numeric
+from mltb_transport.sockets import RawSocket, drop_unsent, set_common, set_tcp
+from tests.transport.nodes import until
+
+PORT = 7946
+
+
+class Names(asyncio.SelectorEventLoop):
+    """An event loop with a resolver and a clock of its own."""
+
+    addresses: dict[str, str]
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_s
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        if host not in self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "name unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.addresses[host], port))]
+
+
+def run(scene: Any, addresses: dict[str, str]) -> None:
+    def loop() -> Names:
+        made = Names()
+        made.addresses = addresses
+        return made
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scene)
+
+
+@contextlib.asynccontextmanager
+async def links(counters: dict[str, int]) -> AsyncIterator[tuple[Links, Names]]:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Names)
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+
+        def dealer() -> RawSocket:
+            made = context.socket(zmq.DEALER)
+            set_common(made)
+            set_tcp(made)
+            return made
+
+        set_common(subscriber)
+        set_tcp(subscriber)
+        made = Links(loop, subscriber, dealer, counters)
+        try:
+            yield made, loop
+        finally:
+            made.close()
+
+
+@contextlib.contextmanager
+def listener(address: str) -> Any:
+    """Stands for a peer: takes what comes to the request port."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        router.bind(f"tcp://{address}:{PORT + 1}")
+        yield router
+
+
+def test_a_link_follows_its_name_to_another_address() -> None:
+    async def scene() -> None:
+        async with links(new_counters()) as (made, loop):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            await until(lambda: link.connected == "127.0.0.77")
+            loop.addresses["peer"] = "127.0.0.78"
+            link.failed = True
+            made.sweep()
+            assert link.lookup is None  # not yet: it was looked up just now
+            loop.ahead_s = RESOLVE_AGAIN_S
+            made.sweep()
+            await until(lambda: link.connected == "127.0.0.78")
+            with listener("127.0.0.78") as peer:
+                await until(lambda: not drop_unsent(link.dealer, [b"here"]))
+                await until(lambda: peer.poll(0))
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_a_link_that_works_is_not_looked_up_again() -> None:
+    async def scene() -> None:
+        async with links(new_counters()) as (made, loop):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            await until(lambda: link.connected)
+            loop.ahead_s = 10 * RESOLVE_AGAIN_S
+            made.sweep()
+            assert link.lookup is None
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_a_name_that_becomes_known_later_is_found() -> None:
+    async def scene() -> None:
+        counters = new_counters()
+        async with links(counters) as (made, loop):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            await until(lambda: counters["resolve_failed"] == 1)
+            loop.addresses["peer"] = "127.0.0.77"
+            loop.ahead_s = RESOLVE_AGAIN_S
+            made.sweep()
+            await until(lambda: link.connected == "127.0.0.77")
+
+    run(scene(), {})
+
+
+def test_a_link_removed_during_its_look_up_stays_removed() -> None:
+    async def scene() -> None:
+        async with links(new_counters()) as (made, _):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            lookup = link.lookup
+            assert lookup is not None
+            made.remove("peer", PORT)
+            await asyncio.wait([lookup])
+            assert lookup.cancelled()
+            assert link.connected == ""
+            assert made.by_address == {}
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_renewing_looks_the_name_up_too() -> None:
+    async def scene() -> None:
+        async with links(new_counters()) as (made, loop):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            await until(lambda: link.connected == "127.0.0.77")
+            loop.addresses["peer"] = "127.0.0.78"
+            made.renew(link)
+            assert link.connected == "127.0.0.77"
+            await until(lambda: link.connected == "127.0.0.78")
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+@pytest.mark.parametrize(
+    ("address", "numeric"),
+    [("10.0.0.1", True), ("::1", True), ("fe80::1%lo", True), ("localhost", False), ("10.0.0", False), ("", False)],
+)
+def test_numeric_addresses(address: str, numeric: bool) -> None:
+    assert is_numeric(address) == numeric
+
+
+def test_running_out_of_file_descriptors_refuses_links_and_nothing_else() -> None:
+    code = """
+import asyncio, resource
+from tests.transport.nodes import LOOPBACK, free_port, ignore
+from mltb_transport.zmq_bus import BusConfig, ZmqBus
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+async def play():
+    bus = ZmqBus(BusConfig(LOOPBACK, free_port()))
+    bus.open(ignore)
+    for port in range(1, 400, 2):
+        bus.link(LOOPBACK, port)
+    print(bus.counters["links_refused"])
+    bus.close()
+asyncio.run(play())
+"""
+    path = ":".join(part for part in sys.path if part)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert 0 < int(run.stdout) < 200
