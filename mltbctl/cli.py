@@ -114,7 +114,7 @@ def status(
         command.watch(session, watch)
     with session.client() as client:
         result = command.status(client, strict=exit_code)
-        session.tell_endpoints(client)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -126,7 +126,7 @@ def nodes(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quie
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.nodes(client)
-        session.tell_endpoints(client)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -262,12 +262,12 @@ Root.add_group("secret", secret)
 @Root.add("demo")
 def demo(
     ctx: typer.Context,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, max=7, help="How many nodes.")] = 3,
+    nodes: Annotated[int, typer.Option("--nodes", metavar="N", min=1, max=7, help="How many nodes.")] = 3,
     kill: Annotated[
         Literal["primary", "leader", "none"],
-        typer.Option("--kill", help="Whose machine to kill in each round."),
+        typer.Option("--kill", metavar="WHO", help="Whose machine to kill: primary, leader or none."),
     ] = "primary",
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="How often.")] = 1,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, max=100, help="How often.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the nodes running at the end.")] = False,
     output: Output = "",
     timeout: Timeout = None,

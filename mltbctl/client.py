@@ -82,8 +82,13 @@ class Client:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Where the line leads, best first. Empty before the first call."""
+        """Where the line may lead, best first. Empty before the first call."""
         return tuple(self._endpoints)
+
+    @property
+    def connected_to(self) -> str:
+        """The endpoint that answered last; empty before the first call."""
+        return self._connection.connected_to if self._connection is not None else ""
 
     # -- what only reads ------------------------------------------------------------------------------------
 
@@ -149,7 +154,10 @@ class Client:
             if method in _CHANGING:
                 hint = "run `mltbctl status` to see whether it did"
                 raise UnknownOutcome(f"no answer within {self._timeout_s:g} s; it may still happen", hint) from error
-            raise Timeout(f"no answer within {self._timeout_s:g} s", "give it longer with `--timeout`") from error
+            raise Timeout(
+                f"no answer within {self._timeout_s:g} s",
+                "see whether mltbd is well there, or give it longer with `--timeout`",
+            ) from error
         except control.Denied as error:
             hint = "run `mltbctl secret show` to see which secret was used, and from where"
             raise AuthenticationFailed(error.message, hint) from error

@@ -52,10 +52,12 @@ class Session:
         if not self.settings.quiet:
             write(sys.stderr, text + "\n")
 
-    def tell_endpoints(self, client: Client) -> None:
-        """With --verbose: where the answers come from."""
-        if self.settings.verbose and client.endpoints:
-            self.say(self.talk.dim(f"asked {', '.join(client.endpoints)}"))
+    def tell_endpoint(self, client: Client) -> None:
+        """With --verbose: where the answers come from, and how many could have given them."""
+        if self.settings.verbose:
+            others = len(client.endpoints) - 1
+            rest = f" (first of {others + 1} that could be asked)" if others > 0 else ""
+            self.say(self.talk.dim(f"asked {client.connected_to}{rest}"))
 
     @contextmanager
     def silenced_if_quiet(self) -> Iterator[None]:
@@ -98,7 +100,7 @@ def tell_failure(error: MltbError, session: object, arguments: Sequence[str]) ->
 
 def json_asked(arguments: Sequence[str]) -> str:
     """`json` or `jsonl` when a command line, perhaps too broken to parse, asks for it; else empty."""
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     for word, after in zip(arguments, following, strict=True):
         if word in ("-o", "--output") and after in OUTPUTS[1:3]:
             return after

@@ -74,7 +74,7 @@ def _move(session: Session, wish: Wish, ask: Callable[[Client, str | None, bool]
     # --timeout is for the whole move; a single call that takes this long has failed anyway.
     with session.client(CALL_S) as client:
         plan = ask(client, wish.to, True)
-        session.tell_endpoints(client)
+        session.tell_endpoint(client)
         if wish.dry_run:
             return Result({**plan, "dry_run": True}, lambda style: plan_text(plan, style))
         session.say(plan_text(plan, session.talk))

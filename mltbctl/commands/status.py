@@ -48,6 +48,8 @@ def watch(session: Session, every_s: float) -> NoReturn:
             _watch_in_place(session, client, every_s)
         while True:
             print_result(result, session.output, session.out, compact=True)
+            if session.output in ("table", "plain"):
+                write(sys.stdout, "\n")  # Pictures are told apart by an empty line, objects by their lines.
             time.sleep(every_s)
             result = _next(session, client)
 

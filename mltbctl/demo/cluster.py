@@ -82,13 +82,18 @@ class Cluster:
         directory: Path,
         workload: Workload,
         command: Callable[[NodePlan], list[str]] = NodePlan.command,
+        options: Mapping[str, object] | None = None,
     ) -> None:
-        """Plans the nodes and writes their files. ClusterError for a size or a path that cannot work."""
+        """Plans the nodes and writes their files. ClusterError for a size or a path that cannot work.
+
+        `options` are options of the configuration for all nodes, over the demo's own.
+        """
         if not 1 <= size <= NODES_MAX:
             raise ClusterError(f"{size} nodes are outside 1 to {NODES_MAX}")
         self.mark = directory.name
         self.directory = directory
         self._command = command
+        self._options = options or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         ports = free_port_pairs(size)
         self.plans = {
@@ -121,6 +126,16 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def pid(self, node: str) -> int:
+        """The process that was started for the node: its guard."""
+        return self._processes[node].pid
+
+    def wait(self, node: str, timeout_s: float) -> int:
+        """The exit code of a node that was told to end. subprocess.TimeoutExpired when it goes on."""
+        code = self._processes[node].wait(timeout_s)
+        del self._processes[node]
+        return code
 
     def kill(self, node: str) -> int:
         """SIGKILLs every process of the node: guard, daemon, workload, all descendants. Returns how many."""
@@ -189,6 +204,7 @@ class Cluster:
                     "FAILOVER_ENABLED": True,
                     # Moves in the demo are asked for: none of its own accord while it measures.
                     "FAILOVER_RECOVERY_WAIT_TIME": 3600,
+                    **self._options,
                 }
             )
             table = {"command": list(workload.command), "preferred": ["n1"]}

@@ -10,6 +10,9 @@ from mltbctl.demo.answers import Tally
 from mltbctl.demo.runs import BEAT_S, Overlap
 from mltbctl.result import Style
 
+_WIDE = 105
+"""Columns from which on a step and its phases share a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -100,17 +103,7 @@ class Report:
 
     def text(self, style: Style) -> str:
         """For people."""
-        lines = [""]
-        if self.steps:
-            head = f"  {'STEP':<16}{'BOT ON':<12}{'DOWN':>8}{'UNANSWERED':>13}   WHERE THE TIME WENT"
-            lines.append(style.bold(head))
-        for step in self.steps:
-            name = f"killed {step.killed}" if step.killed else step.kind
-            moved = f"{step.source} {style.glyph('arrow')} {step.target}"
-            phases = f" {style.glyph('waiting')} ".join(f"{k} {v:.2f}" for k, v in step.phases.items())
-            silent = "" if step.unanswered_s is None else f"{step.unanswered_s:.2f} s"
-            taken = f"{step.downtime_s:>6.2f} s{silent:>13}"
-            lines.append(f"  {name:<16}{moved:<12}{taken}   {style.dim(phases)}".rstrip())
+        lines = ["", *self._table(style)] if self.steps else [""]
         lines += ["", *self._totals(style), ""]
         if self.ok:
             lines.append(style.green(f"{style.glyph('ok')} it ran once, and it ran again"))
@@ -118,17 +111,35 @@ class Report:
             lines.append(style.red(f"{style.glyph('no')} {self._why_not()}"))
         return "\n".join(lines)
 
+    def _table(self, style: Style) -> list[str]:
+        beside = style.width >= _WIDE
+        head = f"  {'STEP':<16}{'BOT ON':<12}{'DOWN':>8}{'UNANSWERED':>13}"
+        lines = [style.bold(f"{head}   WHERE THE TIME WENT" if beside else head)]
+        for step in self.steps:
+            name = f"killed {step.killed}" if step.killed else step.kind
+            moved = f"{step.source} {style.glyph('arrow')} {step.target}"
+            silent = "" if step.unanswered_s is None else f"{step.unanswered_s:.2f} s"
+            row = f"  {name:<16}{moved:<12}{step.downtime_s:>6.2f} s{silent:>13}"
+            dot = f" {style.glyph('waiting')} "
+            spent = style.dim(dot.join(f"{phase} {seconds:.2f}" for phase, seconds in step.phases.items()))
+            if beside and spent:
+                row += f"   {spent}"
+            lines.append(row)
+            if spent and not beside:
+                lines.append(f"    {spent}")
+        return lines
+
     def _totals(self, style: Style) -> list[str]:
         messages = self.messages
-        twice = str(messages.answered_twice)
+        counted = f"sent {messages.sent}   answered {messages.answered}   answered twice {messages.answered_twice}"
+        lines = [f"  {'messages':<16}{counted}   lost {_judged(style, messages.lost)}"]
         if messages.in_flight:
-            twice += f" (of these {messages.in_flight} cut off by the kill)"
-        counted = f"sent {messages.sent}   answered {messages.answered}   answered twice {twice}"
-        return [
-            f"  {'messages':<16}{counted}   lost {_judged(style, messages.lost)}",
+            lines.append(f"  {'':<16}{messages.in_flight} of those answered twice: the kill cut the receipt off")
+        lines.append(
             f"  {'two owners':<16}{_judged(style, len(self.overlaps))} instants"
-            f" ({self.runs} runs, each recorded every {BEAT_S * 1000:.0f} ms)",
-        ]
+            f" ({self.runs} runs, each recorded every {BEAT_S * 1000:.0f} ms)"
+        )
+        return lines
 
     def _why_not(self) -> str:
         if self.overlaps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,10 +12,11 @@ from mltbctl.demo.answers import Answer, tally
 from mltbctl.demo.cluster import LEASE_S
 from mltbctl.demo.report import Report, Step
 from mltbctl.demo.runs import Run, now_ns, overlaps
+from mltbctl.demo.signs import Signs, phases, seconds
 from mltbctl.demo.stage import Stage
 from mltbctl.demo.stand_in import Sender, StandInError
 from mltbctl.demo.timeline import Timeline
-from mltbctl.demo.watch import UP, Picture, Watch
+from mltbctl.demo.watch import Picture, Watch
 from mltbctl.errors import MltbError, NoQuorum, Refused, Unreachable
 
 KILLS = ("primary", "leader", "none")
@@ -120,60 +121,77 @@ class Story:
         self.timeline.say(f"killed {victim}: all its {count} processes, {_roles(victim, before)}", "dead", paint="red")
         survivors = [node for node in cluster.nodes if node != victim]
         goes_on = len(survivors) > len(cluster.nodes) // 2
-        if not goes_on:
-            self._hold_still(victim, old if victim == before.owner else None)
-        step = self._taken_over(before, victim, old, survivors if goes_on else cluster.nodes, at_ns)
         if goes_on:
+            step = self._taken_over(before, victim, old, survivors, at_ns)
             self._pass(self.calm_s)
             cluster.start(victim)
             self.timeline.say(f"{victim} is switched on again", "running")
+        else:
+            step = self._stood_still(victim, old, at_ns)
         self._settled(cluster.nodes, now_ns(), BACK_S, f"{victim} is back")
-        self.timeline.say(f"{victim} is back, all {_nodes(len(cluster.nodes))} take part", "ok")
+        self.timeline.say(f"{victim} is back: {len(cluster.nodes)} of {len(cluster.nodes)} nodes take part", "ok")
         self._pass(self.calm_s)
         return step
 
-    def _hold_still(self, victim: str, old: Run | None) -> None:
+    def _stood_still(self, victim: str, old: Run, at_ns: int) -> Step:
         self.timeline.say("too few nodes are left to decide anything: nobody may start the bot", "waiting")
         self._pass(NO_QUORUM_S)
-        if old is not None and self._last_run(after_ns=old.first_ns) is not None:
+        if self._last_run(after_ns=old.first_ns) is not None:
             raise StepFailed("the bot was started without a quorum")
+        on_ns = now_ns()
         self.stage.cluster.start(victim)
         self.timeline.say(f"nobody did; {victim} is switched on again", "running")
-
-    def _taken_over(self, before: Picture, victim: str, old: Run, seen_by: Collection[str], at_ns: int) -> Step:
-        assert before.owner is not None  # As the caller made sure.
-        leader_s = None
-        if victim == before.leader and victim not in seen_by:
-            elected = self._until(
-                "a new leader",
-                MOVED_S,
-                lambda: self.watch.first(at_ns, seen_by, lambda picture: picture.leader not in (None, victim)),
-            )
-            leader_s = _seconds(at_ns, elected)
-        if victim != before.owner:
-            self.timeline.say(f"a new leader after {leader_s or 0:.2f} s; the bot on {before.owner} runs on", "ok")
-            same = self._last_run(node=before.owner)
-            if same is None or same.pid != old.pid:
-                raise StepFailed(f"the bot on {before.owner} was restarted though its node is well")
-            return Step(self.kill, before.owner, before.owner, 0.0, leader_s=leader_s, killed=victim)
-        new = self._until("the bot runs again", MOVED_S, lambda: self._last_run(after_ns=old.first_ns))
-        noticed = self.watch.first(at_ns, seen_by, lambda picture: _is_sign(picture, before, victim))
-        granted = self.watch.first(at_ns, seen_by, lambda picture: picture.token == new.token)
+        new = self._until("the bot runs again", BACK_S, lambda: self._last_run(after_ns=old.first_ns))
         answered = self._first_answer(new)
-        marks = [at_ns, noticed, granted, new.first_ns, answered.at_ns]
         step = Step(
             kind=self.kill,
-            source=before.owner,
+            source=old.node,
             target=new.node,
-            downtime_s=max(_seconds(self._end_of(old), new.first_ns), 0.0),
+            downtime_s=seconds(self._end_of(old), new.first_ns),
             unanswered_s=self._silence(old, answered),
-            detect_s=None if noticed is None else _seconds(at_ns, noticed),
-            leader_s=leader_s,
-            phases=_phases(("detect", "lease", "start", "answer"), marks),
+            phases=phases(("off", "start", "answer"), [at_ns, on_ns, new.first_ns, answered.at_ns]),
             killed=victim,
         )
         self._say_moved(step)
         return step
+
+    def _taken_over(self, before: Picture, victim: str, old: Run, survivors: Sequence[str], at_ns: int) -> Step:
+        signs = Signs(self.watch, survivors, before, victim, at_ns)
+        if victim != old.node:
+            return self._led_anew(signs, old)
+
+        def find() -> Run | None:
+            signs.tell(self.timeline)
+            return self._last_run(after_ns=old.first_ns)
+
+        new = self._until("the bot runs again", MOVED_S, find)
+        answered = self._first_answer(new)
+        noticed, elected = signs.noticed(), signs.elected()
+        marks = [at_ns, noticed, signs.granted(), new.first_ns, answered.at_ns]
+        step = Step(
+            kind=self.kill,
+            source=old.node,
+            target=new.node,
+            downtime_s=max(seconds(self._end_of(old), new.first_ns), 0.0),
+            unanswered_s=self._silence(old, answered),
+            detect_s=None if noticed is None else seconds(at_ns, noticed),
+            leader_s=None if elected is None else seconds(at_ns, elected),
+            phases=phases(("detect", "lease", "start", "answer"), marks),
+            killed=victim,
+        )
+        self._say_moved(step)
+        return step
+
+    def _led_anew(self, signs: Signs, old: Run) -> Step:
+        elected = self._until("a new leader", MOVED_S, signs.elected)
+        signs.tell(self.timeline)
+        self._pass(LEASE_S)
+        runs = self._last_run(after_ns=old.first_ns)
+        if runs is not None:
+            raise StepFailed(f"the bot on {old.node} was moved or restarted though its node is well")
+        self.timeline.say(f"the bot on {old.node} runs on, as if nothing had happened", "ok", paint="green")
+        leader_s = seconds(signs.at_ns, elected)
+        return Step(self.kill, old.node, old.node, 0.0, leader_s=leader_s, killed=signs.victim)
 
     def _moves(self) -> list[Step]:
         nodes = self.stage.cluster.nodes
@@ -203,14 +221,14 @@ class Story:
                 lambda: self._last_run(node=target, after_ns=old.first_ns),
             )
             answered = self._first_answer(new)
-            phases = self._until(f"the end of the {kind}", MOVED_S, lambda: _ended_phases(client, operation))
+            taken = self._until(f"the end of the {kind}", MOVED_S, lambda: _ended_phases(client, operation))
         step = Step(
             kind=kind,
             source=before.owner,
             target=new.node,
-            downtime_s=max(_seconds(self._end_of(old), new.first_ns), 0.0),
+            downtime_s=max(seconds(self._end_of(old), new.first_ns), 0.0),
             unanswered_s=self._silence(old, answered),
-            phases=phases,
+            phases=taken,
             operation=operation,
         )
         self._say_moved(step)
@@ -288,7 +306,7 @@ class Story:
 
     def _silence(self, old: Run, first: Answer) -> float | None:
         last = [answer.at_ns for answer in list(self.sender.answers) if answer.pid == old.pid]
-        return _seconds(last[-1], first.at_ns) if last else None
+        return seconds(last[-1], first.at_ns) if last else None
 
     def _conflicts(self) -> int:
         try:
@@ -310,23 +328,6 @@ def _ended_phases(client: Client, operation: int) -> dict[str, float] | None:
     return {phase["name"]: float(phase["seconds"] or 0.0) for phase in found["phases"]}
 
 
-def _is_sign(picture: Picture, before: Picture, victim: str) -> bool:
-    """Whether a survivor shows that something is wrong with the victim."""
-    same = (picture.leader, picture.owner) == (before.leader, before.owner)
-    return not same or picture.workload != "RUNNING" or picture.state_of(victim) not in UP
-
-
-def _phases(names: tuple[str, ...], marks: list[int | None]) -> dict[str, float]:
-    """The time between marks that follow each other; what was not seen takes none, and none is negative."""
-    found, last = {}, marks[0] or 0
-    end = max(mark for mark in marks if mark is not None)
-    for name, mark in zip(names, marks[1:], strict=True):
-        reached = min(max(mark or last, last), end)
-        found[name] = _seconds(last, reached)
-        last = reached
-    return found
-
-
 def _roles(node: str, picture: Picture) -> str:
     roles = [name for name, who in (("leader", picture.leader), ("owner of the bot", picture.owner)) if who == node]
     return " and ".join(roles)
@@ -334,7 +335,3 @@ def _roles(node: str, picture: Picture) -> str:
 
 def _nodes(count: int) -> str:
     return f"{count} node" if count == 1 else f"{count} nodes"
-
-
-def _seconds(from_ns: int, to_ns: int) -> float:
-    return (to_ns - from_ns) / 1e9

@@ -123,9 +123,10 @@ class Watch:
                     picture = Picture.of(client.status())
                 except MltbError:
                     picture = None
-                self._note(View(node, asked_ns, now_ns(), picture))
+                self.note(View(node, asked_ns, now_ns(), picture))
 
-    def _note(self, view: View) -> None:
+    def note(self, view: View) -> None:
+        """Takes a view in: the newest of its node."""
         with self._lock:
             before = self._latest.get(view.node)
             self._latest[view.node] = view

@@ -80,17 +80,19 @@ def test_what_does_not_hold_is_no_success(report: Report, why: str) -> None:
 def test_what_a_kill_cut_off_is_counted_and_excused() -> None:
     report = replace(GOOD, messages=Tally(9, 9, 1, 1, 0))
     assert report.ok
-    assert "answered twice 1 (of these 1 cut off by the kill)" in report.text(Style())
+    assert "1 of those answered twice: the kill cut the receipt off" in report.text(Style())
 
 
-def test_the_text_fits_a_terminal_and_ascii() -> None:
-    text = GOOD.text(Style(unicode=False))
+@pytest.mark.parametrize("width", [80, 105, 140])
+def test_the_text_fits_a_terminal_and_ascii(width: int) -> None:
+    text = GOOD.text(Style(unicode=False, width=width))
     assert text.isascii()
     assert "killed n1" in text
     assert "3.41 s" in text
     assert "n1 -> n2" in text
     assert text.splitlines()[-1] == "+ it ran once, and it ran again"
-    assert max(len(line) for line in text.splitlines()) <= 110
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "lease 2.60" in text
 
 
 def test_a_timeline_on_a_pipe_has_whole_lines_only() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mltbctl.demo import runs as module
 from mltbctl.demo.runs import BEAT_S, Run, RunRecord, RunRecordError, now_ns, overlaps, read_runs
+from tests.demo.api_client import until
 
 BEATER = """
 import sys, time
@@ -54,7 +55,10 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
     (before,) = read_runs(tmp_path)
     record.beat()
     (after,) = read_runs(tmp_path)
+    record.beat()
+    (last,) = read_runs(tmp_path)
     record.close()
+    assert 0 < last.gap_ns >= after.gap_ns == after.last_ns - before.last_ns
     assert (after.node, after.token, after.pid) == ("n1", 42, os.getpid())
     assert before.first_ns == before.last_ns == after.first_ns < after.last_ns <= now_ns()
 
@@ -77,13 +81,15 @@ def test_two_living_processes_overlap_and_a_successor_does_not(tmp_path: Path) -
     first = beater(tmp_path, "n1")
     second = beater(tmp_path, "n2")
     try:
-        assert [(found.first.node, found.second.node) for found in overlaps(read_runs(tmp_path))] == [("n1", "n2")]
+        until("they are seen together", lambda: len(overlaps(read_runs(tmp_path))) == 1)
+        (found,) = overlaps(read_runs(tmp_path))
+        assert (found.first.node, found.second.node) == ("n1", "n2")
     finally:
         kill(first)
         kill(second)
     third = beater(tmp_path, "n3")
     kill(third)
-    assert {found.second.node for found in overlaps(read_runs(tmp_path))} == {"n2"}
+    assert [found.second.node for found in overlaps(read_runs(tmp_path))] == ["n2"]
 
 
 def test_a_stopped_process_that_wakes_up_beside_its_successor_is_found(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def test_first_of_several_daemons_that_runs(serve: Serve, runtime: Path) -> None
         left_behind.bind(str(runtime / "mltb" / "n1.sock"))
     with Client() as node:
         assert node.status()["view"]["node"] == "n2"
+        assert node.connected_to == str(runtime / "mltb" / "n2.sock")
+        assert len(node.endpoints) == 2
 
 
 def test_named_nodes_are_fall_backs(serve: Serve, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,9 +215,8 @@ def runs_again(history: History, leader_s: float, runs_s: float, within_s: float
     leaders: set[str] = set()
     live = 0
     led_at = ran_at = None
+    closed_at = max((h.at for h in history if isinstance(h, Closed)), default=0.0)
     for happening in history:
-        if isinstance(happening, Closed) and happening.at < healed + leader_s + runs_s + within_s:
-            raise Undecided(f"observed only until {happening.at:.2f}")
         if isinstance(happening, Leads):
             leaders.add(happening.node)
         elif isinstance(happening, Deposed):
@@ -234,6 +233,8 @@ def runs_again(history: History, leader_s: float, runs_s: float, within_s: float
         raise Wrong(f"no leader within {leader_s:.2f} s of healing at {healed:.2f}: {led_at}")
     if ran_at is None or ran_at > led_at + runs_s:
         raise Wrong(f"not running within {runs_s:.2f} s of the leader at {led_at:.2f}: {ran_at}")
+    if closed_at < ran_at + within_s:
+        raise Undecided(f"observed only until {closed_at:.2f}, running since {ran_at:.2f}")
     if len(leaders) != 1 or live != 1:
         raise Wrong(f"in the end {len(leaders)} lead and {live} run")
 

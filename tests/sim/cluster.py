@@ -163,6 +163,7 @@ class Cluster:
             machine.disk.slow = False
             machine.guard.fails_until = float("-inf")
             machine.resume()
+            machine.on_off = self.start_again  # Who leaves now, of an earlier request, comes back at once.
             self.start_again(machine)
         self.history.append(Healed(self.now))
 

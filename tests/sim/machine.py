@@ -81,6 +81,8 @@ class Machine:
         self.node: Node | None = None
         self.on = False
         """The guard runs and keeps a daemon."""
+        self.on_off: Callable[[Machine], None] = lambda machine: None
+        """Called when the service has ended as asked."""
         self.paused = False
         self.leads = False
         self.linked: set[str] = set()
@@ -199,6 +201,7 @@ class Machine:
         self._end_daemon("left")
         self.on = False
         self.guard.stop_all()
+        self.on_off(self)
 
     @property
     def at_rest(self) -> bool:

@@ -89,8 +89,9 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     faults.end()
     # A failed automatic failback, or a stop that lasts, may come on top of lease and start.
     runs_s = shape.lease_s + START_S + STOP_S + COOL_S
-    cluster.run_for(LEADER_S + RESTART_S + runs_s + WATCH_S + 0.1)
-    cluster.run_for(3.0, lambda: cluster.settled)
+    cluster.run_for(LEADER_S + RESTART_S + runs_s, lambda: cluster.settled)
+    cluster.run_for(WATCH_S)
+    cluster.run_for(COOL_S + runs_s, lambda: cluster.settled)  # What was asked for before may still be done.
     cluster.close()
     verdicts = check_safety(cluster.history, shape.lease_s)
     verdicts.append(check_liveness(cluster.history, LEADER_S + RESTART_S, runs_s, WATCH_S))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mltb_transport.bus import new_counters
 from mltb_transport.keys import KeyPair, Keyring, new_secret
-from mltb_transport.limits import FRAME_BYTES_MAX
+from mltb_transport.limits import WIRE_BYTES_MAX
 from mltb_transport.messages import Election, Founded, Ping, Request
 from mltb_transport.zap import CONTROL_DOMAIN, GOSSIP_DOMAIN, Gatekeeper, allowed_keys
 from mltb_transport.zmq_bus import ZmqBus
@@ -151,7 +151,7 @@ def test_an_oversized_message_costs_its_sender_the_connection() -> None:
             with stranger(zmq.DEALER, one.port + 1, KEYS.node) as member:
                 monitor = member.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 try:
-                    member.send(bytes(FRAME_BYTES_MAX + 1))
+                    member.send(bytes(WIRE_BYTES_MAX + 1))
                     await until(lambda: monitor.poll(0))
                 finally:
                     member.disable_monitor()

@@ -108,6 +108,20 @@ def test_relink_of_a_stranger_is_a_link() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("keys", [None, KEYS], ids=["open", "encrypted"])
+def test_a_payload_of_the_full_size_passes(keys: Keyring | None) -> None:
+    """The box that CURVE puts around it must not count against the limit."""
+
+    async def play() -> None:
+        full = bytes(FRAME_BYTES_MAX)
+        async with nodes("n1", "n2", keys=keys) as (one, two):
+            await until(lambda: one.bus.send(LOOPBACK, two.port, full) and two.raw)
+            await until(lambda: one.bus.publish(full) and two.raw[-1][1].path == "gossip")
+            assert {payload for payload, _ in two.raw} == {full}
+
+    asyncio.run(play())
+
+
 def test_a_peer_that_does_not_read_costs_a_bounded_queue() -> None:
     async def play() -> None:
         payload = bytes(FRAME_BYTES_MAX)
@@ -296,7 +310,7 @@ def test_ipv6_loopback() -> None:
 
 
 def test_a_stranger_helper_gets_in_with_a_good_key() -> None:
-    """Guards the tests of hostile.py: their strangers fail for the reason they name, not for another."""
+    """Guards the tests of test_zap.py: their strangers fail for the reason they name, not for another."""
 
     async def play() -> None:
         async with nodes("n1") as (one,):

@@ -25,6 +25,7 @@ from mltb_transport.limits import (
     REQUEST_KIND,
     RESPONSE_KIND,
     TEXT_CHARS_MAX,
+    WIRE_BYTES_MAX,
 )
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class _Peer:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.IPV6, int(endpoint.is_ipv6))
         if credential is not None and not endpoint.path:

@@ -5,6 +5,8 @@ PROTOCOL = 1
 PROTOCOL_MIN = max(1, PROTOCOL - 1)
 
 FRAME_BYTES_MAX = 1024 * 1024
+WIRE_BYTES_MAX = FRAME_BYTES_MAX + 1024
+"""What libzmq accepts before it hangs up: it counts the box that CURVE puts around a frame."""
 HEADER_FIELDS = 7
 CLUSTER_CHARS_MAX = 64
 STRING_CHARS_MAX = 1024

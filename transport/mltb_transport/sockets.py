@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX
+from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX, WIRE_BYTES_MAX
 
 LIBZMQ_MIN = (4, 3, 5)
 DRAIN_MESSAGES_MAX = 64
@@ -52,7 +52,7 @@ def set_common(socket: RawSocket) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
     socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE_MAX)
-    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
 
 

@@ -178,12 +178,15 @@ class Node:
     def start(self, now: float, wall: int) -> list[Effect]:
         """The first effects: greet the seeds."""
         self._put_all(self.membership.start(now))
+        if self.cluster and self.config.founder.designated:
+            self._found_again_at = now  # An earlier run may have ended between founding and telling the voters.
         return self._settle(now, wall)
 
     def handle(self, event: Event, now: float, wall: int) -> list[Effect]:
         """The only way to change a Node. `now` in seconds on its monotonic clock, `wall` in milliseconds for people."""
         self._now = now
-        if now - self._last > self.config.timing.lease_s / 2:
+        frozen = now - self._last > self.config.timing.lease_s / 2
+        if frozen and now > self.consensus.next_deadline():  # Else it only had nothing to do.
             self.out.note("warning", f"this node stood still for {now - self._last:.2f} s")
             self.consensus.thaw(now)
         self._last = now
@@ -329,7 +332,7 @@ class Node:
             self._apply(now)
             self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
             moved = self._requests(now, wall)
-            self.placer.confirmed(wall)
+            moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
             if not moved:
                 break

@@ -120,8 +120,8 @@ class Placer:
         if self.consensus.confirm((sender, request), now):
             self._renewals.note(request.workload, now)
 
-    def confirmed(self, wall: int) -> None:
-        """A quorum stands behind us: tell whoever waited for that."""
+    def confirmed(self, wall: int) -> bool:
+        """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
         tags, self.consensus.confirmations = self.consensus.confirmations, []
         for tag in tags:
             match tag:
@@ -129,6 +129,7 @@ class Placer:
                     self._answer(sender, Renewed(request.workload, request.token, request.nonce, True), wall)
                 case Read(number):
                     self._out.put(Reply(number, result={"leader": self.me, "index": self.consensus.commit}))
+        return bool(tags)
 
     def _answer(self, sender: str, answer: Renewed, wall: int) -> None:
         if sender == self.me:

@@ -1,0 +1,102 @@
+"""Real nodes under test: a cluster on loopback, its status through the SDK, and the checker of the one promise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mltbctl.client import Client, MltbError
+from mltbctl.demo.cluster import Cluster, Workload
+from mltbctl.demo.runs import Run, overlaps, read_runs
+from mltbctl.demo.sweep import descendants
+
+from tests.waiting import until
+
+RECORDER = Path(__file__).parent / "recorder.py"
+READY_S = 20.0
+
+
+class Stage:
+    """A cluster whose workload records when it runs. Leaving the context ends everything and checks the promise."""
+
+    def __init__(self, directory: Path, size: int = 3, *flags: str, **options: object) -> None:
+        self.runs_dir = directory / "runs"
+        self.runs_dir.mkdir()
+        nodes = directory / "c"
+        nodes.mkdir()
+        workload = Workload([sys.executable, str(RECORDER), *flags], {"RUNS": str(self.runs_dir)})
+        self.cluster = Cluster(size, nodes, workload, options=options)
+        self.lease_s = float(str(options.get("CLUSTER_LEASE_DURATION", 3.0)))
+
+    def __enter__(self) -> Stage:
+        for node in self.cluster.nodes:
+            self.cluster.start(node)
+        until(lambda: self.owner() and self.runs(), READY_S, f"an owner\n{self.logs()}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cluster.stop()
+        self.check()
+
+    def check(self) -> None:
+        """Never two at once, and tokens only grow in the order in which processes began."""
+        runs = self.runs()
+        assert not overlaps(runs), f"{overlaps(runs)}\n{self.logs()}"
+        assert [run.token for run in runs] == sorted(run.token for run in runs), runs
+
+    def runs(self) -> list[Run]:
+        return read_runs(self.runs_dir)
+
+    def status(self, node: str) -> dict[str, Any] | None:
+        """What one node says; None while it does not answer."""
+        try:
+            with Client(str(self.cluster.plans[node].socket), timeout=2) as client:
+                return client.status()
+        except MltbError:
+            return None
+
+    def owner(self, *asked: str) -> str | None:
+        """Who runs the workload, says the first node that has a quorum."""
+        for node in asked or self.cluster.nodes:
+            picture = self.status(node)
+            if picture and picture["cluster"]["quorum"]["has_quorum"]:
+                workload = picture["workloads"][0]
+                return workload["owner"] if workload["state"] == "RUNNING" else None
+        return None
+
+    def leader(self, *asked: str) -> str | None:
+        for node in asked or self.cluster.nodes:
+            picture = self.status(node)
+            if picture and picture["cluster"]["leader"]:
+                return str(picture["cluster"]["leader"])
+        return None
+
+    def others(self, *but: str) -> list[str]:
+        return [node for node in self.cluster.nodes if node not in but]
+
+    def daemon(self, node: str) -> int | None:
+        """The pid of a node's daemon; None while it has none."""
+        for pid in descendants(self.cluster.pid(node)):
+            if b"mltbd.main\0daemon" in _cmdline(pid):
+                return pid
+        return None
+
+    def workload(self, node: str) -> int:
+        """The pid of the workload's first process, as the node reports it."""
+
+        def pid() -> int | None:
+            picture = self.status(node)
+            return picture["workloads"][0]["pid"] if picture and picture["workloads"][0]["owner"] == node else None
+
+        return int(until(pid, 5.0, f"{node} runs it"))
+
+    def logs(self) -> str:
+        return "\n".join(f"-- {node}\n{self.cluster.log_tail(node)}" for node in self.cluster.nodes)
+
+
+def _cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

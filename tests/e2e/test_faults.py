@@ -1,0 +1,161 @@
+"""Real processes, real signals: whatever dies or stops, the workload never runs twice, and runs again in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from mltbctl.demo.runs import Run
+from tests.e2e.stage import Stage
+from tests.waiting import holds, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
+
+START_S = 1.0
+"""What a Python process may take to start on a busy machine; not part of what we promise."""
+
+
+def gap_s(stage: Stage, before: Run) -> float:
+    """From the last instant of one run to the first of the next, which is waited for."""
+    until(lambda: stage.runs()[-1].first_ns > before.first_ns, 5, "another run")
+    runs = stage.runs()
+    place = next(i for i, run in enumerate(runs) if run.pid == before.pid and run.first_ns == before.first_ns)
+    return (runs[place + 1].first_ns - runs[place].last_ns) / 1e9
+
+
+@pytest.mark.parametrize("lease", [1.0, 3.0])
+def test_loss_of_the_owners_machine(tmp_path: Path, lease: float) -> None:
+    with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=lease) as stage:
+        owner = stage.owner()
+        assert owner
+        before = stage.runs()[-1]
+        stage.cluster.kill(owner)
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), lease + 5, "another owner")
+        assert gap_s(stage, before) < lease + 0.5 + START_S
+        stage.cluster.start(owner)
+        until(lambda: stage.status(owner) and stage.leader(owner), 10, "it is back")
+
+
+def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3) as stage:
+        owner = stage.owner()
+        assert owner
+        for _ in range(3):
+            pid = stage.workload(owner)
+            daemon = stage.daemon(owner)
+            assert daemon
+            os.kill(daemon, signal.SIGKILL)
+            until(lambda: stage.daemon(owner) not in (None, daemon), 5, "another daemon")
+            assert stage.workload(owner) == pid
+        holds(lambda: len(stage.runs()) == 1, 1.0, "one run")
+
+
+def test_a_leaders_loss_does_not_touch_the_workload_on_another_node(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3) as stage:
+        leader, owner = stage.leader(), stage.owner()
+        if leader == owner:
+            assert owner
+            target = stage.others(owner)[0]
+            move(stage, target)
+            owner = target
+        assert leader
+        assert leader != owner
+        count = len(stage.runs())
+        stage.cluster.kill(leader)
+        until(lambda: stage.leader(*stage.others(leader)) not in (None, leader), 10, "a new leader")
+        holds(lambda: len(stage.runs()) == count, stage.lease_s, "no new run")
+        assert stage.owner(*stage.others(leader)) == owner
+
+
+def test_a_frozen_daemon_loses_the_workload_and_nothing_overlaps(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=1.0) as stage:
+        owner = stage.owner()
+        assert owner
+        before = stage.runs()[-1]
+        daemon = stage.daemon(owner)
+        assert daemon
+        os.kill(daemon, signal.SIGSTOP)
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+        os.kill(daemon, signal.SIGCONT)
+        until(lambda: stage.leader(owner), 10, "it follows again")
+        assert gap_s(stage, before) > 0
+
+
+@pytest.mark.parametrize("flag", [None, "--child"])
+def test_a_killed_guard_takes_everything_with_it(tmp_path: Path, flag: str | None) -> None:
+    with Stage(tmp_path, 3, *([flag] if flag else []), CLUSTER_LEASE_DURATION=1.0) as stage:
+        owner = stage.owner()
+        assert owner
+        os.kill(stage.cluster.pid(owner), signal.SIGKILL)
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+
+
+def test_a_frozen_guard_cannot_keep_the_workload(tmp_path: Path) -> None:
+    """Guard and daemon both stopped: the sentinel ends the workload at the deadline."""
+    with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=1.0) as stage:
+        owner = stage.owner()
+        assert owner
+        daemon = stage.daemon(owner)
+        os.kill(stage.cluster.pid(owner), signal.SIGSTOP)
+        assert daemon
+        os.kill(daemon, signal.SIGSTOP)
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+
+
+def test_a_killed_workload_starts_again_on_its_node(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3) as stage:
+        owner = stage.owner()
+        assert owner
+        os.kill(stage.workload(owner), signal.SIGKILL)
+        until(lambda: len(stage.runs()) == 2 and stage.owner() == owner, 5, "a second run on the same node")
+
+
+def test_an_owner_that_lost_every_peer_stops_within_the_lease(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3, "--stubborn") as stage:
+        owner = stage.owner()
+        assert owner
+        for node in stage.others(owner):
+            stage.cluster.kill(node)
+        last = stage.runs()[-1]
+        until(lambda: stage.status(owner) and not stage.owner(owner), 5, "no quorum")
+        until(lambda: not Path(f"/proc/{last.pid}").exists(), stage.lease_s, "stopped within the lease")
+        picture = stage.status(owner)
+        assert picture is not None
+        assert picture["cluster"]["leader"] is None
+        assert picture["cluster"]["quorum"]["has_quorum"] is False
+        assert picture["cluster"]["failure_tolerance"] == 0
+
+
+def test_a_graceful_stop_hands_over(tmp_path: Path) -> None:
+    with Stage(tmp_path, 3) as stage:
+        owner = stage.owner()
+        assert owner
+        before = stage.runs()[-1]
+        os.kill(stage.cluster.pid(owner), signal.SIGTERM)
+        assert stage.cluster.wait(owner, 10) == 0
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 3, "another owner")
+        assert gap_s(stage, before) < 0.5 + START_S
+
+
+def test_one_node_alone(tmp_path: Path) -> None:
+    with Stage(tmp_path, 1) as stage:
+        assert stage.owner() == "n1"
+        stage.cluster.kill("n1")
+        stage.cluster.start("n1")
+        until(lambda: stage.owner() == "n1" and len(stage.runs()) == 2, 10, "it runs again")
+
+
+def move(stage: Stage, target: str) -> None:
+    """Switch over and wait for it."""
+    from mltbctl.client import Client
+
+    before = stage.runs()[-1]
+    with Client(str(stage.cluster.plans[target].socket)) as client:
+        operation = client.switchover(target)["operation"]
+        until(lambda: client.operation(operation)["state"] == "done", 5, "the switchover is done")
+    assert gap_s(stage, before) < 0.5 + START_S
+    until(lambda: stage.owner() == target, 5, "it runs there")
