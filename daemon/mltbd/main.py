@@ -70,7 +70,8 @@ def _guard(options: argparse.Namespace, passed_on: list[str]) -> int:
     from mltbd.guard import run
 
     directory = state_dir(options.state_dir, os.environ)
-    return run([sys.executable, "-m", "mltbd.main", "daemon", *passed_on], str(directory))
+    # -P: a file in the current directory must not take the place of a module.
+    return run([sys.executable, "-P", "-m", "mltbd.main", "daemon", *passed_on], str(directory))
 
 
 def _daemon(options: argparse.Namespace) -> int:

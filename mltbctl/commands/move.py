@@ -69,14 +69,16 @@ def cancel_failback(session: Session, workload: str) -> Result:
 def _move(session: Session, wish: Wish, ask: Callable[[Client, str | None, bool], dict[str, Any]]) -> Result:
     if len(wish.reason) > REASON_CHARS_MAX:
         raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
-    if not wish.yes and not wish.dry_run:
-        require_terminal()
     # --timeout is for the whole move; a single call that takes this long has failed anyway.
     with session.client(CALL_S) as client:
         plan = ask(client, wish.to, True)
         session.tell_endpoint(client)
+        if plan["to"] is not None and plan["to"] == plan["from"]:
+            return Result({**plan, "state": "done"}, f"nothing to do: {plan['message']}")
         if wish.dry_run:
             return Result({**plan, "dry_run": True}, lambda style: plan_text(plan, style))
+        if not wish.yes:
+            require_terminal()
         session.say(plan_text(plan, session.talk))
         if not wish.yes:
             confirm(plan["to"])

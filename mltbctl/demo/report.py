@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mltbctl.demo.answers import Tally
-from mltbctl.demo.runs import BEAT_S, Overlap
+from mltbctl.demo.runs import BEAT_S, Overlap, Run
 from mltbctl.result import Style
 
 _WIDE = 105
@@ -62,7 +62,7 @@ class Report:
     steps: Sequence[Step]
     messages: Tally
     overlaps: Sequence[Overlap]
-    runs: int
+    runs: Sequence[Run]
     conflicts: int
     seconds: float
     error: str = ""
@@ -74,6 +74,11 @@ class Report:
         answered_once = messages.answered_twice == messages.in_flight
         answered_all = messages.sent > 0 and messages.lost == 0
         return not self.error and not self.overlaps and answered_all and answered_once
+
+    @property
+    def gap_s(self) -> float:
+        """How exactly the runs were recorded: the longest time between two stamps of one."""
+        return max((run.gap_ns for run in self.runs), default=0) / 1e9
 
     def data(self) -> dict[str, Any]:
         """For JSON, as the contract has it."""
@@ -91,7 +96,8 @@ class Report:
                 "in_flight": messages.in_flight,
                 "lost": messages.lost,
             },
-            "runs": self.runs,
+            "runs": len(self.runs),
+            "sampling_gap_seconds": _rounded(self.gap_s),
             "conflicts": self.conflicts,
             "overlaps": len(self.overlaps),
             "overlap_seconds": _rounded(sum(overlap.seconds for overlap in self.overlaps)),
@@ -137,7 +143,7 @@ class Report:
             lines.append(f"  {'':<16}{messages.in_flight} of those answered twice: the kill cut the receipt off")
         lines.append(
             f"  {'two owners':<16}{_judged(style, len(self.overlaps))} instants"
-            f" ({self.runs} runs, each recorded every {BEAT_S * 1000:.0f} ms)"
+            f" ({len(self.runs)} runs, stamped every {BEAT_S * 1000:.0f} ms, longest gap {self.gap_s * 1000:.0f} ms)"
         )
         return lines
 

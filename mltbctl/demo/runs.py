@@ -21,7 +21,7 @@ RUNS_MAX = 10_000
 _BYTES = 256
 _MAGIC = 0x6D6C7462_72756E31
 # 64-bit words of the record; the node's name follows as UTF-8, padded with zeros.
-_TOKEN, _PID, _FIRST, _LAST = 1, 2, 3, 4
+_TOKEN, _PID, _FIRST, _LAST, _GAP = 1, 2, 3, 4, 5
 _NAME_AT = 64
 
 
@@ -31,13 +31,17 @@ class RunRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process of the workload: alive from `first_ns` to `last_ns`, in nanoseconds of `now_ns`."""
+    """One process of the workload: alive from `first_ns` to `last_ns`, in nanoseconds of `now_ns`.
+
+    `gap_ns`: the longest time between two stamps, as a busy machine may delay them.
+    """
 
     node: str
     token: int
     pid: int
     first_ns: int
     last_ns: int
+    gap_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class RunRecord:
 
     def beat(self) -> None:
         """Stamps this instant."""
-        self._words[_LAST] = now_ns()
+        at_ns = now_ns()
+        self._words[_GAP] = max(self._words[_GAP], at_ns - self._words[_LAST])
+        self._words[_LAST] = at_ns
 
     def keep_beating(self) -> None:
         """Stamps every `BEAT_S` from a thread of its own, which ends with the process."""
@@ -124,17 +130,11 @@ def _read(path: Path) -> Run:
     if len(content) != _BYTES:
         raise RunRecordError(f"`{path}` has {len(content)} bytes, not {_BYTES}")
     with memoryview(content) as view, view.cast("q") as words:
-        magic, token, pid, first_ns, last_ns = (
-            words[0],
-            words[_TOKEN],
-            words[_PID],
-            words[_FIRST],
-            words[_LAST],
-        )
+        magic, token, pid, first_ns, last_ns, gap_ns = words[: _GAP + 1].tolist()
     if magic != _MAGIC or pid <= 0 or last_ns < first_ns:
         raise RunRecordError(f"`{path}` is not the record of a run")
     try:
         node = content[_NAME_AT:].rstrip(b"\0").decode()
     except UnicodeDecodeError as error:
         raise RunRecordError(f"`{path}` is not the record of a run") from error
-    return Run(node, token, pid, first_ns, last_ns)
+    return Run(node, token, pid, first_ns, last_ns, gap_ns)

@@ -82,7 +82,7 @@ class Story:
             steps=steps,
             messages=tally(self.sender.sent, self.sender.answers, ends),
             overlaps=overlaps(runs),
-            runs=len(runs),
+            runs=runs,
             conflicts=self._conflicts(),
             seconds=self.timeline.seconds,
             error=error,

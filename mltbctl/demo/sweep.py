@@ -22,6 +22,8 @@ SWEEP_S = 5.0
 """How long processes may take to vanish after SIGKILL before it is an error."""
 KEEP = b"keep"
 """Said on stdin to a waiting sweep: end without killing."""
+GROUP_PREFIX = "mltb."
+"""How the names of control groups begin that a guard makes for a workload."""
 _PAUSE_S = 0.01
 _ENVIRONMENT_BYTES_MAX = 1 << 20
 
@@ -86,6 +88,30 @@ def kill_all(find: Callable[[], set[int]], first: Iterable[int] = ()) -> int:
     return len(killed)
 
 
+def control_groups(pid: int) -> list[Path]:
+    """Directories of the control groups of this process that a guard made, by their names; where mounted here."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    except OSError:
+        return []
+    names = {line.split(":", 2)[2].lstrip("/") for line in lines}
+    ours = [name for name in names if Path(name).name.startswith(GROUP_PREFIX)]
+    roots = [Path(mount[4]) for mount in mounts if mount[mount.index("-") + 1] in ("cgroup", "cgroup2")]
+    return [root / name for root in roots for name in ours if (root / name).is_dir()]
+
+
+def _remove(groups: set[Path]) -> None:
+    # A process that was killed holds its group until somebody has reaped it.
+    deadline = time.monotonic() + SWEEP_S
+    while groups and time.monotonic() < deadline:
+        for group in list(groups):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        groups = {group for group in groups if group.is_dir()}
+        time.sleep(_PAUSE_S)
+
+
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -113,7 +139,10 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
         if sys.stdin.buffer.read().strip() == KEEP:
             return
+    # Killed guards cannot give their control groups back.
+    groups = {group for pid in marked(given.mark) for group in control_groups(pid)}
     killed = kill_all(lambda: marked(given.mark))
+    _remove(groups)
     if given.directory is not None:
         shutil.rmtree(given.directory, ignore_errors=True)
     if not given.when_stdin_ends:

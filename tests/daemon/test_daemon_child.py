@@ -93,5 +93,6 @@ def test_the_daemon_dies_with_its_guard(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         daemon = process(guarded.relay_pid)
         assert daemon
+        os.kill(daemon.pid, signal.SIGSTOP)  # It cannot see for itself.
         os.kill(guarded.guard.pid, signal.SIGKILL)
         until(lambda: not alive(daemon))

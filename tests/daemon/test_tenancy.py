@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon import trees
-from tests.daemon.guarded import ROOT, Guarded, alive
+from tests.daemon.guarded import ROOT, Guarded, alive, until
 
 
 def guard_here(state_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def test_the_lock_is_free_as_soon_as_the_guard_is_dead(tmp_path: Path) -> None:
 
 def test_a_fresh_guard_empties_what_an_earlier_one_left(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
-        guarded.run(trees.daemonised(tmp_path))
+        first = guarded.run(trees.daemonised(tmp_path))
         helper = guarded.written("ready")
         # Without its sentinel, a killed guard leaves behind whatever is not its direct child.
         os.kill(guarded.guard.pid, signal.SIGSTOP)
@@ -49,6 +49,7 @@ def test_a_fresh_guard_empties_what_an_earlier_one_left(tmp_path: Path) -> None:
         os.kill(sentinel.pid, signal.SIGKILL)
         guarded.guard.kill()
         guarded.guard.wait()
+        until(lambda: not alive(first))
         assert alive(helper)
         with Guarded(tmp_path).meet():
             assert not alive(helper)

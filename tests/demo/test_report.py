@@ -31,7 +31,7 @@ GOOD = Report(
     steps=[KILLED, SWITCHED, BACK],
     messages=Tally(sent=240, answered=240, answered_twice=0, in_flight=0, lost=0),
     overlaps=[],
-    runs=4,
+    runs=[Run("n1", 3, 1, 0, 9, 4_000_000), Run("n2", 5, 2, 20, 30, 9_000_000)],
     conflicts=0,
     seconds=20.5,
 )
@@ -57,6 +57,7 @@ def test_the_json_is_the_contracts() -> None:
     assert data["switchover"]["from"] == "n2"
     assert data["switchover"]["operation"] == 7
     assert data["failback"]["to"] == "n1"
+    assert (data["runs"], data["sampling_gap_seconds"]) == (2, 0.009)
     assert data["messages"] == {"sent": 240, "answered": 240, "answered_twice": 0, "in_flight": 0, "lost": 0}
 
 

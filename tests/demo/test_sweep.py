@@ -101,3 +101,11 @@ def test_a_pid_that_is_gone_is_no_error() -> None:
     found = [{process.pid}]
     assert kill_all(lambda: found.pop() if found else set()) == 1
     assert descendants(process.pid) == set()
+
+
+def test_control_groups_of_others_are_left_alone() -> None:
+    names = [group.name for group in sweep.control_groups(os.getpid())]
+    assert all(name.startswith(sweep.GROUP_PREFIX) for name in names)
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    assert sweep.control_groups(process.pid) == []

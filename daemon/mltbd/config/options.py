@@ -110,7 +110,10 @@ _FAILOVER = (
     _on("FAILOVER_ENABLED", False, "move a workload when its node is lost", "failover"),
     _choice("FAILOVER_MODE", "automatic", "who decides to move", "failover", ("automatic", "manual")),
     _seconds("FAILOVER_TIMEOUT", 30.0, "longest one failover may take", "failover", high=3600),
-    _seconds("FAILOVER_HEALTH_CHECK_INTERVAL", 5.0, "between two looks at a workload", "failover", high=3600),
+    _seconds(
+        "FAILOVER_HEALTH_CHECK_INTERVAL", 5.0, "a workload that lives through two of these has started well",
+        "failover", high=3600,
+    ),
     _number("FAILOVER_FAILURE_THRESHOLD", 3, "failures in a row before a node gives up", "failover", 1, 1000),
     _number("FAILOVER_MAX_ATTEMPTS", 3, "nodes tried before a workload is FAILED", "failover", 1, 1000),
     _seconds(

@@ -328,6 +328,7 @@ class Node:
 
     def _settle(self, now: float, wall: int) -> list[Effect]:
         """Follow up on what the event changed, until nothing more follows from it."""
+        self._watch_leader(now)
         for _ in range(STEPS_MAX):
             self._apply(now)
             self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
@@ -336,7 +337,6 @@ class Node:
             moved |= self.placer.work(now, wall)
             if not moved:
                 break
-        self._watch_leader(now)
         self._leave_when_done(now)
         self._show(now)
         self.check()
@@ -365,6 +365,8 @@ class Node:
                     self.placer.suggested(self.me, request, now, wall)
                 continue
             leader = self.consensus.leader
+            if not leader:
+                self.owner.ask_again(now + self.config.timing.renew_s / 8)  # Each moment of the old lease counts.
             message = request if isinstance(request, Renew) else Propose(request)
             for node in [leader] if leader else sorted(self.consensus.voters):
                 if node != self.me:
@@ -376,6 +378,7 @@ class Node:
         if leader and (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
             self.placer.led_at.append(now)
+            self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", f"follows {leader} in term {self.consensus.term}")
 

@@ -85,6 +85,11 @@ class Owner:
             for name, workload in self.workloads.items()
         )  # fmt: skip
 
+    def ask_again(self, at: float) -> None:
+        """Renew by then: what was asked before may have been lost with a leader, or never had one to go to."""
+        for hold in self.holds.values():
+            hold.ask_at = min(hold.ask_at, at)
+
     def requests(self) -> list[Renew | Command]:
         taken, self._requests = self._requests, []
         return taken

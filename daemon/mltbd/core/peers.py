@@ -9,7 +9,7 @@ from mltb_transport.messages import Record
 from mltbd.core.ports import Entropy
 
 UNREACHABLE = "UNREACHABLE"
-RETRY_MIN_S = 0.2
+RETRY_MIN_S = 0.03
 RETRY_MAX_S = 2.0
 JITTER = 0.1
 RTT_WEIGHT = 0.2
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(slots=True)
 class Retry:
-    """When to ask again: at once, then after 0.2 s, doubling to 2 s, until put to rest."""
+    """When to ask again: at once, then after 0.03 s, doubling to 2 s, until put to rest."""
 
     at: float = inf
     _wait_s: float = RETRY_MIN_S

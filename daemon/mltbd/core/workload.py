@@ -14,8 +14,6 @@ from mltbd.core.outbox import Outbox
 STOPPED, STARTING, RUNNING = "STOPPED", "STARTING", "RUNNING"
 STOPPING, BACKOFF, FAILED = "STOPPING", "BACKOFF", "FAILED"
 
-STEADY_S = 10.0
-"""A run of this length was no failed start: the count of failures begins anew."""
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 30.0
 
@@ -26,6 +24,8 @@ class Patience:
 
     failures_max: int = 3
     cool_s: float = 60.0
+    steady_s: float = 10.0
+    """A run of this length was no failed start: the count of failures begins anew."""
 
 
 class Workload:
@@ -77,7 +77,7 @@ class Workload:
             return
         if says.what == "running":
             self.token, self.pid = says.token, says.pid
-            self.steady_at = now + STEADY_S
+            self.steady_at = now + self.patience.steady_s
             if self.state == STOPPING:
                 out.put(StopWorkload(self.name, self.token))
             else:

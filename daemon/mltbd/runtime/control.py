@@ -18,7 +18,6 @@ from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
 
 PENDING_MAX = 256
-FORWARD_S = 4.0
 ASIDE_S = 0.3
 """How long `status` waits for what the leader can add."""
 ASKS = {
@@ -55,8 +54,10 @@ class Pending:
 class Control:
     """Answers every request exactly once, or lets it time out at the caller when too many wait."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, forward_s: float) -> None:
+        """`forward_s`: how long another daemon may take to answer what we pass on."""
         self._bus = bus
+        self._forward_s = forward_s
         self._driver: Driver | None = None
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
@@ -162,7 +163,7 @@ class Control:
         if operation is not None:
             answer(True, views.operation_view(operation))
         elif not forwarded and node.consensus.leader not in ("", node.me):
-            self._forward(node.consensus.leader, request.method, request.params, FORWARD_S, answer)
+            self._forward(node.consensus.leader, request.method, request.params, self._forward_s, answer)
         else:
             answer(False, failure("failed", f"no operation {number}", "mltbctl status"))
 
@@ -172,9 +173,9 @@ class Control:
         target, reason = _text(params, "to"), _text(params, "reason", REASON_CHARS_MAX)
         leader = node.consensus.leader
         if leader and leader != node.me and not forwarded:
-            self._forward(leader, request.method, request.params, FORWARD_S, answer)
+            self._forward(leader, request.method, request.params, self._forward_s, answer)
             return
-        number = self._wait(FORWARD_S, answer)
+        number = self._wait(self._forward_s, answer)
         if number is not None:
             dry_run = params.get("dry_run") is True
             self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import logging
 import os
 import secrets
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,19 @@ def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, en
         stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
     )
     try:
-        return asyncio.run(_open(settings, state_dir, socket_path, version, environ))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_open(settings, state_dir, socket_path, version, environ))
     except (JournalError, GuardGone) as error:
         log.error("%s", error)
         return EXIT_FATAL
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (the extra `fast`), else asyncio's own."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return loop_factory
 
 
 async def _open(
@@ -104,7 +114,7 @@ async def _serve(
             insecure=settings.insecure,
         )
     )
-    control = Control(bus)
+    control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
     control.attach(driver)
     inbound = Inbound(node.me, bus.counters)

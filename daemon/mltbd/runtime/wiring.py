@@ -10,6 +10,9 @@ from mltbd.core.founding import Founder
 from mltbd.core.node import NodeConfig
 from mltbd.core.workload import Patience
 
+LOOKS_SURVIVED = 2
+"""A workload that two health checks in a row find running has started well."""
+
 
 def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig:
     """`cluster_id` is the identity a new cluster gets if this node founds one."""
@@ -35,7 +38,9 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             recovery_wait_s=settings.recovery_wait_s,
             preferred=preferred(settings),
         ),
-        patience=Patience(settings.failure_threshold, settings.recovery_wait_s),
+        patience=Patience(
+            settings.failure_threshold, settings.recovery_wait_s, LOOKS_SURVIVED * settings.health_check_interval_s
+        ),
         workloads=tuple(workload.name for workload in settings.workloads),
         version=version,
     )

@@ -12,6 +12,7 @@ from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Sync, Workloa
 from mltbd.core import membership as rules
 from mltbd.core.effects import Contact, Link, Publish, Send
 from mltbd.core.membership import Membership
+from mltbd.core.peers import RETRY_MAX_S, RETRY_MIN_S
 from tests.daemon.core.membership_kit import (
     HEARTBEAT_S,
     TIMEOUT_S,
@@ -46,9 +47,9 @@ def test_a_silent_seed_is_contacted_for_ever_at_growing_pauses() -> None:
     one.start(0.0)
     moments = [at for at, _ in tick_until(one, 60.0, Contact)]
     pauses = [later - earlier for earlier, later in pairwise(moments)]
-    assert 0.18 <= moments[0] <= 0.22
-    assert 0.36 <= pauses[0] <= 0.44
-    assert all(1.8 <= pause <= 2.2 for pause in pauses[3:])
+    assert 0.9 * RETRY_MIN_S <= moments[0] <= 1.1 * RETRY_MIN_S
+    assert 1.8 * RETRY_MIN_S <= pauses[0] <= 2.2 * RETRY_MIN_S
+    assert all(0.9 * RETRY_MAX_S <= pause <= 1.1 * RETRY_MAX_S for pause in pauses[7:])
     assert moments[-1] > 57.0
 
 
@@ -81,7 +82,7 @@ def test_the_question_is_repeated_until_answered() -> None:
     one = started()
     one.heard("n2", 1, beat("n2", 1), 0.0)
     asked = [effect for _, effect in tick_until(one, 1.0, Send) if isinstance(effect.message, Sync)]
-    assert len(asked) == 2
+    assert len(asked) > 2
     one.heard("n2", 1, Sync((record("n2", seq=2),), reply=False), 1.0)
     asked = [effect for _, effect in tick_until(one, 2.0, Send) if isinstance(effect.message, Sync)]
     assert asked == []
