@@ -10,7 +10,7 @@ T = TypeVar("T")
 PAUSE_S = 0.02
 
 
-def until(condition: Callable[[], T | None | bool], within_s: float, what: str = "") -> T | bool:
+def until(condition: Callable[[], T | bool | None], within_s: float, what: str = "") -> T | bool:
     """The first true value of `condition`. AssertionError when there is none within `within_s` seconds."""
     deadline = time.monotonic() + within_s
     while True:

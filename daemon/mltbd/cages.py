@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mltbd.processes import LINUX, boottime_s, die_with_parent, process, read, send
@@ -197,15 +198,15 @@ def works(site: Site, mark: str) -> bool:
     return ended
 
 
-def detect(mark: str, wanted: str | None = None) -> Site | None:
-    """The best site that works here; None is the walk. `wanted` names one of PATHS and allows no other:
-    KillPathError when it is unknown or does not work."""
+def detect(mark: str, wanted: str | None = None, among: Iterable[Site] | None = None) -> Site | None:
+    """The best site that works, by default of those here; None is the walk. `wanted` names one of PATHS and allows
+    no other: KillPathError when it is unknown or does not work."""
     if wanted is not None and wanted not in PATHS:
         known = ", ".join(f"`{path}`" for path in PATHS)
         raise KillPathError(f"unknown kill path `{wanted}`: one of {known} is needed")
     if wanted == "walk":
         return None
-    for site in sites_here():
+    for site in sites_here() if among is None else among:
         if wanted in (None, site.path) and works(site, mark):
             return site
     if wanted is not None:

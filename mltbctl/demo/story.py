@@ -20,7 +20,7 @@ from mltbctl.demo.watch import Picture, Watch
 from mltbctl.errors import MltbError, NoQuorum, Refused, Unreachable
 
 KILLS = ("primary", "leader", "none")
-ROUNDS_MAX = 1000
+ROUNDS_MAX = 100
 RATE = 10.0
 """Questions a second."""
 # Bounds: what has not come true by then counts as failed.
@@ -186,12 +186,19 @@ class Story:
         elected = self._until("a new leader", MOVED_S, signs.elected)
         signs.tell(self.timeline)
         self._pass(LEASE_S)
-        runs = self._last_run(after_ns=old.first_ns)
-        if runs is not None:
+        if self._last_run(after_ns=old.first_ns) is not None:
             raise StepFailed(f"the bot on {old.node} was moved or restarted though its node is well")
         self.timeline.say(f"the bot on {old.node} runs on, as if nothing had happened", "ok", paint="green")
-        leader_s = seconds(signs.at_ns, elected)
-        return Step(self.kill, old.node, old.node, 0.0, leader_s=leader_s, killed=signs.victim)
+        noticed = signs.noticed()
+        return Step(
+            kind=self.kill,
+            source=old.node,
+            target=old.node,
+            downtime_s=0.0,
+            detect_s=None if noticed is None else seconds(signs.at_ns, noticed),
+            leader_s=seconds(signs.at_ns, elected),
+            killed=signs.victim,
+        )
 
     def _moves(self) -> list[Step]:
         nodes = self.stage.cluster.nodes

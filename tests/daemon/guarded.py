@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from mltbd.processes import Process, boottime_s, marked, process
+from mltbd.processes import Process, boottime_s, descendants, marked, process, processes
 from mltbd.tree import clear
 
 ROOT = Path(__file__).parents[2]
@@ -74,16 +73,16 @@ class Guarded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        family = descendants([self.guard.pid], processes())[1:]
+        self.guard.kill()
+        self.guard.wait()
+        place = self.state_dir.stat()
+        mark = f"{place.st_dev:x}-{place.st_ino:x}."
         try:
-            if self.guard.poll() is None:
-                self.guard.send_signal(signal.SIGKILL)
-            self.guard.wait()
-            place = self.state_dir.stat()
-            mark = f"{place.st_dev:x}-{place.st_ino:x}."
             with contextlib.suppress(AssertionError):
-                until(lambda: not marked(mark), 5.0)
-            left = marked(mark)
-            clear(mark, (), 1.0)
+                until(lambda: not marked(mark) and not any(map(alive, family)), 5.0)
+            left = [row for row in (*marked(mark), *family) if alive(row)]
+            clear(mark, (), 1.0, left)
             assert kind is not None or not left, f"left behind: {left}"
         finally:
             self._listener.close()

@@ -65,6 +65,13 @@ def test_a_plain_directory_is_no_site(tmp_path: Path) -> None:
     assert not works(Site(str(tmp_path / "absent"), "freezer"), "test.")
 
 
+def test_a_site_that_does_not_work_is_not_chosen(tmp_path: Path) -> None:
+    idle = [Site(str(tmp_path), "freezer")]
+    assert detect("test.", None, idle) is None
+    with pytest.raises(KillPathError, match="kill path `freezer` does not work here"):
+        detect("test.", "freezer", idle)
+
+
 def test_what_is_detected_is_the_first_that_works() -> None:
     mark = f"test.{os.urandom(6).hex()}."
     usable = [site for site in sites_here() if works(site, mark)]

@@ -27,6 +27,8 @@ EVERYTHING: Mapping[str, float] = {
     "step_wall": 1,
     "crash_all": 0.3,
     "wipe": 0.2,
+    "restart_rest": 0.5,
+    "stutter": 0.5,
 }
 
 
@@ -232,6 +234,29 @@ class Faults:
 
     def _no_lag(self) -> None:
         self._cluster.network.lag_s = 0.0
+
+    # -- several at once -------------------------------------------------------------------------------------
+
+    def _restart_rest(self) -> None:
+        """The one that matters is cut off, and all who could remember it are restarted."""
+        victim, seconds = self._victim(), self._back_s()
+        others = self._others(victim.name)
+        pairs = [pair for other in others for pair in ((victim.name, other), (other, victim.name))]
+        self._tear(f"{victim.name} cut off, the rest restarted,", pairs)
+        for other in others:
+            self._later(self._dice.uniform(0, 0.3), self._cluster.machines[other].crash_daemon)
+
+    def _stutter(self) -> None:
+        """A daemon is killed twice while answers to its first run are late and its own words get lost."""
+        network, victim = self._cluster.network, self._victim()
+        again_s, back_s = self._dice.uniform(0.5, 1.5), self._back_s()
+        network.lag_s = 2.0
+        self._cluster.fault(f"daemon of {victim.name} killed, answers late, killed again {again_s:.2f} s later")
+        victim.crash_daemon()
+        self._later(again_s, victim.crash_daemon)
+        mute = [(victim.name, other) for other in self._others(victim.name)]
+        self._later(again_s * self._dice.uniform(0.8, 1.3), self._tear, f"{victim.name} mute", mute)
+        self._later(again_s + back_s, self._no_lag)
 
     # -- people ----------------------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ class Founded:
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """ELECTION: may I lead `term`? Stage: probe (could I?), pre (would you?), vote, transfer (the leader told me to)."""
+    """ELECTION: may I lead `term`? Stage: probe (could I?), pre (would you?), vote, transfer (I was told to)."""
 
     term: int
     stage: str
