@@ -15,9 +15,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mltbd.alarm import Alarm
 from mltbd.cages import KillPathError
@@ -120,7 +120,7 @@ class Guard:
         poller.register(self._wake, select.POLLIN)
         self._daemon.register(poller)
         moments = [self._daemon.due(), self._give_up_at if self._exit is None else math.inf]
-        if self._sentinel.pid is None:
+        if self._sentinel.missing():
             moments.append(self._sentinel_at)
         for run in self._runs.values():
             moments.append(run.due())
@@ -166,7 +166,7 @@ class Guard:
     def _revive(self, now: float) -> None:
         """Starts the children that are due. What cannot be forked now is tried again later."""
         try:
-            if self._sentinel.pid is None and now >= self._sentinel_at:
+            if self._sentinel.missing() and now >= self._sentinel_at:
                 self._sentinel_at = now + SENTINEL_PAUSE_S
                 self._sentinel.start()
             if self._daemon.start_at is not None and now >= self._daemon.start_at:
@@ -297,7 +297,7 @@ class Guard:
         deadline = self._leases[order.workload].deadline
         try:
             # The sentinel must know first: from the fork on, we could be stopped and never be missed.
-            if self._sentinel.pid is None:
+            if self._sentinel.missing():
                 self._sentinel.start()
             self._sentinel.expect(min(self._sentinel.moment, deadline + margin_s(self._horizon_s)))
             self._runs[order.workload] = Run(order, deadline, self._forest, self._standing)
@@ -306,16 +306,22 @@ class Guard:
         return None
 
     def _advance(self) -> None:
-        for run in list(self._runs.values()):
-            for news in run.advance(boottime_s()):
-                self._brief_sentinel()
-                if "log" in news:
-                    log(news["log"])
-                else:
-                    self._daemon.send(news)
-            if run.over:
-                del self._runs[run.start.workload]
+        for cleaned in [None, *self._runs.values()]:
+            for run in self._runs.values():
+                self._tell(run.judge(boottime_s()))
+            self._brief_sentinel()
+            if cleaned is not None:
+                self._tell(cleaned.clean(boottime_s()))
+                if cleaned.over:
+                    del self._runs[cleaned.start.workload]
         self._brief_sentinel()
+
+    def _tell(self, news: Iterable[dict[str, Any]]) -> None:
+        for message in news:
+            if "log" in message:
+                log(message["log"])
+            else:
+                self._daemon.send(message)
 
     def _brief_sentinel(self) -> None:
         margin = margin_s(self._horizon_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -151,14 +152,12 @@ def send(target: Process, number: int) -> None:
 
 
 def signal_group(root: int, number: int) -> None:
-    """Signal an unreaped child and its process group, which does not exist before the child's setsid."""
-    try:
-        os.killpg(root, number)
-    except GONE:
-        try:
+    """Signal an unreaped child and the group it leads, each once; it may lead none yet, or have left it."""
+    with contextlib.suppress(*GONE):
+        if os.getpgid(root) != root:
             os.kill(root, number)
-        except GONE:
-            return
+    with contextlib.suppress(*GONE):
+        os.killpg(root, number)
 
 
 def group_exists(group: int) -> bool:

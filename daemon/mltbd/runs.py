@@ -22,7 +22,7 @@ STUBBORN_S = 5.0
 
 
 class Run:
-    """`advance` moves it on and yields what the daemon must hear. It is over when `over` is true.
+    """`judge` and then `clean` move it on and yield what the daemon must hear. It is over when `over` is true.
 
     Living, then ending (SIGTERM was sent, `cause` is set), then killing (`killing_since` is set), then over.
     """
@@ -79,12 +79,13 @@ class Run:
                 signal_group(self.pid, signal.SIGCONT)  # A stopped process would not hear it.
 
     def reaped(self, status: int) -> None:
-        """Its first process was reaped, with this exit code or minus this signal."""
-        self._status = status
-        self._tree.root = None
+        """A process with its `pid` was reaped, with this exit code or minus this signal; the first one counts."""
+        if self._tree.root is not None:
+            self._status = status
+            self._tree.root = None
 
     def due(self) -> float:
-        """When `advance` is needed if nothing else happens."""
+        """When the next step is needed if nothing else happens."""
         if self._killing_since is not None:
             return self._next_round
         return min(self._stop_by, self.deadline) if self.cause else self.deadline - self.start.grace_s
@@ -93,13 +94,16 @@ class Run:
         """The moment from which a guard that has not acted must be considered dead."""
         return self.deadline if self._killing_since is None else self._next_round + KILLED_S
 
-    def advance(self, now: float) -> Iterator[dict[str, Any]]:
-        """Whatever is to be done by `now`. Never waits."""
+    def judge(self, now: float) -> Iterator[dict[str, Any]]:
+        """The first blow, if it is time; quick, so that no other run has to wait for its own."""
         yield from self._hear()
         if self._killing_since is None and self._doomed(now):
             self._killing_since = self._next_round = now
             self._tree.strike()
             yield {"log": f"`{self.start.workload}` with token {self.start.token} is killed: {self.cause}"}
+
+    def clean(self, now: float) -> Iterator[dict[str, Any]]:
+        """A round of killing, if one is due, until nothing is left. Looks at every process; never waits."""
         if self._killing_since is None or now < self._next_round:
             return
         if self._tree.empty():

@@ -50,8 +50,12 @@ class Sentinel:
         self.moment = math.inf
         self.pid: int | None = None
 
+    def missing(self) -> bool:
+        """Whether there is none; False where none is possible, for want of a /proc to find the trees in."""
+        return self.pid is None and self._watched is not None
+
     def start(self) -> None:
-        """Forks it. Does nothing where there is no /proc to find the trees in. OSError if there is no fork."""
+        """Forks it, if one is possible. OSError if there is no fork."""
         if self._watched is None:
             return
         theirs, ours = os.pipe()

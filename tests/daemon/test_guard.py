@@ -197,3 +197,14 @@ def test_no_guard_or_daemon_is_hit_by_the_pkill_of_a_bot(tmp_path: Path) -> None
         command = Path(f"/proc/{row.pid}/cmdline").read_text().replace(str(tmp_path), "")
         assert not [word for word in PKILL_WORDS if word in command]
         assert "warning" not in until(guarded.errors.read_text)
+
+
+def test_the_guard_is_made_of_the_standard_library_alone() -> None:
+    code = "import sys, mltbd.guard; print(*(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")}, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    ours_and_theirs = set(loaded) - sys.stdlib_module_names
+    assert {name for name in ours_and_theirs if not name.startswith(("_", "sitecustomize"))} == {"mltbd"}
+    assert not {"asyncio", "threading", "multiprocessing", "concurrent", "logging"} & set(loaded)

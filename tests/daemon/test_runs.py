@@ -172,3 +172,18 @@ def test_two_workloads_end_apart(path: str, tmp_path: Path) -> None:
         guarded.order(do="stop", workload="a", token=5)
         assert guarded.news("gone")["workload"] == "a"
         assert [alive(row) for row in (*helpers, kept)] == [False, True, True]
+
+
+def test_many_workloads_end_at_one_deadline(tmp_path: Path) -> None:
+    names = [f"w{number}" for number in range(10)]
+    with Guarded(tmp_path, "walk").meet() as guarded:  # The slowest path.
+        for name in names:
+            (tmp_path / name).mkdir()
+            guarded.run(trees.beating(tmp_path / name), workload=name, seconds=5.0)
+            guarded.written(f"{name}/ready")
+        deadline = boottime_s() + 5.0
+        for name in names:
+            guarded.order(do="arm", workload=name, token=1, deadline=deadline)
+        assert {guarded.news("gone")["cause"] for _ in names} == {"deadline"}
+        for name in names:
+            assert deadline - 0.1 < trees.last_beat(tmp_path / name) < deadline + LATE_S

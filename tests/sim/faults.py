@@ -27,8 +27,9 @@ EVERYTHING: Mapping[str, float] = {
     "step_wall": 1,
     "crash_all": 0.3,
     "wipe": 0.2,
-    "restart_rest": 0.5,
+    "outsider": 0.5,
     "stutter": 0.5,
+    "dethrone": 1,
 }
 
 
@@ -185,8 +186,7 @@ class Faults:
 
     def _isolate(self) -> None:
         name = self._victim().name
-        pairs = [pair for other in self._others(name) for pair in ((name, other), (other, name))]
-        self._tear(f"{name} cut off", pairs)
+        self._tear(f"{name} cut off", self._around(name))
 
     def _split(self) -> None:
         names = list(self._cluster.machines)
@@ -237,26 +237,54 @@ class Faults:
 
     # -- several at once -------------------------------------------------------------------------------------
 
-    def _restart_rest(self) -> None:
-        """The one that matters is cut off, and all who could remember it are restarted."""
-        victim, seconds = self._victim(), self._back_s()
-        others = self._others(victim.name)
-        pairs = [pair for other in others for pair in ((victim.name, other), (other, victim.name))]
-        self._tear(f"{victim.name} cut off, the rest restarted,", pairs)
+    def _dethrone(self, patience: int = 1000, rival: Machine | None = None) -> None:
+        """Whoever wins the next election is cut off while it tells the others; some may have heard it."""
+        leader = self._cluster.leader
+        if patience == 1000:
+            rival = leader
+            self._cluster.fault("the next leader will be cut off as it begins")
+        if patience == 0:
+            return
+        if leader is None or leader is rival:
+            self._later(0.002, self._dethrone, patience - 1, leader)
+            return
+        pairs = [pair for pair in self._around(leader.name) if self._dice.random() < 0.9]
+        self._later(self._dice.uniform(0, 0.02), self._tear, f"{leader.name} cut off as it begins", pairs)
+
+    def _outsider(self) -> None:
+        """One node misses a while; then the one that matters is cut off, and all who know better are restarted."""
+        victim = self._victim().name
+        others = self._others(victim)
+        if len(others) < 2:
+            return
+        outsider = self._dice.choice(others)
+        lease_s = self._cluster.shape.lease_s
+        away_s, back_s = lease_s * self._dice.uniform(0.5, 1.5), lease_s * self._dice.uniform(0.5, 1.5)
+        self._cluster.fault(f"{outsider} misses {away_s:.2f} s, then {victim} is cut off and the rest restarted")
+        gone, lost = self._around(outsider), self._around(victim)
+        network = self._cluster.network
+        network.block(gone)
+        self._later(away_s, network.block, lost)
         for other in others:
-            self._later(self._dice.uniform(0, 0.3), self._cluster.machines[other].crash_daemon)
+            if other != outsider:
+                self._later(away_s + self._dice.uniform(0, 0.2), self._cluster.machines[other].crash_daemon)
+        self._later(away_s, network.unblock, gone)
+        self._later(away_s + back_s, network.unblock, lost)
+
+    def _around(self, name: str) -> list[tuple[str, str]]:
+        return [pair for other in self._others(name) for pair in ((name, other), (other, name))]
 
     def _stutter(self) -> None:
-        """A daemon is killed twice while answers to its first run are late and its own words get lost."""
+        """A daemon is killed twice while answers to its first run are late, and then its own words get lost."""
         network, victim = self._cluster.network, self._victim()
         again_s, back_s = self._dice.uniform(0.5, 1.5), self._back_s()
-        network.lag_s = 2.0
-        self._cluster.fault(f"daemon of {victim.name} killed, answers late, killed again {again_s:.2f} s later")
+        network.late_to[victim.name] = 0.7 * self._cluster.shape.lease_s
+        self._cluster.fault(f"daemon of {victim.name} killed, hears late, killed again {again_s:.2f} s later")
         victim.crash_daemon()
         self._later(again_s, victim.crash_daemon)
         mute = [(victim.name, other) for other in self._others(victim.name)]
         self._later(again_s * self._dice.uniform(0.8, 1.3), self._tear, f"{victim.name} mute", mute)
-        self._later(again_s + back_s, self._no_lag)
+        self._later(again_s + back_s, network.late_to.pop, victim.name, None)
 
     # -- people ----------------------------------------------------------------------------------------------
 

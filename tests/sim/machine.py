@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Message
-from mltbd.core.consensus import LEADER
+from mltbd.core.voting import LEADER
 from mltbd.core.effects import (
     Arm,
     Contact,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from mltb_transport.messages import Answer, Election, NoOp
-from mltbd.core import consensus as consensus_module
+from mltbd.core import voting as voting_module
 from mltbd.core import election
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import Ballot
@@ -112,7 +112,7 @@ def apply_before_disk(patch: pytest.MonkeyPatch) -> None:
 
 
 def _vote_rule(patch: pytest.MonkeyPatch, rule: Callable[[str, Election, Ballot], str]) -> None:
-    patch.setattr(consensus_module, "refusal", rule)
+    patch.setattr(voting_module, "refusal", rule)
 
 
 def any_log_wins(patch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Founding, Record, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding, Record, Voter
+from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
+from mltbd.core.outbox import Outbox
 
 VOTERS_MAX = 7
 FOUNDING_TERM = 1
@@ -42,6 +44,10 @@ class FoundingWatch:
         self._founder = founder
         self._enough_since: float | None = None
 
+    @property
+    def designated(self) -> bool:
+        return self._founder.designated
+
     def ripe(self, present: list[Record], now: float) -> bool:
         """Whether to found now, with exactly the nodes `present` (this one included)."""
         if not self._founder.designated or any(record.cluster for record in present):
@@ -65,5 +71,55 @@ class FoundingWatch:
         return f"waiting for nodes: {able} of {max(1, self._founder.min_nodes)} have met"
 
 
-def founding_entry(cluster: str, name: str, voters: tuple[Voter, ...], wall: int) -> Entry:
-    return Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters))
+class FoundingDesk:
+    """Founds, spreads the founding entry until a leader takes over, and answers founders of others."""
+
+    def __init__(self, watch: FoundingWatch, consensus: Consensus, out: Outbox, cluster: str, name: str) -> None:
+        self.watch = watch
+        self._consensus = consensus
+        self._out = out
+        self._identity = (cluster, name)  # of the cluster this node would found
+        self._confirmed: set[str] = set()
+        self._look_at = float("inf")
+
+    def start(self, now: float) -> None:
+        """Also after a restart: an earlier run may have ended between founding and telling the voters."""
+        if self.watch.designated:
+            self._look_at = now
+
+    def next_deadline(self) -> float:
+        return self._look_at
+
+    def tick(self, present: list[Record], now: float, wall: int) -> None:
+        """`present`: the members within reach, this node included."""
+        self._look_at = now + ASK_AGAIN_S
+        if not self._consensus.log.last_index and self.watch.ripe(present, now):
+            self._found(voters_of(self._consensus.me, present), wall)
+        if self._consensus.log.last_index:
+            self._spread()
+
+    def _found(self, voters: tuple[Voter, ...], wall: int) -> None:
+        cluster, name = self._identity
+        self._out.note("info", f"founds cluster {cluster} with {' '.join(voter.node for voter in voters)}")
+        self._consensus.found(Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters)))
+
+    def _spread(self) -> None:
+        missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]
+        if self._consensus.commit or not missing:
+            self._look_at = float("inf")  # From here on a leader brings the log to whoever lacks it.
+            return
+        for node in missing:
+            self._out.send_when_saved(node, Found(self._consensus.log.entry(1)))
+
+    def asked_to_join(self, founder: str, entry: Entry) -> None:
+        """Take over a founding entry if we have no log; confirm it once it is on disk."""
+        if not isinstance(entry.command, Founding) or entry.index != 1:
+            return
+        if not self._consensus.log.last_index:
+            self._consensus.found(entry)
+        if self._consensus.log.entry(1) == entry:
+            self._out.send_when_saved(founder, Founded(entry.command.cluster))
+
+    def joined(self, node: str, cluster: str) -> None:
+        if cluster == self._consensus.log.cluster:
+            self._confirmed.add(node)

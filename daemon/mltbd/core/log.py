@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Entry
+from mltb_transport.messages import Entry, Founding, Voter
 
 BATCH_ENTRIES_MAX = 128
 """Entries in one Append. A grant is under 200 bytes, so a batch stays far below a frame."""
@@ -20,6 +20,22 @@ class Log:
         for place, entry in enumerate(self._entries, start=1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
+
+    @property
+    def cluster(self) -> str:
+        """The identity of the cluster this log belongs to; empty before the founding."""
+        return self._founding().cluster if self._entries else ""
+
+    @property
+    def voters(self) -> tuple[Voter, ...]:
+        """The agreed voters; none before the founding."""
+        return self._founding().voters if self._entries else ()
+
+    def _founding(self) -> Founding:
+        command = self._entries[0].command
+        if not isinstance(command, Founding):
+            raise InvariantViolation("entry 1 is no founding")
+        return command
 
     @property
     def last_index(self) -> int:

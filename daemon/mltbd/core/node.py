@@ -11,7 +11,6 @@ from mltb_transport.messages import (
     Election,
     Found,
     Founded,
-    Founding,
     Grant,
     Heartbeat,
     Message,
@@ -24,11 +23,11 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
-from mltbd.core.consensus import LEADER, Consensus
+from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Received, Recovered, Saved, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
-from mltbd.core.founding import ASK_AGAIN_S, Founder, FoundingWatch, founding_entry, voters_of
+from mltbd.core.founding import Founder, FoundingDesk, FoundingWatch
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.outbox import Outbox
@@ -36,6 +35,7 @@ from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
 from mltbd.core.timing import Timing
+from mltbd.core.voting import LEADER
 from mltbd.core.workload import Patience
 from mltbd.state.machine import State
 
@@ -93,14 +93,14 @@ class Node:
             priority=config.priority, quorum_size=config.quorum_size, now=now,
         )  # fmt: skip
         own = Record(
-            self.me, recovered.incarnation, 0, recovered.store, self._cluster_of_log(), config.address, config.port,
+            self.me, recovered.incarnation, 0, recovered.store, self.consensus.log.cluster, config.address, config.port,
             config.role, config.priority, "JOINING", "HEALTHY", 0, config.version, config.founder.designated,
             recovered.term, "", 0, (), (),
         )  # fmt: skip
         self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
-        self._founding = FoundingWatch(own, config.founder)
-        self._found_again_at = float("inf")
-        self._founded: set[str] = set()
+        self._founding = FoundingDesk(
+            FoundingWatch(own, config.founder), self.consensus, self.out, config.cluster_id, config.cluster_name
+        )
         self.placer = Placer(
             self.me,
             config.policy,
@@ -141,12 +141,6 @@ class Node:
 
     # -- views -----------------------------------------------------------------------------------------------
 
-    def _cluster_of_log(self) -> str:
-        if not self.consensus.log.last_index:
-            return ""
-        command = self.consensus.log.entry(1).command
-        return command.cluster if isinstance(command, Founding) else ""
-
     @property
     def cluster(self) -> str:
         return self.membership.own.cluster
@@ -158,7 +152,7 @@ class Node:
 
     def waiting_for(self) -> str:
         """Why there is no cluster yet, in words; empty when there is one."""
-        return "" if self.cluster else self._founding.why_not(self._present(self._now))
+        return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
 
     def next_deadline(self) -> float:
         times = (
@@ -166,10 +160,9 @@ class Node:
             self.membership.next_deadline(),
             self.owner.next_deadline(),
             self.placer.next_deadline(),
-            self._found_again_at,
+            self._founding.next_deadline(),
             self._leave_by,
             self._hand_over_by,
-            self._now + ASK_AGAIN_S if self.config.founder.designated and not self.cluster else float("inf"),
         )
         return min(times)
 
@@ -178,8 +171,7 @@ class Node:
     def start(self, now: float, wall: int) -> list[Effect]:
         """The first effects: greet the seeds."""
         self._put_all(self.membership.start(now))
-        if self.cluster and self.config.founder.designated:
-            self._found_again_at = now  # An earlier run may have ended between founding and telling the voters.
+        self._founding.start(now)
         return self._settle(now, wall)
 
     def handle(self, event: Event, now: float, wall: int) -> list[Effect]:
@@ -222,10 +214,8 @@ class Node:
         if now >= self.consensus.next_deadline():
             self.consensus.tick(now, wall)
             self.placer.look_again(now)
-        if not self.cluster:
-            self._maybe_found(now, wall)
-        elif now >= self._found_again_at:
-            self._spread_founding(now)
+        if now >= self._founding.next_deadline():
+            self._founding.tick(self._present(now), now, wall)
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
@@ -248,7 +238,7 @@ class Node:
     def _consensus_message(self, sender: str, message: Message, now: float, wall: int) -> None:
         match message:
             case Append():
-                self._append(sender, message, now)
+                self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
             case Renew():
@@ -263,18 +253,12 @@ class Node:
                 self.consensus.answered(sender, message, now, wall)
             case TimeoutNow():
                 self.consensus.timeout_now(sender, message, now, wall)
-            case Found():
-                self._asked_to_join(sender, message)
+            case Found(entry):
+                self._founding.asked_to_join(sender, entry)
             case Founded(cluster):
-                if cluster == self.cluster:
-                    self._founded.add(sender)
+                self._founding.joined(sender, cluster)
             case _:
                 self._count("unexpected")
-
-    def _append(self, leader: str, message: Append, now: float) -> None:
-        self.consensus.append(leader, message, now)
-        if not self.cluster and self.consensus.log.last_index:
-            self._join(now)
 
     def _stop(self, now: float) -> None:
         if self.owner.leaving:
@@ -283,51 +267,19 @@ class Node:
         self._leave_by = now + LEAVE_PATIENCE_S
         self.out.note("info", "leaving: hands over what it runs")
 
-    # -- founding --------------------------------------------------------------------------------------------
-
     def _present(self, now: float) -> list[Record]:
         return [m.record for m in self.membership.members(now) if m.state not in ("UNREACHABLE", "LEAVING")]
 
-    def _maybe_found(self, now: float, wall: int) -> None:
-        present = self._present(now)
-        if self.consensus.log.last_index or not self._founding.ripe(present, now):
-            return
-        voters = voters_of(self.me, present)
-        self.out.note("info", f"founds cluster {self.config.cluster_id} with {' '.join(v.node for v in voters)}")
-        self.consensus.found(founding_entry(self.config.cluster_id, self.config.cluster_name, voters, wall))
-        self._join(now)
-        self._spread_founding(now)
-
-    def _spread_founding(self, now: float) -> None:
-        """Until a leader takes over, keep asking the voters to write the founding entry down."""
-        missing = [v for v in self.consensus.voters if v != self.me and v not in self._founded]
-        if self.consensus.commit or not missing:
-            self._found_again_at = float("inf")
-            return
-        self._found_again_at = now + ASK_AGAIN_S
-        for node in missing:
-            self.out.send_when_saved(node, Found(self.consensus.log.entry(1)))
-
-    def _asked_to_join(self, founder: str, message: Found) -> None:
-        if not isinstance(message.entry.command, Founding) or message.entry.index != 1:
-            self._count("unexpected")
-            return
-        if not self.consensus.log.last_index:
-            self.consensus.found(message.entry)
-            self._join(self._now)
-        if self.consensus.log.entry(1) == message.entry:
-            self.out.send_when_saved(founder, Founded(message.entry.command.cluster))
-
     def _join(self, now: float) -> None:
-        """The log has begun: from now on we belong to one cluster, for ever."""
-        self._put_all(self.membership.update_own(now, cluster=self._cluster_of_log()))
-        if self.config.founder.designated and not self.consensus.commit:
-            self._found_again_at = now + ASK_AGAIN_S
+        """Once the log has begun we belong to one cluster, for ever."""
+        if not self.cluster and self.consensus.log.last_index:
+            self._put_all(self.membership.update_own(now, cluster=self.consensus.log.cluster))
 
     # -- after every event -----------------------------------------------------------------------------------
 
     def _settle(self, now: float, wall: int) -> list[Effect]:
         """Follow up on what the event changed, until nothing more follows from it."""
+        self._join(now)
         self._watch_leader(now)
         for _ in range(STEPS_MAX):
             self._apply(now)

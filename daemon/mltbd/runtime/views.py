@@ -7,11 +7,11 @@ from typing import Any
 
 from mltb_transport.messages import Record, WorkloadView
 from mltbd.core import quorum
-from mltbd.core.consensus import LEADER
 from mltbd.core.failover import failback_in
 from mltbd.core.lease import deadline
 from mltbd.core.node import Node
 from mltbd.core.peers import UNREACHABLE, Member
+from mltbd.core.voting import LEADER
 from mltbd.state.placements import Operation, Placement
 
 FAILED_STATES = ("FAILED", "UNKNOWN")

@@ -1,0 +1,232 @@
+"""The election half of consensus: terms, votes, candidacies. Source: Raft with pre-vote and stickiness; the order in
+which nodes stand is the bully's (DESIGN.md, "Election")."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from mltb_transport.messages import Answer, Election, Entry, TimeoutNow
+from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE, Ballot, Tally, rank, refusal
+from mltbd.core.events import Recovered
+from mltbd.core.leadership import Leadership
+from mltbd.core.log import Log
+from mltbd.core.outbox import Outbox
+from mltbd.core.ports import Entropy
+from mltbd.core.timing import Timing
+
+FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+
+
+class Company(Protocol):
+    """What the election asks of gossip. Wrong answers cost time, never safety."""
+
+    def rivals(self, now: float) -> dict[str, int]:
+        """Live, eligible members other than me: id -> priority."""
+        ...
+
+    def learners(self) -> tuple[str, ...]:
+        """Members of this cluster, to whom the log is replicated as well."""
+        ...
+
+    def ready(self) -> tuple[str, ...]:
+        """The workloads this node could run now."""
+        ...
+
+
+class Voting(ABC):
+    """Who leads, as far as this member knows, and its own part in finding out. Consensus adds the log."""
+
+    def __init__(
+        self,
+        me: str,
+        recovered: Recovered,
+        timing: Timing,
+        entropy: Entropy,
+        outbox: Outbox,
+        company: Company,
+        *,
+        priority: int,
+        quorum_size: int,
+        now: float,
+    ) -> None:
+        self.me = me
+        self.store = recovered.store
+        self.timing = timing
+        self.priority = priority
+        self.quorum_size = quorum_size
+        self._entropy = entropy
+        self._out = outbox
+        self._company = company
+        self.term = recovered.term
+        self.vote = recovered.vote
+        self.log = Log(recovered.entries)
+        self._voters: dict[str, str] = {}
+        self.role = FOLLOWER
+        self.leader = ""
+        self.heard_at = now  # when a leader last spoke, or we last gave a vote
+        self.acked_at: float | None = None  # when we last acknowledged any leader; None: unknown, so "just now"
+        self.reign: Leadership | None = None
+        self._tally: Tally | None = None
+        self._stand_at: float | None = None
+        self._yielded = False
+        self._own_vote: int | None = None  # the save that makes our own vote count
+        self._own_age = 0.0
+
+    # -- who we are ------------------------------------------------------------------------------------------
+
+    @property
+    def voters(self) -> dict[str, str]:
+        """id -> store of the agreed voters; empty before the founding."""
+        if not self._voters:
+            self._voters = {voter.node: voter.store for voter in self.log.voters}
+        return self._voters
+
+    @property
+    def is_voter(self) -> bool:
+        """False on a wiped disk: that node is not the voter that was agreed on."""
+        return self.voters.get(self.me) == self.store
+
+    def leader_alive(self, now: float) -> bool:
+        if self.role == LEADER:
+            return True
+        return bool(self.leader) and now - self.heard_at < self.timing.election_s
+
+    @property
+    def silence_s(self) -> float:
+        """A follower silent for longer does not count as reachable; a leader this long without quorum steps down."""
+        return 2 * self.timing.election_s
+
+    def _age(self, now: float) -> float:
+        return 0.0 if self.acked_at is None else max(0.0, now - self.acked_at)
+
+    @abstractmethod
+    def _save(self, entries: tuple[Entry, ...]) -> int:
+        """Make term, vote and these entries durable; the number of the save."""
+
+    @abstractmethod
+    def _lead(self, tally: Tally, now: float, wall: int) -> None:
+        """The election is won."""
+
+    # -- the leader is silent --------------------------------------------------------------------------------
+
+    def thaw(self, now: float) -> None:
+        """The loop did not run for long: whatever we believed of our leader, or of our reign, is too old."""
+        if self.role == LEADER:
+            self._follow(self.term, "", now, "the loop stood still")
+        self.leader = ""
+        self.heard_at = now
+        self._stand_at = None
+
+    def _silence(self, now: float, wall: int) -> None:
+        """The leader is silent, or an attempt ran out: wait for our rank, then stand."""
+        if self._stand_at is None or (self._tally is not None and self._tally.stage in (VOTE, TRANSFER)):
+            self._tally = self._own_vote = None
+            self._stand_at = now + self._rank_delay(now)
+            if self._stand_at > now:
+                return
+        self._stand(PRE, now, wall)
+
+    def _rank_delay(self, now: float) -> float:
+        above = rank(self.me, self.priority, {n: p for n, p in self._company.rivals(now).items() if n in self.voters})
+        step = self.timing.step_s
+        return min(above * step + self._entropy.uniform(0, step / 2), self.timing.election_max_s)
+
+    # -- ELECTION and ANSWER ---------------------------------------------------------------------------------
+
+    def _stand(self, stage: str, now: float, wall: int) -> None:
+        self.role, self.leader = CANDIDATE, ""  # A candidate that remembers a leader would refuse its rivals.
+        term = self.term + 1
+        self._tally = Tally(term, stage, tuple(self.voters), self.quorum_size)
+        ask = Election(term, stage, self.log.last_index, self.log.last_term, self.priority)
+        if stage in (PROBE, PRE):
+            self._stand_at = now + self.timing.step_s + self._entropy.uniform(0, self.timing.step_s)
+            self._tally.ages[self.me] = self._age(now)
+        else:
+            self.term, self.vote = term, self.me
+            self._own_vote, self._own_age = self._save(()), self._age(now)
+            self._stand_at = now + self.timing.election_s * self._entropy.uniform(0.5, 1.0)
+            self._out.note("info", f"stands for term {term}")
+        for voter in self._tally.voters:
+            if voter != self.me:
+                self._out.send_when_saved(voter, ask)
+        self._proceed(now, wall)
+
+    def _proceed(self, now: float, wall: int) -> None:
+        """Take the next stage if this one is won."""
+        tally = self._tally
+        if tally is None or not tally.won:
+            return
+        if tally.stage in (PROBE, PRE):
+            self._stand(TRANSFER if tally.stage == PROBE else VOTE, now, wall)
+        elif self.me in tally.ages:  # Our own vote must be on disk like everybody's.
+            self._lead(tally, now, wall)
+
+    def asked(self, candidate: str, ask: Election, now: float, wall: int) -> None:
+        """ELECTION from `candidate`."""
+        sticky = self.leader_alive(now) and ask.stage == VOTE
+        if ask.stage in (VOTE, TRANSFER) and ask.term > self.term and not sticky and candidate in self.voters:
+            self._follow(ask.term, "", now, f"{candidate} stands for term {ask.term}")
+        mine = Ballot(
+            self.term,
+            self.vote,
+            self.log.last_term,
+            self.log.last_index,
+            self.leader_alive(now),
+            self.is_voter,
+        )
+        why = refusal(candidate, ask, mine) if candidate in self.voters else "it is no voter"
+        granted = not why
+        if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
+            self.vote = candidate
+            self._save(())
+            self._calm(now)
+        answer = Answer(ask.term if granted else self.term, ask.stage, granted, self._age(now))
+        self._out.send_when_saved(candidate, answer)
+        if why:
+            self._out.note("debug", f"refuses {candidate} term {ask.term} ({ask.stage}): {why}")
+        if ask.stage == PRE:
+            self._bully(candidate, ask, granted, now, wall)
+
+    def _bully(self, candidate: str, ask: Election, granted: bool, now: float, wall: int) -> None:
+        """A higher-ranked node answers an ELECTION by standing itself; a lower-ranked one lets it pass, once."""
+        if self.leader_alive(now) or not self.is_voter or self.role == LEADER:
+            return
+        above = rank(self.me, self.priority, {candidate: ask.priority}) == 0
+        standing = self._tally is not None
+        if above and not standing:
+            self._stand(PRE, now, wall)
+        elif not above and granted and standing and not self._yielded:
+            self._yielded, self._tally, self.role = True, None, FOLLOWER
+            self._stand_at = now + self.timing.step_s * 2 + self._entropy.uniform(0, self.timing.step_s)
+
+    def answered(self, voter: str, answer: Answer, now: float, wall: int) -> None:
+        """ANSWER from `voter`."""
+        if not answer.granted and answer.term > self.term:
+            self._follow(answer.term, "", now, f"{voter} is in term {answer.term}")
+            return
+        if self._tally is not None:
+            self._tally.count(voter, answer)
+            self._proceed(now, wall)
+
+    def timeout_now(self, leader: str, order: TimeoutNow, now: float, wall: int) -> None:
+        """The leader hands over. A probe comes first: who cannot win must not disturb."""
+        if order.term != self.term or leader != self.leader or not self.is_voter:
+            return
+        if order.last_index != self.log.last_index:
+            return  # Given up meanwhile, or we are behind.
+        self._stand(PROBE, now, wall)
+
+    def _follow(self, term: int, leader: str, now: float, why: str) -> None:
+        if self.role == LEADER:
+            self._out.note("warning", f"steps down in term {self.term}: {why}")
+            self.heard_at = now
+        self.role, self.reign, self._tally, self._own_vote = FOLLOWER, None, None, None
+        self.leader = leader
+        self._stand_at = None
+        if term > self.term:
+            self.term, self.vote = term, ""
+            self._save(())
+
+    def _calm(self, now: float) -> None:
+        self.heard_at, self._stand_at = now, None
