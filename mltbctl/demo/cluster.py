@@ -113,6 +113,11 @@ class Cluster:
         """All node ids, in order."""
         return list(self.plans)
 
+    @property
+    def started(self) -> list[str]:
+        """Nodes that were started and neither killed nor waited for since."""
+        return list(self._processes)
+
     def start(self, node: str) -> None:
         """Starts a node that does not run. OSError when that fails."""
         plan = self.plans[node]

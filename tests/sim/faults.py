@@ -249,7 +249,7 @@ class Faults:
             self._later(0.002, self._dethrone, patience - 1, leader)
             return
         pairs = [pair for pair in self._around(leader.name) if self._dice.random() < 0.9]
-        self._later(self._dice.uniform(0, 0.02), self._tear, f"{leader.name} cut off as it begins", pairs)
+        self._later(self._dice.choice((0.01, 0.1)) * self._dice.random(), self._tear, f"{leader.name} cut off as it begins", pairs)
 
     def _outsider(self) -> None:
         """One node misses a while; then the one that matters is cut off, and all who know better are restarted."""

@@ -210,6 +210,5 @@ BUGS = (
     Bug("two votes a term", two_votes_a_term, ("votes stand", "one leader per term")),
     Bug("veto by priority", veto_by_priority, ("runs again",)),
     Bug("wiped disk votes", wiped_disk_votes, ("votes stand", "committed is stable"), mostly(wipe=5, crash_machine=3)),
-    Bug("old terms counted", old_terms_counted, ("committed is stable", "nothing broke"), SPLITS, FIVE),
     Bug("no first entry", no_first_entry, ("runs again", "one at a time"), SPLITS),
 )

@@ -35,6 +35,7 @@ def impatient(seed: int) -> Shape:
     return replace(draw_shape(seed), patience=Patience(1, 0.1))
 
 
+TOP = of("voter", "voter", "voter", priorities=(900, 100, 100))
 THREE_FAST = of("voter", "voter", "voter", lease_s=1.0)
 
 
@@ -228,14 +229,14 @@ def nonces_again(patch: pytest.MonkeyPatch) -> None:
 
 TAKEOVER = mostly(isolate=5, split=3, one_way=3, crash_daemon=4, pause=4, lag=2)
 LATE = replace(mostly(lag=10, one_way=10, split=3), aim=0.9)
-RESTARTS = Mix({"isolate": 4, "crash_daemon": 10}, pause_s=(0.05, 0.6), aim=0.3)
-LATE_RESTARTS = Mix({"lag": 4, "one_way": 4, "crash_daemon": 8}, pause_s=(0.05, 0.8), aim=0.9)
+OUTSIDER = Mix({"outsider": 1}, pause_s=(4.0, 9.0), aim=0.9)
+STUTTER = Mix({"stutter": 1}, pause_s=(2.0, 8.0), aim=0.95, back_s=(1.0, 6.0))
 GIVING = mostly(stop=5, ask=8, exit=3, unstartable=4, lag=4, isolate=2)
 
 LEASE_BUGS = (
     Bug("counted from answer", counted_from_answer, (*OVERLAP, "cut off stops"), LATE, THREE_FAST),
     Bug("age ignored", age_ignored, OVERLAP, TAKEOVER),
-    Bug("unknown age is old", unknown_age_is_old, OVERLAP, RESTARTS, THREE),
+    Bug("unknown age is old", unknown_age_is_old, OVERLAP, OUTSIDER, TOP),
     Bug("own renewals ignored", own_renewals_ignored, OVERLAP, TAKEOVER),
     Bug("short wait", short_wait, OVERLAP, TAKEOVER),
     Bug("confirmed alone", confirmed_alone, OVERLAP, TAKEOVER),
@@ -246,5 +247,5 @@ LEASE_BUGS = (
     Bug("runs after release", runs_after_release, OVERLAP, GIVING, impatient),
     Bug("lease from disk", lease_from_disk, OVERLAP, mostly(crash_machine=6, isolate=4, crash_daemon=4)),
     Bug("old token resumed", old_token_resumed, OVERLAP, mostly(stop=6, lag=6, crash_machine=5, crash_daemon=6)),
-    Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), LATE_RESTARTS, THREE_FAST),
+    Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), STUTTER, THREE_FAST),
 )

@@ -1,0 +1,24 @@
+"""The simulator must bite: with one rule taken out, one of its checkers notices within a few hundred seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.planted import BUGS, Bug
+from tests.sim.planted_lease import LEASE_BUGS
+from tests.sim.scenario import run_seed
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.mark.parametrize("bug", [*BUGS, *LEASE_BUGS], ids=lambda bug: bug.name.replace(" ", "-"))
+def test_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    bug.plant(monkeypatch)
+    for seed in range(1, bug.seeds_max + 1):
+        outcome = run_seed(seed, bug.mix, bug.shape(seed))
+        found = [verdict for verdict in outcome.failed if verdict.checker in bug.caught_by]
+        if found:
+            with capsys.disabled():
+                print(f"\n  {bug.name}: caught by seed {seed}: {found[0]}", end="")
+            return
+    pytest.fail(f"{bug.name}: not caught within {bug.seeds_max} seeds")

@@ -1,0 +1,29 @@
+"""Every promise, over as many seeds as MLTB_SIM_SEEDS says: clusters of one to five nodes under every fault at once."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.sim.scenario import Outcome, run_seed
+
+pytestmark = pytest.mark.sim
+
+SEEDS = int(os.environ.get("MLTB_SIM_SEEDS", "200"))
+FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
+CHUNK = 50
+SHOWN_MAX = 3
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
+def test_every_promise_is_kept(first: int) -> None:
+    failed: list[Outcome] = []
+    for seed in range(first, min(first + CHUNK, FIRST + SEEDS)):
+        outcome = run_seed(seed)
+        if outcome.failed:
+            failed.append(outcome)
+    if failed:
+        stories = "\n\n".join(outcome.explain() for outcome in failed[:SHOWN_MAX])
+        seeds = " ".join(str(outcome.seed) for outcome in failed)
+        pytest.fail(f"{stories}\n\nfailed: {seeds}", pytrace=False)
