@@ -57,6 +57,10 @@ _FAILOVER_STATES = {
 }
 
 
+_OWN_WORDS = frozenset({"no_quorum", "failed", "no_owner", "two_voters"})
+"""Kinds of alerts that this module words itself, from the numbers, with the remedy."""
+
+
 def overview(data: dict[str, Any], style: Style, now: float) -> str:
     """The dict of `status -o json` as text within `style.width`; `now` is Unix time."""
     lines = [
@@ -110,8 +114,15 @@ def node_table(data: dict[str, Any], style: Style, now: float) -> list[str]:
     return table(_COLUMNS, rows, style)
 
 
+def is_silent(node: dict[str, Any]) -> bool:
+    """It does not answer; UNREACHABLE is what gossip calls it after CLUSTER_NODE_TIMEOUT."""
+    return node["state"] == "UNREACHABLE" or node.get("answers") is False
+
+
 def role_cell(node: dict[str, Any], style: Style) -> Cell:
     """What a node is in the cluster: by its state where that is remarkable, else by its role."""
+    if is_silent(node) and node["state"] != "UNREACHABLE":
+        return Cell(_sign(style, "suspect", "no answer"), "red")
     if node["state"] in _NODE_STATES:
         glyph, word, paint = _NODE_STATES[node["state"]]
         return Cell(_sign(style, glyph, word), paint)
@@ -121,7 +132,7 @@ def role_cell(node: dict[str, Any], style: Style) -> Cell:
 
 def health_cell(node: dict[str, Any], style: Style) -> Cell:
     """How a node says it is; unknown while it does not answer."""
-    if node["state"] == "UNREACHABLE":
+    if is_silent(node):
         return Cell("unknown", "dim")
     glyph, word, paint = _HEALTH.get(node["health"], ("", "unknown", "dim"))
     return Cell(_sign(style, glyph, word), paint)
@@ -132,7 +143,7 @@ def seen_cell(node: dict[str, Any], local: bool) -> Cell:
     if local:
         return Cell("now")
     seen = node.get("last_seen_seconds")
-    return Cell("never" if seen is None else ago(seen), "red" if node["state"] == "UNREACHABLE" else "")
+    return Cell("never" if seen is None else ago(seen), "red" if is_silent(node) else "")
 
 
 def rtt_cell(node: dict[str, Any], style: Style) -> Cell:
@@ -158,7 +169,7 @@ def _workload_cells(node: dict[str, Any], workloads: list[dict[str, Any]], style
     owned = [_owned_cell(workload, style, now) for workload in workloads if workload["owner"] == node["id"]]
     if owned:
         return owned
-    if node["state"] == "UNREACHABLE" or not workloads:
+    if is_silent(node) or not workloads:
         return [Cell(style.glyph("dash"), "dim")]
     idle = {"witness": "votes only", "observer": "observes only"}.get(node["role"], "standby")
     return [Cell(idle, "dim")]
@@ -202,15 +213,13 @@ def _summary(data: dict[str, Any], now: float) -> list[Cell]:
 
 def _alerts(data: dict[str, Any]) -> list[str]:
     quorum, nodes = data["cluster"]["quorum"], data["nodes"]
-    silent = [node["id"] for node in nodes if node["state"] == "UNREACHABLE"]
+    silent = [node["id"] for node in nodes if is_silent(node)]
     alerts = []
     if data["cluster"].get("paused"):
         alerts.append(_pause(data["cluster"]["paused"]))
-    if data["cluster"]["state"] == "FORMING":
-        alerts.append("the cluster is being formed: it waits until HA_MIN_NODES nodes have met")
-    elif not quorum["has_quorum"]:
+    if data["cluster"]["state"] != "FORMING" and not quorum["has_quorum"]:
         alerts.append(_no_quorum(quorum, silent))
-    elif silent:
+    elif silent and quorum["has_quorum"]:
         verb = "does" if len(silent) == 1 else "do"
         alerts.append(f"{', '.join(silent)} {verb} not answer: see whether mltbd runs there")
     if quorum["has_quorum"]:
@@ -218,7 +227,8 @@ def _alerts(data: dict[str, Any]) -> list[str]:
         alerts += [alert for workload in data["workloads"] if (alert := _workload_alert(workload, mode))]
         if quorum["voters"] == 2:
             alerts.append("two voters can lose no node: add a witness on a third machine (CLUSTER_ROLE=witness)")
-    return alerts + [_alert(each) for each in data.get("alerts") or []]
+    told = [_alert(each) for each in data.get("alerts") or [] if _kind(each) not in _OWN_WORDS]
+    return alerts + told
 
 
 def _no_quorum(quorum: dict[str, Any], silent: list[str]) -> str:
@@ -245,6 +255,10 @@ def _workload_alert(workload: dict[str, Any], mode: str) -> str:
 def _pause(paused: dict[str, Any] | bool) -> str:
     reason = paused.get("reason") if isinstance(paused, dict) else ""
     return "no automatic moves: the cluster is paused" + (f" ({reason})" if reason else "")
+
+
+def _kind(alert: dict[str, Any] | str) -> str:
+    return "" if isinstance(alert, str) else str(alert.get("kind", ""))
 
 
 def _alert(alert: dict[str, Any] | str) -> str:

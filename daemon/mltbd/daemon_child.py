@@ -50,7 +50,8 @@ class DaemonChild:
         """Begins a life. OSError if there can be no process now."""
         ours, theirs = channel()
         try:
-            env = {name: value for name, value in os.environ.items() if name != MARK}
+            env = {name: value for name, value in os.environ.items() if name not in (MARK, "PYTHONDONTWRITEBYTECODE")}
+            # Its bytecode is kept where it can be: after a crash it must be back before the lease ends.
             env[FD_VARIABLE] = str(theirs.fileno())
             command = Command(self._argv, env, keep_fd=theirs.fileno())
             self.pid = spawn(command, error_fd=2, standing=self._standing, adopt=None)

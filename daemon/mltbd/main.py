@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from mltb_transport.limits import RELEASE
+
 EXIT_CONFIG = 2
 EXIT_NO_ASSERTS = 3
 
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     options = parser.parse_args(given)
     if options.version:
-        print(f"mltbd {version()}")
+        print(f"mltbd {RELEASE}")
         return 0
     if options.command == "daemon":
         return _daemon(options)
@@ -52,17 +54,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--state-dir", type=Path, metavar="DIR", help="where this node remembers")
         command.add_argument("--runtime-dir", type=Path, metavar="DIR", help="where its control socket is")
     return parser
-
-
-def version() -> str:
-    """The version of the installed distribution."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("mltbctl")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _guard(options: argparse.Namespace, passed_on: list[str]) -> int:
@@ -94,7 +85,7 @@ def _daemon(options: argparse.Namespace) -> int:
     from mltbd.runtime.daemon import run
 
     path = socket_path(loaded.settings.node_id, options.runtime_dir, os.environ)
-    return run(loaded.settings, state_dir(options.state_dir, os.environ), path, version(), os.environ)
+    return run(loaded.settings, state_dir(options.state_dir, os.environ), path, RELEASE, os.environ)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+from mltb_transport.limits import RELEASE
 from mltbctl.result import Result
-
-DISTRIBUTION = "mltbctl"
 
 
 def version() -> Result:
-    """The version of the installed distribution."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        number = installed(DISTRIBUTION)
-    except PackageNotFoundError:
-        number = "unknown"  # Run from a checkout that was never installed.
-    return Result({"version": number}, f"mltbctl {number}")
+    """The version of this release."""
+    return Result({"version": RELEASE}, f"mltbctl {RELEASE}")

@@ -40,11 +40,12 @@ def test_loss_of_the_owners_machine(tmp_path: Path, lease: float) -> None:
         until(lambda: stage.status(owner) and stage.leader(owner), 10, "it is back")
 
 
-def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path) -> None:
-    with Stage(tmp_path, 3) as stage:
+@pytest.mark.parametrize(("lease", "crashes"), [(1.0, 1), (3.0, 3)])
+def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path, lease: float, crashes: int) -> None:
+    with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=lease) as stage:
         owner = stage.owner()
         assert owner
-        for _ in range(3):
+        for _ in range(crashes):
             pid = stage.workload(owner)
             daemon = stage.daemon(owner)
             assert daemon

@@ -172,6 +172,7 @@ def forming() -> dict[str, Any]:
         nodes=[node("n1", state="JOINING", last_seen_seconds=0.0, rtt_ms=None), node("n2", state="JOINING")],
         workloads=[],
         failover={"primary_node": None, "last_failover_time": None},
+        alerts=[{"kind": "forming", "message": "waiting for nodes: 2 of 3 have met"}],
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ EVERYTHING: Mapping[str, float] = {
     "outsider": 0.5,
     "stutter": 0.5,
     "dethrone": 1,
+    "resign": 0.5,
 }
 
 
@@ -44,6 +45,8 @@ class Mix:
     aim: float = 0.6
     back_s: tuple[float, float] = (0.3, 6.0)
     """How long a machine stays off, or a network stays torn."""
+    wipes_max: int = 1
+    """Of voters, for which nobody is admitted instead: with more there may be no majority left."""
 
 
 class Faults:
@@ -54,7 +57,7 @@ class Faults:
         self._mix = mix
         self._dice = cluster.dice
         self._open: list[tuple[str, str]] = []
-        self._wiped = False
+        self._wipes = 0
         self._over = False
         self._names = list(mix.weights)
         self._shares = list(mix.weights.values())
@@ -121,12 +124,11 @@ class Faults:
             self._later(self._back_s(), self._cluster.start_again, machine)
 
     def _wipe(self) -> None:
-        # One at most: a majority of the agreed voters must remain.
         voters = [m for m in self._cluster.machines.values() if m.config.role != "observer"]
         victim = self._victim()
-        if self._wiped or len(voters) < 3 or victim.config.founder.designated:
+        if self._wipes >= self._mix.wipes_max or len(voters) < 3 or victim.config.founder.designated:
             return
-        self._wiped = True
+        self._wipes += 1
         back_s = self._back_s()
         self._cluster.fault(f"machine {victim.name} off for {back_s:.2f} s, back with an empty disk")
         victim.crash_machine()
@@ -274,17 +276,37 @@ class Faults:
     def _around(self, name: str) -> list[tuple[str, str]]:
         return [pair for other in self._others(name) for pair in ((name, other), (other, name))]
 
+    def _delay(self, pairs: list[tuple[str, str]], most_s: float, seconds: float) -> None:
+        """What takes these links is late and out of order for a while."""
+        late = self._cluster.network.late
+        for pair in pairs:
+            late[pair] = most_s
+            self._later(seconds, late.pop, pair, None)
+
+    def _resign(self) -> None:
+        """An owner gives up, is killed and comes back, while what it says to the leader is late and out of order."""
+        leader = self._cluster.leader
+        for owner in self._cluster.owners:
+            if leader is None or owner is leader:
+                continue
+            dies_s = self._dice.uniform(0.05, 0.8)
+            self._cluster.fault(f"{owner.name} gives up, is heard late, and is killed {dies_s:.2f} s later")
+            self._delay([(owner.name, leader.name)], self._cluster.shape.lease_s, dies_s + 1.5)
+            owner.guard.fails_until = self._cluster.now + dies_s
+            owner.guard.exits(WORKLOAD, 1)
+            self._later(dies_s, owner.crash_daemon)
+
     def _stutter(self) -> None:
         """A daemon is killed twice while answers to its first run are late, and then its own words get lost."""
-        network, victim = self._cluster.network, self._victim()
+        victim, lease_s = self._victim(), self._cluster.shape.lease_s
         again_s, back_s = self._dice.uniform(0.5, 1.5), self._back_s()
-        network.late_to[victim.name] = 0.7 * self._cluster.shape.lease_s
         self._cluster.fault(f"daemon of {victim.name} killed, hears late, killed again {again_s:.2f} s later")
+        others = self._others(victim.name)
+        self._delay([(other, victim.name) for other in others], 0.7 * lease_s, again_s + back_s)
         victim.crash_daemon()
         self._later(again_s, victim.crash_daemon)
-        mute = [(victim.name, other) for other in self._others(victim.name)]
+        mute = [(victim.name, other) for other in others]
         self._later(again_s * self._dice.uniform(0.8, 1.3), self._tear, f"{victim.name} mute", mute)
-        self._later(again_s + back_s, network.late_to.pop, victim.name, None)
 
     # -- people ----------------------------------------------------------------------------------------------
 

@@ -83,6 +83,8 @@ class Machine:
         """The guard runs and keeps a daemon."""
         self.on_off: Callable[[Machine], None] = lambda machine: None
         """Called when the service has ended as asked."""
+        self.restart_s = RESTART_S
+        """How long it takes from the death of a daemon until the next one begins."""
         self.paused = False
         self.leads = False
         self.linked: set[str] = set()
@@ -153,7 +155,7 @@ class Machine:
         """SIGKILL to the daemon; the guard starts another one."""
         if self.node is not None:
             self._end_daemon("crash")
-            self._at(self._real() + self.dice.uniform(*RESTART_S), self._start_daemon, self._service)
+            self._at(self._real() + self.dice.uniform(*self.restart_s), self._start_daemon, self._service)
 
     def crash_machine(self) -> None:
         """Power loss. Or the guard dies and takes its children along: for the others it is the same."""

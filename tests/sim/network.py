@@ -43,8 +43,8 @@ class Network:
         self.repeat = 0.0
         self.lag_s = 0.0
         """In a burst: up to this much more delay, each message its own, so they overtake each other."""
-        self.late_to: dict[str, float] = {}
-        """The same for what goes to one host only."""
+        self.late: dict[tuple[str, str], float] = {}
+        """The same for single links."""
         self.delay_s = (0.0002, 0.002)
         self.carried = 0
         self._ready_at: dict[tuple[str, str], float] = {}
@@ -70,7 +70,7 @@ class Network:
     def heal(self) -> None:
         """No loss, no lag, no partition."""
         self.blocked.clear()
-        self.late_to.clear()
+        self.late.clear()
         self.loss = self.repeat = self.lag_s = 0.0
         self._watch_cuts()
 
@@ -126,13 +126,13 @@ class Network:
         dice = self._dice
         if self.loss and dice.random() < self.loss:
             return
-        self._at(self._clock() + self._travel_s(target), self._arrive, target, event, 0)
+        self._at(self._clock() + self._travel_s(event.sender, target), self._arrive, target, event, 0)
         if self.repeat and dice.random() < self.repeat:
-            self._at(self._clock() + self._travel_s(target) + dice.uniform(0, 2.0), self._arrive, target, event, 0)
+            self._at(self._clock() + self._travel_s(event.sender, target) + dice.uniform(0, 2.0), self._arrive, target, event, 0)
 
-    def _travel_s(self, target: str) -> float:
+    def _travel_s(self, source: str, target: str) -> float:
         low, high = self.delay_s
-        worst = max(self.lag_s, self.late_to.get(target, 0.0))
+        worst = max(self.lag_s, self.late.get((source, target), 0.0))
         lag = self._dice.uniform(0, worst) if worst else 0.0
         return low + (high - low) * self._dice.random() + lag
 

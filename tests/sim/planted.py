@@ -198,6 +198,9 @@ def own_vote_unsaved(patch: pytest.MonkeyPatch) -> None:
 
 DISK = mostly(crash_daemon=5, crash_machine=4, crash_all=4, slow_disk=6, lag=2)
 SPLITS = mostly(split=5, isolate=5, crash_all=2, slow_disk=4, lag=2, crash_daemon=3)
+WIPES = Mix(
+    {"wipe": 4, "crash_all": 2, "lag": 3, "slow_disk": 2}, pause_s=(0.1, 1.0), back_s=(0.1, 1.0), wipes_max=100
+)
 
 BUGS = (
     Bug("vote before disk", vote_before_disk, ("votes stand", "terms never fall"), DISK),
@@ -209,6 +212,6 @@ BUGS = (
     Bug("any log wins", any_log_wins, ("committed is stable",), SPLITS),
     Bug("two votes a term", two_votes_a_term, ("votes stand", "one leader per term")),
     Bug("veto by priority", veto_by_priority, ("runs again",)),
-    Bug("wiped disk votes", wiped_disk_votes, ("votes stand", "committed is stable"), mostly(wipe=5, crash_machine=3)),
+    Bug("wiped disk votes", wiped_disk_votes, ("votes stand", "committed is stable"), WIPES, THREE),
     Bug("no first entry", no_first_entry, ("runs again", "one at a time"), SPLITS),
 )

@@ -35,6 +35,10 @@ def impatient(seed: int) -> Shape:
     return replace(draw_shape(seed), patience=Patience(1, 0.1))
 
 
+def impatient_three(seed: int) -> Shape:
+    return replace(impatient(seed), roles=("voter",) * 3, priorities=(100,) * 3)
+
+
 TOP = of("voter", "voter", "voter", priorities=(900, 100, 100))
 THREE_FAST = of("voter", "voter", "voter", lease_s=1.0)
 
@@ -231,6 +235,8 @@ TAKEOVER = mostly(isolate=5, split=3, one_way=3, crash_daemon=4, pause=4, lag=2)
 LATE = replace(mostly(lag=10, one_way=10, split=3), aim=0.9)
 OUTSIDER = Mix({"outsider": 1}, pause_s=(4.0, 9.0), aim=0.9)
 STUTTER = Mix({"stutter": 1}, pause_s=(2.0, 8.0), aim=0.95, back_s=(1.0, 6.0))
+UPS_AND_DOWNS = Mix({"unstartable": 6, "exit": 1, "lag": 4}, pause_s=(0.1, 1.0), back_s=(0.05, 0.8))
+RESIGN = Mix({"resign": 4, "ask": 1}, pause_s=(1.0, 4.0), aim=0.8)
 GIVING = mostly(stop=5, ask=8, exit=3, unstartable=4, lag=4, isolate=2)
 
 LEASE_BUGS = (
@@ -244,8 +250,8 @@ LEASE_BUGS = (
     Bug("pending ignored", pending_ignored, OVERLAP, mostly(slow_disk=8, isolate=5, lag=4, pause=4)),
     Bug("not current", not_current, OVERLAP, mostly(slow_disk=6, isolate=5, split=4, lag=3)),
     Bug("released while running", released_while_running, OVERLAP, GIVING),
-    Bug("runs after release", runs_after_release, OVERLAP, GIVING, impatient),
+    Bug("runs after release", runs_after_release, OVERLAP, UPS_AND_DOWNS, impatient),
     Bug("lease from disk", lease_from_disk, OVERLAP, mostly(crash_machine=6, isolate=4, crash_daemon=4)),
-    Bug("old token resumed", old_token_resumed, OVERLAP, mostly(stop=6, lag=6, crash_machine=5, crash_daemon=6)),
+    Bug("old token resumed", old_token_resumed, OVERLAP, RESIGN, impatient_three),
     Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), STUTTER, THREE_FAST),
 )

@@ -22,6 +22,7 @@ COUNTERS = (
     "envelope_error",  # not one payload behind one route
     "auth_denied",  # the key was not on the list of the socket
     "handshake_failed",  # no key, the wrong server key, or no ZeroMQ at all
+    "connections_lost",  # an established connection to a peer broke
     "zap_error",  # a malformed authentication request
     "resolve_failed",  # a host name without an address
     "frame_error",  # not a frame
@@ -70,6 +71,8 @@ class Source:
 
 
 OnFrame = Callable[[bytes, Source], None]
+OnLost = Callable[[str, int], None]
+"""The address and port of a link whose connection broke: its process died, or the network did. A hint, no proof."""
 
 
 class Bus(Protocol):
@@ -86,7 +89,7 @@ class Bus(Protocol):
     counters: dict[str, int]
     """What was carried and what was dropped, by the reasons in COUNTERS. Only grows."""
 
-    def open(self, on_frame: OnFrame) -> None:
+    def open(self, on_frame: OnFrame, on_lost: OnLost | None = None) -> None:
         """Bind, then deliver. Raises BindError; nothing stays open in that case."""
 
     def link(self, address: str, port: int) -> None:

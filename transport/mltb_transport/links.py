@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from mltb_transport.sockets import RawSocket, endpoint
+from mltb_transport.sockets import Drain, RawSocket, endpoint
 
 RESOLVE_AGAIN_S = 2.0
 """Between two look-ups of the name of a peer that does not answer: its address may have changed."""
@@ -33,6 +33,7 @@ class Link:
     address: str
     port: int
     dealer: RawSocket
+    watch: Drain  # tells when an established connection of the dealer breaks
     connected: str = ""  # numeric address in use; empty until the name is known
     failed: bool = False  # the last send was dropped
     resolved_at: float = 0.0
@@ -50,18 +51,23 @@ class Links:
         loop: asyncio.AbstractEventLoop,
         subscriber: RawSocket,
         new_dealer: Callable[[], RawSocket],
+        watch: Callable[[RawSocket, Callable[[], None]], Drain],
+        on_lost: Callable[[str, int], None],
         counters: dict[str, int],
     ) -> None:
         self.by_address: dict[tuple[str, int], Link] = {}
         self._loop = loop
         self._subscriber = subscriber
         self._new_dealer = new_dealer
+        self._watch = watch
+        self._on_lost = on_lost
         self._counters = counters
         self._subscriptions: dict[str, int] = {}  # two names of one node share a subscription
 
     def add(self, address: str, port: int) -> None:
         """Connect as soon as the numeric address is known."""
-        link = Link(address, port, self._new_dealer())
+        dealer = self._new_dealer()
+        link = Link(address, port, dealer, self._watch(dealer, lambda: self._on_lost(address, port)))
         self.by_address[address, port] = link
         if is_numeric(address):
             self._connect(link, address)
@@ -71,9 +77,11 @@ class Links:
     def renew(self, link: Link) -> None:
         """Drop the connections and what waits in them, connect anew at once."""
         numeric = link.connected
+        _unwatch(link)  # What we cut ourselves is no loss.
         self._disconnect(link)
         link.dealer.close()
         link.dealer = self._new_dealer()
+        link.watch = self._watch(link.dealer, lambda: self._on_lost(link.address, link.port))
         if numeric:
             self._connect(link, numeric)
         if not is_numeric(link.address):
@@ -90,6 +98,7 @@ class Links:
         now = self._loop.time()
         for link in self.by_address.values():
             link.dealer.getsockopt(zmq.EVENTS)
+            link.watch.recheck()
             if is_numeric(link.address) or link.lookup is not None:
                 continue
             if (link.failed or not link.connected) and now - link.resolved_at >= RESOLVE_AGAIN_S:
@@ -105,6 +114,7 @@ class Links:
         if link.lookup is not None:
             link.lookup.cancel()
             link.lookup = None
+        _unwatch(link)
         self._disconnect(link, keep_dealer=True)
         link.dealer.close()
 
@@ -149,6 +159,13 @@ class Links:
         if not keep_dealer:  # A disconnect would discard what a dealer about to be closed may still send.
             _disconnect(link.dealer, endpoint(link.connected, link.port + 1))
         link.connected = ""
+
+
+def _unwatch(link: Link) -> None:
+    link.watch.stop()
+    with contextlib.suppress(zmq.ZMQError):
+        link.dealer.disable_monitor()
+    link.watch.socket.close()
 
 
 def _connect(socket: RawSocket, numeric: str, port: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from mltb_transport.bus import LINKS_MAX, BindError, OnFrame, Route, Source, fits, new_counters
+from mltb_transport.bus import LINKS_MAX, BindError, OnFrame, OnLost, Route, Source, fits, new_counters
 from mltb_transport.limits import PORT_MAX, SEND_QUEUE_MAX
 
 Address = tuple[str, int]
@@ -98,13 +98,14 @@ class MemoryBus:
         self._role = role
         self._linked: dict[Address, None] = {}  # in order, so that tests replay
         self._on_frame: OnFrame | None = None
+        self._on_lost: OnLost | None = None
 
-    def open(self, on_frame: OnFrame) -> None:
+    def open(self, on_frame: OnFrame, on_lost: OnLost | None = None) -> None:
         """Join the hub. BindError when the address is taken."""
         if self._here in self._hub.buses:
             raise BindError(f"cannot listen on `{self._here[0]}:{self._here[1]}`: address already in use")
         self._hub.buses[self._here] = self
-        self._on_frame = on_frame
+        self._on_frame, self._on_lost = on_frame, on_lost
 
     def link(self, address: str, port: int) -> None:
         """From now on `send` may reach it, and its `publish` reaches us."""
@@ -152,7 +153,16 @@ class MemoryBus:
         """Leave the hub."""
         if self._hub.buses.get(self._here) is self:
             del self._hub.buses[self._here]
-        self._on_frame = None
+            for bus in list(self._hub.buses.values()):
+                bus.peer_left(self._here)
+        self._on_frame = self._on_lost = None
+
+    def peer_left(self, where: tuple[str, int]) -> None:
+        """The hub's word that a bus has closed."""
+        if where in self._linked:
+            self.counters["connections_lost"] += 1
+            if self._on_lost is not None:
+                self._on_lost(*where)
 
     def take(self, payload: bytes, source: Source) -> None:
         """The hub delivers."""

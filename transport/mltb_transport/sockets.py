@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
 
 import zmq
@@ -14,7 +15,6 @@ LIBZMQ_MIN = (4, 3, 5)
 DRAIN_MESSAGES_MAX = 64
 DRAIN_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """Per turn of the loop and socket. What is left waits for the next turn, so a flood cannot starve timers."""
-
 
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
@@ -31,6 +31,8 @@ KEEPALIVE = {
 
 HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 """Refused keys are not among them: the ZAP handler counts those."""
+
+_monitor_numbers = itertools.count(1)
 
 RawSocket = zmq.Socket[bytes]
 RawContext = zmq.Context[RawSocket]
@@ -81,6 +83,20 @@ def drop_unsent(socket: RawSocket, parts: list[bytes]) -> bool:
 def endpoint(address: str, port: int) -> str:
     """tcp:// with an IPv6 address in brackets."""
     return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def watch(context: RawContext, socket: RawSocket, events: int) -> RawSocket:
+    """A socket to read these monitor events of another from.
+
+    It has no limit of its own: a full one would block libzmq's I/O thread.
+    """
+    name = f"inproc://monitor-{next(_monitor_numbers)}"
+    socket.monitor(name, events)
+    monitor = context.socket(zmq.PAIR)
+    monitor.setsockopt(zmq.LINGER, 0)
+    monitor.setsockopt(zmq.RCVHWM, 0)
+    monitor.connect(name)
+    return monitor
 
 
 class Drain:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
 
 from mltb_transport.addresses import bindable, check_exposed
-from mltb_transport.bus import LINKS_MAX, BindError, OnFrame, Route, Source, fits, new_counters
+from mltb_transport.bus import LINKS_MAX, BindError, OnFrame, OnLost, Route, Source, fits, new_counters
 from mltb_transport.keys import Keyring
 from mltb_transport.limits import PORT_MAX
 from mltb_transport.links import Links
@@ -26,16 +26,15 @@ from mltb_transport.sockets import (
     endpoint,
     set_common,
     set_tcp,
+    watch,
 )
 from mltb_transport.zap import CONTROL_DOMAIN, GOSSIP_DOMAIN, Gatekeeper, allowed_keys
 
-SWEEP_S = 0.25
-"""The timer that catches a missed edge and lets libzmq reap dead connections. Four wake-ups a second."""
+SWEEP_S = 1.0
+"""The timer that catches a missed edge and lets libzmq reap dead connections."""
 FLUSH_MS = 250
 """How long `close` waits for the last words to leave."""
 SPARE_SOCKETS = 32
-
-_socket_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class ZmqBus:
         self.counters = new_counters()
         self._config = config
         self._on_frame: OnFrame = _ignore
+        self._on_lost: OnLost | None = None
         self._context: RawContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._local = LocalSocket(config.local_path, config.group_access) if config.local_path else None
@@ -74,14 +74,14 @@ class ZmqBus:
         self._publisher: RawSocket | None = None
         self._links: Links | None = None
 
-    def open(self, on_frame: OnFrame) -> None:
+    def open(self, on_frame: OnFrame, on_lost: OnLost | None = None) -> None:
         """Bind, then deliver. Raises BindError (InsecureBind); nothing stays open in that case."""
         config = self._config
         check_exposed(config.address, secured=config.keys is not None or config.insecure)
         if not 1 <= config.port <= PORT_MAX:
             raise BindError(f"port {config.port} is not between 1 and {PORT_MAX}")
         self._loop = asyncio.get_running_loop()
-        self._on_frame = on_frame
+        self._on_frame, self._on_lost = on_frame, on_lost
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 2 * config.links_max + SPARE_SOCKETS)
         try:
@@ -201,7 +201,9 @@ class ZmqBus:
         self._sockets.append(subscriber)
         subscriber.setsockopt(zmq.SUBSCRIBE, b"")
         self._drains += [*self._routers.values(), Drain(subscriber, self._on_gossip)]
-        self._links = Links(loop, subscriber, lambda: self._client(zmq.DEALER), self.counters)
+        self._links = Links(
+            loop, subscriber, lambda: self._client(zmq.DEALER), self._watch_loss, self._lost, self.counters
+        )
 
     def _socket(self, kind: int) -> RawSocket:
         """A socket that `close` closes."""
@@ -238,16 +240,24 @@ class ZmqBus:
         return socket
 
     def _watch_handshakes(self, socket: RawSocket) -> None:
-        """Count the strangers. The reading end has no limit: a full one would block libzmq's I/O thread."""
-        name = f"inproc://monitor-{next(_socket_numbers)}"
-        socket.monitor(name, HANDSHAKE_FAILED)
+        """Count the strangers."""
         assert self._context is not None
-        monitor = self._context.socket(zmq.PAIR)
-        monitor.setsockopt(zmq.LINGER, 0)
-        monitor.setsockopt(zmq.RCVHWM, 0)
-        monitor.connect(name)
+        monitor = watch(self._context, socket, HANDSHAKE_FAILED)
         self._monitors.append(monitor)
         self._drains.append(Drain(monitor, self._on_handshake_failed))
+
+    def _watch_loss(self, dealer: RawSocket, lost: Callable[[], None]) -> Drain:
+        """Call `lost` when an established connection of this dealer breaks."""
+        assert self._context is not None
+        assert self._loop is not None
+        drain = Drain(watch(self._context, dealer, zmq.EVENT_DISCONNECTED), lambda _: lost())
+        drain.start(self._loop)
+        return drain
+
+    def _lost(self, address: str, port: int) -> None:
+        self.counters["connections_lost"] += 1
+        if self._on_lost is not None:
+            self._on_lost(address, port)
 
     # -- receiving -------------------------------------------------------------------------------------------
 

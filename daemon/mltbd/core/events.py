@@ -57,6 +57,13 @@ class GuardSays:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection to a member broke: its daemon died, or the network did. A hint: it may make us stand earlier."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Strain:
     """The shell measured its own loop: `lag_s` is how late the last timer ran."""
 
@@ -80,4 +87,4 @@ class Ask:
     dry_run: bool = False
 
 
-Event = Tick | Received | Saved | GuardSays | Strain | StopRequested | Ask
+Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask

@@ -63,7 +63,9 @@ class Leadership:
             peer.since = now
         peer.acked_at = now
         peer.acked_round = max(peer.acked_round, min(answer.round, self.round))
-        peer.store = answer.store
+        if peer.store != answer.store:
+            # Another disk than before: what the lost one held is not there, and must be sent again.
+            peer.store, peer.match_index = answer.store, 0
         peer.ready = answer.ready
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)

@@ -25,7 +25,7 @@ from mltb_transport.messages import (
 )
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
-from mltbd.core.events import Ask, Event, GuardSays, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder, FoundingDesk, FoundingWatch
 from mltbd.core.log import InvariantViolation
@@ -191,6 +191,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case Lost(node):
+                self.consensus.doubt(node, now)
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():

@@ -117,8 +117,17 @@ class Placer:
             return
         if self._pending(request.workload):
             return  # A grant or a release is on its way through the log: no promise about the old token.
+        if not self._hears_us(sender, now):
+            return  # Our answer would be lost too, and promises nobody hears would pin the workload there for ever.
         if self.consensus.confirm((sender, request), now):
             self._renewals.note(request.workload, now)
+
+    def _hears_us(self, node: str, now: float) -> bool:
+        """Whether this node acknowledged us lately, or we have not led for long enough to know."""
+        reign = self._must()
+        peer = reign.peers.get(node)
+        heard_at = reign.won_at if peer is None else max(peer.acked_at, reign.won_at)
+        return node == self.me or now - heard_at <= self.consensus.silence_s
 
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""

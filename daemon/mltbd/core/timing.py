@@ -39,14 +39,15 @@ class Timing:
         """The timing of a cluster with this lease. `problems` says whether it can hold."""
         kill_s = min(0.5, lease_s / 5)
         hold_s = (lease_s / (1 + RHO) - kill_s) * (1 - RHO)
-        renew_s = min(hold_s / 5, 2.0)
-        heartbeat_s = renew_s / 2  # Every other heartbeat is the round of a renewal: no message is for one alone.
-        election_s = 3 * heartbeat_s
+        renew_s = min(hold_s / 7, 1.0)
+        # A renewal's round is a heartbeat as well; a little later, and the timer of its own never fires for nothing.
+        heartbeat_s = 1.1 * renew_s
+        election_s = 2.5 * heartbeat_s
         return cls(
             lease_s=lease_s,
             hold_s=hold_s,
             kill_s=kill_s,
-            grace_s=min(stop_timeout_s, hold_s / 5),
+            grace_s=min(stop_timeout_s, hold_s / 8),
             renew_s=renew_s,
             heartbeat_s=heartbeat_s,
             election_s=election_s,

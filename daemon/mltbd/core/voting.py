@@ -118,6 +118,12 @@ class Voting(ABC):
         self.heard_at = now
         self._stand_at = None
 
+    def doubt(self, node: str, now: float) -> None:
+        """The connection to `node` broke. If it leads, do not wait for its silence: a quorum must agree anyway."""
+        if node == self.leader and self.role != LEADER:
+            self.leader = ""
+            self.heard_at = min(self.heard_at, now - self.timing.election_s)
+
     def _silence(self, now: float, wall: int) -> None:
         """The leader is silent, or an attempt ran out: wait for our rank, then stand."""
         if self._stand_at is None or (self._tally is not None and self._tally.stage in (VOTE, TRANSFER)):

@@ -127,7 +127,7 @@ async def _serve(
 
     try:
         _prepare(socket_path)
-        bus.open(on_frame)
+        bus.open(on_frame, driver.lost)
     except (BindError, OSError) as error:
         log.error("%s%s", error, f" (hint: {error.hint})" if isinstance(error, BindError) and error.hint else "")
         bus.close()

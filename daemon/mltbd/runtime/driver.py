@@ -25,7 +25,7 @@ from mltbd.core.effects import (
     StartWorkload,
     StopWorkload,
 )
-from mltbd.core.events import Event, Saved, Strain, Tick
+from mltbd.core.events import Event, Lost, Saved, Strain, Tick
 from mltbd.core.node import Node
 from mltbd.runtime.clock import boottime, wall_ms
 
@@ -91,6 +91,11 @@ class Driver:
             return
         self._perform(self.node.handle(event, boottime(), wall_ms()))
         self._schedule()
+
+    def lost(self, address: str, port: int) -> None:
+        """The bus lost its connection to whoever lives there."""
+        for node in [node for node, where in self._addresses.items() if where == (address, port)]:
+            self.handle(Lost(node))
 
     def frame(self, message: Message) -> bytes:
         """A message of this node as bytes. Numbers grow over all that this incarnation sends."""

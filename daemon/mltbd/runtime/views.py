@@ -14,7 +14,7 @@ from mltbd.core.peers import UNREACHABLE, Member
 from mltbd.core.voting import LEADER
 from mltbd.state.placements import Operation, Placement
 
-FAILED_STATES = ("FAILED", "UNKNOWN")
+
 
 
 def instant(wall_ms: int) -> str | None:
@@ -30,6 +30,12 @@ def has_quorum(node: Node, now: float) -> bool:
     if consensus.reign is not None:
         return consensus.in_charge and now - consensus.reign.confirmed_at <= consensus.silence_s
     return bool(consensus.leader) and now - consensus.heard_at <= consensus.silence_s
+
+
+def age(node: Node, now: float) -> float:
+    """Seconds since a leader last brought this node's picture up to date; 0 where there is none to grow old."""
+    acked_at = node.consensus.acked_at
+    return 0.0 if acked_at is None else round(max(0.0, now - acked_at), 3)
 
 
 def reachable(node: Node, now: float) -> set[str]:
@@ -52,7 +58,7 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
     cluster = cluster_view(node, members, workloads, near, now)
     return {
         "schema": 1,
-        "view": {"node": node.me, "age_seconds": 0.0, "waiting_for": node.waiting_for() or None},
+        "view": {"node": node.me, "age_seconds": age(node, now), "waiting_for": node.waiting_for() or None},
         "cluster": cluster,
         "nodes": members,
         "workloads": workloads,
@@ -89,6 +95,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "priority": record.priority,
         "health": record.health if answers else "UNKNOWN",
         "incarnation": record.incarnation,
+        "answers": answers,
         "last_seen_seconds": round(member.silent_s, 3),
         "rtt_ms": None if member.rtt_s is None else round(member.rtt_s * 1000, 2),
         "applied_index": _applied(node, record),
@@ -115,8 +122,8 @@ def cluster_view(
     present = len(near & voters.keys())
     whole = present == len(voters) and all(m["state"] in ("ACTIVE", "LEADER") for m in members)
     healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" for w in workloads)
-    if not voters or (not node.state.applied and not quorate):
-        state = "FORMING"
+    if not voters or (node.consensus.log.last_index <= 1 and not quorate):
+        state = "FORMING"  # Nobody has led it yet.
     elif _leaders_seen(node, now) > 1:
         state = "SPLIT_BRAIN"
     elif not quorate:
@@ -267,20 +274,21 @@ def operation_view(operation: Operation) -> dict[str, Any]:
     }
 
 
-def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any]) -> list[str]:
-    """Banners: what an operator should know without asking. Empty when all is well."""
+def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any]) -> list[dict[str, str]]:
+    """What an operator should know without asking, as {kind, message}. Empty when all is well."""
     found = []
     if waiting := node.waiting_for():
-        found.append(waiting)
+        found.append(("forming", waiting))
+    quorum_seen = cluster["quorum"]
     if cluster["state"] == "NO_QUORUM":
-        q = cluster["quorum"]
-        found.append(f"no quorum: {q['reachable']} of {q['voters']} voters reachable, {q['needed']} needed")
+        seen = f"{quorum_seen['reachable']} of {quorum_seen['voters']} voters reachable"
+        found.append(("no_quorum", f"no quorum: {seen}, {quorum_seen['needed']} needed"))
     for workload in workloads:
         name = workload["name"]
         if workload["state"] == "FAILED" and workload["owner"] is None:
-            found.append(f"`{name}` failed on every node that tried: mltbctl failover --workload {name} --to NODE")
-        elif cluster["quorum"]["has_quorum"] and not node.config.policy.automatic and workload["owner"] is None:
-            found.append(f"`{name}` has no owner and failover is manual: mltbctl failover --workload {name}")
+            found.append(("failed", f"`{name}` failed on every node that tried it"))
+        elif quorum_seen["has_quorum"] and workload["owner"] is None and not node.config.policy.automatic:
+            found.append(("no_owner", f"`{name}` runs nowhere and failover is manual"))
     if len(node.consensus.voters) == 2:
-        found.append("2 voters cannot lose one: add a witness to survive the loss of a machine")
-    return found
+        found.append(("two_voters", "2 voters cannot lose one: add a witness"))
+    return [{"kind": kind, "message": message} for kind, message in found]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from mltb_transport.messages import Command, Entry, Founding, NoOp, Voter
+from mltb_transport.messages import Answer, AppendAnswer, Command, Entry, Founding, NoOp, Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Note, Save, Send
+from mltbd.core.election import PRE, PROBE, VOTE
 from mltbd.core.events import Recovered
 from mltbd.core.outbox import Outbox
 from mltbd.core.timing import Timing
+from mltbd.core.voting import FOLLOWER, LEADER
 
 T = TypeVar("T")
 WALL = 1_000_000
@@ -70,9 +72,14 @@ def log_of(nodes: Sequence[str], *terms: int) -> tuple[Entry, ...]:
 
 
 def recovered(
-    node: str = "n1", log: tuple[Entry, ...] = (), term: int = 1, vote: str = "", incarnation: int = 1
+    node: str = "n1",
+    log: tuple[Entry, ...] = (),
+    term: int = 1,
+    vote: str = "",
+    incarnation: int = 1,
+    disk: str = "",
 ) -> Recovered:
-    return Recovered(store(node), incarnation, term, vote, log)
+    return Recovered(disk or store(node), incarnation, term, vote, log)
 
 
 class Member:
@@ -91,9 +98,9 @@ class Member:
     ) -> None:
         self.out = Outbox()
         self.company = company or Company()
-        begun = recovered(node, log_of(voters, *terms), **({"term": max((1, *terms))} | changes))
+        begun: dict[str, Any] = {"log": log_of(voters, *terms), "term": max((1, *terms))} | changes
         self.consensus = Consensus(
-            node, begun, TIMING, Fixed(share), self.out, self.company,
+            node, recovered(node, **begun), TIMING, Fixed(share), self.out, self.company,
             priority=priority, quorum_size=quorum_size, now=0.0,
         )  # fmt: skip
 
@@ -108,6 +115,34 @@ class Member:
 
     def tick(self, now: float) -> None:
         self.consensus.tick(now, WALL)
+
+    def stand(self) -> float:
+        """Ticks until this member stands; the moment it did."""
+        while self.consensus.role == FOLLOWER:
+            now = self.consensus.next_deadline()
+            self.tick(now)
+        return now
+
+    def grant(self, stage: str, *voters: str, now: float, age: float = 5.0) -> None:
+        """These voters say yes to the next term, or to the one it stands for."""
+        term = self.consensus.term + (stage in (PROBE, PRE))
+        for voter in voters:
+            self.consensus.answered(voter, Answer(term, stage, True, age), now, WALL)
+
+    def lead(self, *voters: str) -> float:
+        """Wins with these votes beside its own, and has its first entry on its own disk. The moment of winning."""
+        now = self.stand()
+        self.grant(PRE, *voters, now=now)
+        self.save(now)
+        self.grant(VOTE, *voters, now=now)
+        assert self.consensus.role == LEADER
+        self.save(now)
+        return now
+
+    def acked(self, node: str, round_: int, index: int, now: float, *, ok: bool = True, **changes: Any) -> None:
+        """An answer of this follower to us."""
+        fields: dict[str, Any] = {"term": self.consensus.term, "store": store(node), "ready": ("main",)} | changes
+        self.consensus.append_answered(node, AppendAnswer(round=round_, ok=ok, index=index, **fields), now)
 
 
 def of(kind: type[T], effects: Sequence[Effect]) -> list[T]:

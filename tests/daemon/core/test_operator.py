@@ -1,0 +1,177 @@
+"""What operators may ask for: each verdict, with its code and the hint that helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mltb_transport.messages import CancelFailback, Move
+from mltbd.core.events import Ask
+from mltbd.core.failover import Candidate, Facts, Policy
+from mltbd.core.operator import Verdict, candidates_of, judge
+from mltbd.state.placements import Placement
+from tests.daemon.core.placing_kit import AUTOMATIC, MANUAL, THREE_WELL, facts, ill, moved, nodes, placed
+
+EQUALS = Policy(preferred={})
+
+
+def asked(verb: str, found: Facts, target: str = "", policy: Policy = AUTOMATIC) -> Verdict:
+    return judge(Ask(1, verb, "main", target, "because"), found, policy)
+
+
+def move(target: str, cause: str, token: int = 10) -> Verdict:
+    return Verdict(Move("main", token, target, cause, "because"), target)
+
+
+# -- moves ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", [AUTOMATIC, MANUAL])
+@pytest.mark.parametrize("verb", ["switchover", "failover"])
+def test_a_move_to_a_node_that_can_take_over(verb: str, policy: Policy) -> None:
+    assert asked(verb, facts(placed("n2")), "n3", policy) == move("n3", verb)
+
+
+@pytest.mark.parametrize(
+    ("placement", "lease_over"), [(placed("n2"), True), (placed("", home="n2"), False), (Placement("main"), False)]
+)
+def test_a_failover_needs_no_healthy_owner(placement: Placement, lease_over: bool) -> None:
+    found = facts(placement, nodes("n1", ill("n2"), "n3"), lease_over=lease_over)
+    assert asked("failover", found, "n3") == move("n3", "failover", placement.token)
+    assert asked("failover", found) == move("n1", "failover", placement.token)
+
+
+def test_a_failover_without_a_target_goes_to_the_best_other() -> None:
+    assert asked("failover", facts(placed("n1"))) == move("n2", "failover")
+
+
+def test_a_failover_to_nobody_is_refused() -> None:
+    verdict = asked("failover", facts(placed("n2"), nodes(ill("n1"), "n2", ill("n3"))))
+    assert verdict == Verdict(code="refused", message="no other node can take over `main`", hint="mltbctl nodes")
+
+
+@pytest.mark.parametrize("verb", ["switchover", "failover"])
+def test_it_is_there_already(verb: str) -> None:
+    verdict = asked(verb, facts(placed("n2")), "n2")
+    assert verdict == Verdict(target="n2", message="`main` is on n2 already")
+
+
+def test_a_lost_owner_that_is_well_again_may_get_it_anew() -> None:
+    assert asked("failover", facts(placed("n2"), lease_over=True), "n2") == move("n2", "failover")
+
+
+def test_a_switchover_needs_a_target() -> None:
+    assert asked("switchover", facts(placed("n2"))).code == "usage"
+
+
+@pytest.mark.parametrize(
+    ("placement", "lease_over"), [(placed("n2"), True), (placed("", home="n2"), False), (Placement("main"), False)]
+)
+def test_a_switchover_needs_a_healthy_owner_else_it_is_a_failover(placement: Placement, lease_over: bool) -> None:
+    verdict = asked("switchover", facts(placement, lease_over=lease_over), "n3")
+    assert (verdict.command, verdict.code, verdict.hint) == (None, "refused", "mltbctl failover --to n3")
+
+
+@pytest.mark.parametrize("verb", ["switchover", "failover"])
+def test_an_unknown_target_is_refused_with_those_there_are(verb: str) -> None:
+    verdict = asked(verb, facts(placed("n2")), "n9")
+    assert (verdict.code, verdict.message) == ("refused", "no node `n9` here, only n1, n2, n3")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "hint"),
+    [
+        (nodes("n1", "n2", ill("n3")), "mltbctl switchover --to n1"),
+        (nodes(ill("n1"), "n2", ill("n3")), "mltbctl nodes"),  # the owner is no advice
+    ],
+)
+def test_an_ineligible_target_is_refused_with_one_that_can(candidates: tuple[Candidate, ...], hint: str) -> None:
+    verdict = asked("switchover", facts(placed("n2"), candidates), "n3")
+    assert verdict == Verdict(code="refused", message="n3 cannot take over `main`", hint=hint)
+
+
+# -- failback ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("placement", "policy", "target"),
+    [
+        (placed("n2", home="n3"), AUTOMATIC, "n1"),  # to the best place, wherever it ran before
+        (placed("n3", home="n2"), AUTOMATIC, "n1"),
+        (placed("n2", home="n1", failback_cancelled=True), AUTOMATIC, "n1"),  # asked for by an operator
+        (placed("n2", home="n1"), MANUAL, "n1"),
+        (placed("n2", home="n3"), EQUALS, "n3"),  # among equals to where it ran before
+    ],
+)
+def test_failback_goes_home(placement: Placement, policy: Policy, target: str) -> None:
+    assert asked("failback", facts(placement), policy=policy) == move(target, "failback")
+
+
+@pytest.mark.parametrize(
+    ("placement", "policy"),
+    [
+        (placed("n1", home="n2"), AUTOMATIC),  # home was the worse place
+        (placed("n2", home=""), EQUALS),
+        (placed("n2", home="n2"), EQUALS),
+        (placed("n2", home="n9"), EQUALS),  # home is gone
+    ],
+)
+def test_there_is_nowhere_to_fail_back_to(placement: Placement, policy: Policy) -> None:
+    verdict = asked("failback", facts(placement), policy=policy)
+    assert (verdict.command, verdict.code, verdict.target) == (None, "", placement.owner)
+
+
+def test_a_home_that_is_ill_is_refused() -> None:
+    verdict = asked("failback", facts(placed("n2", home="n3"), nodes("n1", "n2", ill("n3"))), policy=EQUALS)
+    assert (verdict.code, verdict.message) == ("refused", "n3 cannot take over `main`")
+
+
+@pytest.mark.parametrize(("owner", "lease_over"), [("", False), ("n2", True)])
+def test_failback_of_what_runs_nowhere_is_refused(owner: str, lease_over: bool) -> None:
+    verdict = asked("failback", facts(placed(owner), lease_over=lease_over))
+    assert (verdict.code, verdict.hint) == ("refused", "mltbctl failover")
+
+
+def test_a_failback_can_be_cancelled_at_any_time() -> None:
+    busy = facts(placed("n2", moving=20), operation=moved("n3"))
+    assert asked("cancel_failback", busy) == Verdict(CancelFailback("main"))
+
+
+# -- not now, not here ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["switchover", "failover", "failback"])
+@pytest.mark.parametrize("owner", ["n2", ""])
+def test_one_move_at_a_time(verb: str, owner: str) -> None:
+    verdict = asked(verb, facts(placed(owner, moving=20), operation=moved("n3")), "n1")
+    assert (verdict.code, verdict.message) == ("refused", "operation 20 moves `main` to n3 already")
+
+
+def test_a_move_whose_owner_is_lost_stands_in_nobodys_way() -> None:
+    found = facts(placed("n2", moving=20), operation=moved("n3"), lease_over=True)
+    assert asked("failover", found, "n1") == move("n1", "failover")
+
+
+def test_a_fulfilled_move_stands_in_nobodys_way() -> None:
+    found = facts(placed("n3", token=21, moving=20), operation=moved("n3"))
+    assert asked("switchover", found, "n1") == move("n1", "switchover", 21)
+
+
+@pytest.mark.parametrize("verb", ["switchover", "failover", "failback"])
+def test_a_workload_that_no_node_knows(verb: str) -> None:
+    verdict = asked(verb, facts(Placement("main"), ()), "n1")
+    assert (verdict.code, verdict.message) == ("refused", "no node knows a workload `main`")
+
+
+def test_an_unknown_verb_is_an_error_of_usage() -> None:
+    assert asked("explode", facts(placed("n2"))).code == "usage"
+
+
+def test_the_verdict_per_candidate_is_shown_as_it_is() -> None:
+    expected: list[dict[str, Any]] = [
+        {"node": "n1", "eligible": False, "reasons": ["unreachable"]},
+        {"node": "n2", "eligible": True, "reasons": []},
+    ]
+    assert candidates_of(facts(placed(), nodes(ill("n1"), "n2"))) == expected
+    assert len(candidates_of(facts(placed(), THREE_WELL))) == 3
