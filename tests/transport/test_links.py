@@ -7,7 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ import zmq
 
 from mltb_transport.bus import new_counters
 from mltb_transport.links import RESOLVE_AGAIN_S, Links, is_numeric
-from mltb_transport.sockets import RawSocket, drop_unsent, set_common, set_tcp
+from mltb_transport.sockets import Drain, RawSocket, drop_unsent, set_common, set_tcp, watch
 from tests.transport.nodes import until
 
 PORT = 7946
@@ -58,9 +58,14 @@ async def links(counters: dict[str, int]) -> AsyncIterator[tuple[Links, Names]]:
             set_tcp(made)
             return made
 
+        def watched(socket: RawSocket, lost: Callable[[], None]) -> Drain:
+            drain = Drain(watch(context, socket, zmq.EVENT_DISCONNECTED), lambda _: lost())
+            drain.start(loop)
+            return drain
+
         set_common(subscriber)
         set_tcp(subscriber)
-        made = Links(loop, subscriber, dealer, counters)
+        made = Links(loop, subscriber, dealer, watched, lambda *_: None, counters)
         try:
             yield made, loop
         finally:

@@ -87,6 +87,24 @@ def test_a_restarted_peer_is_reached_at_once_after_relink() -> None:
     asyncio.run(play())
 
 
+def test_a_connection_that_breaks_is_told_and_one_that_is_cut_is_not() -> None:
+    async def play() -> None:
+        lost: list[tuple[str, int]] = []
+        one, two = Node("n1", KEYS), Node("n2", KEYS).open()
+        one.bus.open(ignore, lambda address, port: lost.append((address, port)))
+        with contextlib.closing(one.bus):
+            one.link(two)
+            await until(lambda: one.send(two, Ping(1)) and two.got(Ping(1)))
+            one.bus.relink(LOOPBACK, two.port)
+            await until(lambda: one.send(two, Ping(2)) and two.got(Ping(2)))
+            assert lost == []
+            two.bus.close()
+            await until(lambda: lost == [(LOOPBACK, two.port)], 1.0)
+            assert one.bus.counters["connections_lost"] == 1
+
+    asyncio.run(play())
+
+
 async def hold_connections(stack: contextlib.ExitStack, port: int) -> None:
     """Accept one connection on this port and the next, keep them open, and make room for another listener."""
     for one in (port, port + 1):

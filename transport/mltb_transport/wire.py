@@ -29,18 +29,18 @@ class Delivery:
 
 
 class Outbound:
-    """Seals this node's messages. Set `cluster` as soon as the node belongs to one."""
+    """Seals this node's messages. `cluster` and `incarnation` may change while it runs."""
 
     def __init__(self, node: str, incarnation: int, cluster: str = "") -> None:
         self.cluster = cluster
         self._node = node
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._seq = 0
 
     def seal(self, message: Message) -> bytes:
         """The payload for one message, with a sequence number of its own. Raises FrameError."""
         self._seq += 1
-        return encode(Frame(PROTOCOL, self.cluster, self._node, self._incarnation, self._seq, message))
+        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message))
 
 
 class Inbound:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Protocol
 
 from mltb_transport.bus import Bus
-from mltb_transport.frames import PROTOCOL, Frame, encode
 from mltb_transport.messages import Message
+from mltb_transport.wire import Outbound
 from mltbd.core.effects import (
     Arm,
     Contact,
@@ -70,7 +70,7 @@ class Driver:
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
         self._addresses: dict[str, tuple[str, int]] = {}
-        self._seq = 0
+        self._outbound = Outbound(node.me, node.incarnation)
         self._wake_at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -99,8 +99,8 @@ class Driver:
 
     def frame(self, message: Message) -> bytes:
         """A message of this node as bytes. Numbers grow over all that this incarnation sends."""
-        self._seq += 1
-        return encode(Frame(PROTOCOL, self.node.cluster, self.node.me, self.node.incarnation, self._seq, message))
+        self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
+        return self._outbound.seal(message)
 
     def send(self, to: str, message: Message) -> bool:
         """To a member; False when it is not linked, or its queue is full."""

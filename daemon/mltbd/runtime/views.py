@@ -15,8 +15,6 @@ from mltbd.core.voting import LEADER
 from mltbd.state.placements import Operation, Placement
 
 
-
-
 def instant(wall_ms: int) -> str | None:
     """RFC 3339 in UTC; None for never."""
     if not wall_ms:
@@ -33,9 +31,10 @@ def has_quorum(node: Node, now: float) -> bool:
 
 
 def age(node: Node, now: float) -> float:
-    """Seconds since a leader last brought this node's picture up to date; 0 where there is none to grow old."""
-    acked_at = node.consensus.acked_at
-    return 0.0 if acked_at is None else round(max(0.0, now - acked_at), 3)
+    """Seconds since a leader, confirmed by a quorum, brought this picture up to date; 0 where none ever has."""
+    reign = node.consensus.reign
+    fresh_at = node.consensus.acked_at if reign is None else reign.confirmed_at
+    return 0.0 if fresh_at is None else round(max(0.0, now - fresh_at), 3)
 
 
 def reachable(node: Node, now: float) -> set[str]:
@@ -289,6 +288,9 @@ def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any])
             found.append(("failed", f"`{name}` failed on every node that tried it"))
         elif quorum_seen["has_quorum"] and workload["owner"] is None and not node.config.policy.automatic:
             found.append(("no_owner", f"`{name}` runs nowhere and failover is manual"))
+        elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
+            lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
+            found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
     if len(node.consensus.voters) == 2:
         found.append(("two_voters", "2 voters cannot lose one: add a witness"))
     return [{"kind": kind, "message": message} for kind, message in found]

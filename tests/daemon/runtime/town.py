@@ -176,7 +176,9 @@ class Town:
         end = self.now + within_s
         self.settle()
         while not condition():
-            due = min((min(h.node.next_deadline(), h.guard.deadline()) for h in self.house.values() if h.on), default=end)
+            due = min(
+                (min(h.node.next_deadline(), h.guard.deadline()) for h in self.house.values() if h.on), default=end
+            )
             if due >= end:
                 self.now = end
                 assert not must, f"not within {within_s:g} s"
