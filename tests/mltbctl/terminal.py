@@ -19,6 +19,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.waiting import until
+
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 15.0
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07)")
@@ -100,7 +102,12 @@ class Terminal:
         return _ESCAPE.sub("", self.seen).replace("\r\n", "\n")
 
     def type(self, keys: str) -> None:
-        """Press these keys; `\\x03` is Ctrl-C."""
+        """Press these keys; `\\x03` is Ctrl-C, pressed once the command waits for something.
+
+        A signal that comes between CPython's last look for signals and the system call it waits in is seen only when
+        that call ends: a person would press again.
+        """
+        until(self._waits, DEADLINE_S, "the command waits")
         os.write(self._master, keys.encode())
 
     def wait_for(self, words: str) -> None:
@@ -115,6 +122,14 @@ class Terminal:
         while self._read(deadline):
             pass
         return self._process.wait(max(0.1, deadline - time.monotonic()))
+
+    def _waits(self) -> bool:
+        """Whether its main thread sleeps in a system call, or has ended."""
+        try:
+            state = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "SZX"
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))

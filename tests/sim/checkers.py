@@ -1,4 +1,4 @@
-"""The promises, each judged from the history alone: TRUE, FALSE with the reason, or UNKNOWN, which counts as a failure."""
+"""The promises, each judged from the history alone: TRUE, FALSE with the reason, or UNKNOWN, which fails as well."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def votes_stand(history: History) -> None:
         if isinstance(happening, Voted):
             before = votes.setdefault((happening.node, happening.term), happening.candidate)
             if before != happening.candidate:
-                raise Wrong(
-                    f"{happening.node} voted for {before} and {happening.candidate} in term {happening.term}"
-                )
+                raise Wrong(f"{happening.node} voted for {before} and {happening.candidate} in term {happening.term}")
 
 
 def terms_never_fall(history: History) -> None:
@@ -85,9 +83,7 @@ def terms_never_fall(history: History) -> None:
         if isinstance(happening, Spoke):
             spoken[happening.store] = max(spoken.get(happening.store, 0), happening.term)
         elif isinstance(happening, Began) and happening.term < spoken.get(happening.store, 0):
-            raise Wrong(
-                f"{happening.node} began in term {happening.term} after speaking in {spoken[happening.store]}"
-            )
+            raise Wrong(f"{happening.node} began in term {happening.term} after speaking in {spoken[happening.store]}")
 
 
 def logs_match(history: History) -> None:
@@ -105,7 +101,7 @@ def logs_match(history: History) -> None:
 
 
 def committed_is_stable(history: History) -> None:
-    """What anybody applied, everybody applies at that place, with the same state after it; every later leader has it."""
+    """What anybody applied, everybody applies there, with the same state after it; later leaders have it."""
     entries: list[Entry] = []
     digests: dict[int, str] = {}
     for happening in history:
@@ -208,7 +204,7 @@ def acknowledged_survives(history: History) -> None:
 
 
 def runs_again(history: History, leader_s: float, runs_s: float, within_s: float) -> None:
-    """After healing: a leader within `leader_s`, the workload `runs_s` after that, and both are there `within_s` later."""
+    """After healing: a leader within `leader_s`, the workload `runs_s` later, and both still there `within_s` after."""
     healed = next((h.at for h in history if isinstance(h, Healed)), None)
     if healed is None:
         raise Undecided("the faults never ended")

@@ -132,11 +132,7 @@ class Cluster:
     def settled(self) -> bool:
         """One leader, one live workload, nobody on the way out of it."""
         owners = self.owners
-        return (
-            self.leader is not None
-            and len(owners) == 1
-            and not owners[0].guard.runs[WORKLOAD].cause
-        )
+        return self.leader is not None and len(owners) == 1 and not owners[0].guard.runs[WORKLOAD].cause
 
     # -- what is done to it ----------------------------------------------------------------------------------
 

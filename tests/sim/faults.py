@@ -19,6 +19,7 @@ EVERYTHING: Mapping[str, float] = {
     "star": 1,
     "loss": 2,
     "lag": 2,
+    "broken_line": 1,
     "slow_disk": 2,
     "exit": 2,
     "unstartable": 1,
@@ -237,6 +238,13 @@ class Faults:
     def _no_lag(self) -> None:
         self._cluster.network.lag_s = 0.0
 
+    def _broken_line(self) -> None:
+        """Connections break for no reason at all."""
+        victim = self._victim()
+        self._cluster.fault(f"the connections to {victim.name} break, and are made anew")
+        for other in self._others(victim.name):
+            self._later(self._dice.uniform(0, 0.02), self._cluster.machines[other].hangs_up, victim.name)
+
     # -- several at once -------------------------------------------------------------------------------------
 
     def _dethrone(self, patience: int = 1000, rival: Machine | None = None) -> None:
@@ -251,7 +259,8 @@ class Faults:
             self._later(0.002, self._dethrone, patience - 1, leader)
             return
         pairs = [pair for pair in self._around(leader.name) if self._dice.random() < 0.9]
-        self._later(self._dice.choice((0.01, 0.1)) * self._dice.random(), self._tear, f"{leader.name} cut off as it begins", pairs)
+        soon_s = self._dice.choice((0.01, 0.1)) * self._dice.random()
+        self._later(soon_s, self._tear, f"{leader.name} cut off as it begins", pairs)
 
     def _outsider(self) -> None:
         """One node misses a while; then the one that matters is cut off, and all who know better are restarted."""
@@ -279,9 +288,13 @@ class Faults:
     def _delay(self, pairs: list[tuple[str, str]], most_s: float, seconds: float) -> None:
         """What takes these links is late and out of order for a while."""
         late = self._cluster.network.late
-        for pair in pairs:
-            late[pair] = most_s
-            self._later(seconds, late.pop, pair, None)
+        late.update(dict.fromkeys(pairs, most_s))
+
+        def in_time() -> None:
+            for pair in pairs:
+                late.pop(pair, None)
+
+        self._later(seconds, in_time)
 
     def _resign(self) -> None:
         """An owner gives up, is killed and comes back, while what it says to the leader is late and out of order."""

@@ -55,7 +55,7 @@ class Guard:
         self._at = at
         self._real = real
         self._history = history
-        self.tell: Callable[[GuardSays], None] = lambda says: None
+        self.tell: Callable[[GuardSays], None] = lambda _says: None
         self.runs: dict[str, Run] = {}
         self.leases: dict[str, tuple[int, float]] = {}
         self.fails_until = float("-inf")
@@ -169,8 +169,7 @@ class Guard:
     def hello(self) -> list[GuardSays]:
         """What a new daemon hears first."""
         return [
-            GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline)
-            for run in self.runs.values()
+            GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline) for run in self.runs.values()
         ]
 
     def _say(self, says: GuardSays) -> None:

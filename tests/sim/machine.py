@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Message
-from mltbd.core.voting import LEADER
 from mltbd.core.effects import (
     Arm,
     Contact,
@@ -23,9 +22,10 @@ from mltbd.core.effects import (
     StartWorkload,
     StopWorkload,
 )
-from mltbd.core.events import Event, GuardSays, Received, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node, NodeConfig
+from mltbd.core.voting import LEADER
 from tests.sim.clock import Clock
 from tests.sim.disk import Disk
 from tests.sim.guard import Guard
@@ -47,6 +47,9 @@ from tests.sim.network import Network
 
 BACKLOG_MAX = 2000
 RESTART_S = (0.2, 0.6)
+NOTICE_S = (0.0005, 0.02)
+NOTICE_SHARE = 0.9
+"""How many of the others see the connection break when a daemon dies and its kernel lives on."""
 LATE_TIMER_S = 0.001
 STRAIN_S = 0.05
 TICKS_AT_ONCE_MAX = 50
@@ -75,13 +78,11 @@ class Machine:
         self._history = history
         self.clock = Clock(dice)
         self.disk = Disk(f"disk-{config.node}", dice, at, real)
-        self.guard = Guard(
-            config.node, config.timing, stop_timeout_s, self.clock, dice, at, real, history
-        )
+        self.guard = Guard(config.node, config.timing, stop_timeout_s, self.clock, dice, at, real, history)
         self.node: Node | None = None
         self.on = False
         """The guard runs and keeps a daemon."""
-        self.on_off: Callable[[Machine], None] = lambda machine: None
+        self.on_off: Callable[[Machine], None] = lambda _machine: None
         """Called when the service has ended as asked."""
         self.restart_s = RESTART_S
         """How long it takes from the death of a daemon until the next one begins."""
@@ -155,7 +156,20 @@ class Machine:
         """SIGKILL to the daemon; the guard starts another one."""
         if self.node is not None:
             self._end_daemon("crash")
+            self._hang_up()
             self._at(self._real() + self.dice.uniform(*self.restart_s), self._start_daemon, self._service)
+
+    def _hang_up(self) -> None:
+        """The kernel closes the connections of a dead daemon: whoever is not cut off sees it."""
+        for name, host in self._network.hosts.items():
+            reached = (self.name, name) not in self._network.blocked and self.dice.random() < NOTICE_SHARE
+            if name != self.name and reached:
+                self._at(self._real() + self.dice.uniform(*NOTICE_S), host.hangs_up, self.name)
+
+    def hangs_up(self, name: str) -> None:
+        """The connection to this one broke, or so it seems."""
+        if name in self.linked:
+            self.feed(Lost(name))
 
     def crash_machine(self) -> None:
         """Power loss. Or the guard dies and takes its children along: for the others it is the same."""
@@ -201,6 +215,7 @@ class Machine:
     def _guard_ends(self) -> None:
         """The guard stops what runs and ends with it."""
         self._end_daemon("left")
+        self._hang_up()
         self.on = False
         self.guard.stop_all()
         self.on_off(self)
@@ -327,9 +342,7 @@ class Machine:
     def _replied(self, reply: Reply) -> None:
         operation = int(reply.result.get("operation") or 0)
         target = str(reply.result.get("to") or "")
-        self._history.append(
-            Replied(self._real(), self.name, reply.request, reply.code, operation, target)
-        )
+        self._history.append(Replied(self._real(), self.name, reply.request, reply.code, operation, target))
 
     # -- what an observer sees -------------------------------------------------------------------------------
 

@@ -26,6 +26,10 @@ class Host(Protocol):
         """A message is at the door; lost when no daemon runs."""
         ...
 
+    def hangs_up(self, name: str) -> None:
+        """The connection to this host broke."""
+        ...
+
 
 class Network:
     """Carries messages between hosts. `block` and `unblock` nest, so that faults may overlap."""
@@ -76,9 +80,7 @@ class Network:
 
     def _watch_cuts(self) -> None:
         for name in self.hosts:
-            alone = len(self.hosts) > 1 and all(
-                (other, name) in self.blocked for other in self.hosts if other != name
-            )
+            alone = len(self.hosts) > 1 and all((other, name) in self.blocked for other in self.hosts if other != name)
             if alone and name not in self._cut:
                 self._cut.add(name)
                 self._history.append(Cut(self._clock(), name))
@@ -126,9 +128,10 @@ class Network:
         dice = self._dice
         if self.loss and dice.random() < self.loss:
             return
-        self._at(self._clock() + self._travel_s(event.sender, target), self._arrive, target, event, 0)
+        arrives_at = self._clock() + self._travel_s(event.sender, target)
+        self._at(arrives_at, self._arrive, target, event, 0)
         if self.repeat and dice.random() < self.repeat:
-            self._at(self._clock() + self._travel_s(event.sender, target) + dice.uniform(0, 2.0), self._arrive, target, event, 0)
+            self._at(arrives_at + dice.uniform(0, 2.0), self._arrive, target, event, 0)
 
     def _travel_s(self, source: str, target: str) -> float:
         low, high = self.delay_s
@@ -139,9 +142,7 @@ class Network:
     def _arrive(self, target: str, event: Received, held: int) -> None:
         if self.blocked and (event.sender, target) in self.blocked:
             if held < 2 and self._dice.random() < HELD_SHARE:
-                self._at(
-                    self._clock() + self._dice.uniform(*HELD_S), self._arrive, target, event, held + 1
-                )
+                self._at(self._clock() + self._dice.uniform(*HELD_S), self._arrive, target, event, held + 1)
             return
         self.carried += 1
         self.hosts[target].arrives(event)

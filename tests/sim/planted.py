@@ -1,4 +1,4 @@
-"""Planted bugs in election and log: each takes one rule out, and the checkers must notice. See also planted_lease.py."""
+"""Planted bugs in election and log: each takes one rule out, and the checkers must notice."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from mltb_transport.messages import Answer, Election, NoOp
-from mltbd.core import voting as voting_module
 from mltbd.core import election
+from mltbd.core import voting as voting_module
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import Ballot
 from mltbd.core.events import Recovered
@@ -120,9 +120,7 @@ def any_log_wins(patch: pytest.MonkeyPatch) -> None:
     far = 1 << 40
     _vote_rule(
         patch,
-        lambda candidate, asked, mine: election.refusal(
-            candidate, replace(asked, last_term=far, last_index=far), mine
-        ),
+        lambda candidate, asked, mine: election.refusal(candidate, replace(asked, last_term=far, last_index=far), mine),
     )
 
 
@@ -198,9 +196,7 @@ def own_vote_unsaved(patch: pytest.MonkeyPatch) -> None:
 
 DISK = mostly(crash_daemon=5, crash_machine=4, crash_all=4, slow_disk=6, lag=2)
 SPLITS = mostly(split=5, isolate=5, crash_all=2, slow_disk=4, lag=2, crash_daemon=3)
-WIPES = Mix(
-    {"wipe": 4, "crash_all": 2, "lag": 3, "slow_disk": 2}, pause_s=(0.1, 1.0), back_s=(0.1, 1.0), wipes_max=100
-)
+WIPES = Mix({"wipe": 4, "crash_all": 2, "lag": 3, "slow_disk": 2}, pause_s=(0.1, 1.0), back_s=(0.1, 1.0), wipes_max=100)
 
 BUGS = (
     Bug("vote before disk", vote_before_disk, ("votes stand", "terms never fall"), DISK),

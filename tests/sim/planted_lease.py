@@ -23,7 +23,7 @@ from mltbd.core.workload import Patience, Workload
 from mltbd.state.placements import Placement
 from tests.sim.cluster import Shape
 from tests.sim.faults import Mix
-from tests.sim.planted import FIVE, THREE, Bug, mostly, of
+from tests.sim.planted import FIVE, Bug, mostly, of
 from tests.sim.scenario import draw_shape
 
 LONG_AGO_S = 1e6
@@ -64,7 +64,7 @@ def counted_from_answer(patch: pytest.MonkeyPatch) -> None:
 
 def age_ignored(patch: pytest.MonkeyPatch) -> None:
     """A new leader believes that no other leader was ever acknowledged."""
-    patch.setattr(Tally, "age_min", property(lambda self: LONG_AGO_S))
+    patch.setattr(Tally, "age_min", property(lambda _self: LONG_AGO_S))
 
 
 def unknown_age_is_old(patch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def unknown_age_is_old(patch: pytest.MonkeyPatch) -> None:
 
 def own_renewals_ignored(patch: pytest.MonkeyPatch) -> None:
     """A leader forgets what it confirmed itself while it waited."""
-    patch.setattr(Renewals, "at", lambda self, workload: float("-inf"))
+    patch.setattr(Renewals, "at", lambda _self, _workload: float("-inf"))
 
 
 def short_wait(patch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def _always_fresh(patch: pytest.MonkeyPatch) -> None:
 
 
 def old_token_resumed(patch: pytest.MonkeyPatch) -> None:
-    """A restarted owner asks for its old token again, though a release of it may be on its way; and old messages count."""
+    """A restarted owner asks for its old token again, though it may have given it back; and old messages count."""
     _always_fresh(patch)
     old_runs_heard(patch)
 

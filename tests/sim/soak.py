@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
             words = "; ".join(str(verdict) for verdict in outcome.failed)
             print(f"seed {seed} ({outcome.shape.describe()}): {words}", flush=True)
     took = time.monotonic() - began
-    print(f"{count} seeds, {failed} failed, {took:.1f} s, {1000 * took / count:.0f} ms each, {events / took:.0f} events/s")
+    print(f"{count} seeds, {failed} failed, {took:.1f} s, {1000 * took / count:.0f} ms each, {events} events")
     return 1 if failed else 0
 
 

@@ -47,6 +47,7 @@ class Consensus(Voting):
         self.confirmations: list[object] = []  # tags for the node to take
         self._saving: list[tuple[int, int, int]] = []  # (save, index, term) of unsaved log ends
         self._heartbeat_at = now
+        self._look_at = now
 
     @property
     def in_charge(self) -> bool:
@@ -63,7 +64,7 @@ class Consensus(Voting):
 
     def next_deadline(self) -> float:
         if self.reign is not None:
-            return self._heartbeat_at
+            return min(self._heartbeat_at, self._look_at)
         if not self.is_voter:
             return float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
@@ -75,6 +76,8 @@ class Consensus(Voting):
             self._silence(now, wall)
 
     def _reign_on(self, reign: Leadership, now: float, wall: int) -> None:
+        # At its own pace: the rounds of renewals put the heartbeat off, and must not put this off as well.
+        self._look_at = now + self.timing.heartbeat_s
         if now - reign.confirmed_at > self.silence_s:
             self._follow(self.term, "", now, "no quorum answers")
             return

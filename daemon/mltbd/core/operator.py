@@ -74,7 +74,8 @@ def _failback(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
 def _as_good(home: str, facts: Facts, policy: Policy) -> str:
     """The node it ran on before, if that is no worse a place than its owner."""
     by_id = {c.node: preference(policy, facts.placement.workload, c) for c in facts.candidates}
-    return home if home in by_id and by_id[home] <= by_id[facts.placement.owner] else ""
+    here = by_id.get(facts.placement.owner)  # None: a new leader has not met the owner yet.
+    return home if here is not None and home in by_id and by_id[home] <= here else ""
 
 
 def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:

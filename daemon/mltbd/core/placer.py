@@ -127,7 +127,7 @@ class Placer:
         reign = self._must()
         peer = reign.peers.get(node)
         heard_at = reign.won_at if peer is None else max(peer.acked_at, reign.won_at)
-        return node == self.me or now - heard_at <= self.consensus.silence_s
+        return node == self.me or now - heard_at <= self.timing.election_s
 
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""

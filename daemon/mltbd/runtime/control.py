@@ -13,6 +13,7 @@ from mltb_transport.limits import READ_METHODS
 from mltb_transport.messages import Request, Response
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
+from mltbd.core.lease import INCARNATION_SPAN
 from mltbd.runtime import views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
@@ -65,6 +66,8 @@ class Control:
 
     def attach(self, driver: Driver) -> None:
         self._driver = driver
+        # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
+        self._numbers = driver.node.incarnation * INCARNATION_SPAN
 
     @property
     def driver(self) -> Driver:
@@ -98,7 +101,7 @@ class Control:
         """Another daemon's answer to what we passed on."""
         try:
             body = json.loads(response.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             self.counters["late"] += 1
@@ -121,6 +124,8 @@ class Control:
             if not isinstance(params, dict):
                 raise BadRequest("parameters are a JSON object")
             self._call(request, params, answer, forwarded)
+        except RecursionError:
+            answer(False, failure("usage", f"`{request.method}`: parameters are nested too deeply", "mltbctl --help"))
         except (BadRequest, ValueError) as error:
             answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
 
@@ -156,7 +161,7 @@ class Control:
 
     def _operation(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         number = params.get("id")
-        if not isinstance(number, int):
+        if not isinstance(number, int) or isinstance(number, bool):
             raise BadRequest("`id` is a number")
         node = self.driver.node
         operation = node.state.placements.operations.get(number)
@@ -171,13 +176,19 @@ class Control:
         node = self.driver.node
         workload = _text(params, "workload") or "main"
         target, reason = _text(params, "to"), _text(params, "reason", REASON_CHARS_MAX)
+        dry_run = params.get("dry_run", False)
+        if not isinstance(dry_run, bool):
+            raise BadRequest("`dry_run` is true or false")
         leader = node.consensus.leader
         if leader and leader != node.me and not forwarded:
             self._forward(leader, request.method, request.params, self._forward_s, answer)
             return
+        placed = not node.placer.current or workload in node.state.placements.by_workload
+        if request.method == "failback_cancel" and not placed:  # The log would keep a placement of a mistyped name.
+            answer(False, failure("refused", f"no workload `{workload}` was ever placed", "mltbctl status"))
+            return
         number = self._wait(self._forward_s, answer)
         if number is not None:
-            dry_run = params.get("dry_run") is True
             self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))
 
     def _is(self, what: str, target: str, answer: Done) -> None:
@@ -236,6 +247,8 @@ def _text(params: dict[str, Any], key: str, chars_max: int = NAME_CHARS_MAX) -> 
         return ""
     if not isinstance(value, str) or len(value) > chars_max:
         raise BadRequest(f"`{key}` is a text of up to {chars_max} characters")
+    if not value.isprintable():
+        raise BadRequest(f"`{key}` is text of one line, without control characters")
     return value
 
 

@@ -123,7 +123,7 @@ async def _serve(
         inbound.cluster = node.cluster
         delivery = inbound.open(payload, source)
         if delivery is not None:
-            _dispatch(delivery, driver, control)
+            dispatch(delivery, driver, control)
 
     try:
         _prepare(socket_path)
@@ -142,7 +142,8 @@ async def _serve(
         bus.close()
 
 
-def _dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
+def dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
+    """To whom a frame is meant: calls and their answers to the control plane, all else to the node."""
     frame = delivery.frame
     message = frame.message
     if isinstance(message, Request):

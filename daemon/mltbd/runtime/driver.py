@@ -161,9 +161,10 @@ class Driver:
 
     def _link(self, node: str, address: str, port: int, fresh: bool) -> None:
         before = self._addresses.get(node)
-        if before is not None and before != (address, port) and before not in self._seeds():
-            self._bus.unlink(*before)
         self._addresses[node] = (address, port)
+        # Somebody else may live there by now: nodes exchange addresses where DHCP gives them out.
+        if before is not None and before not in self._addresses.values() and before not in self._seeds():
+            self._bus.unlink(*before)
         if fresh:
             self._bus.relink(address, port)
         else:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from mltb_transport.messages import Entry, Message
 from mltbd.core.effects import (
+    Arm,
     Contact,
     Effect,
     Leave,
@@ -33,11 +34,17 @@ class Wired:
     """Nodes n1, n2 ... that found cluster c1 together; `n1` is the founder. Faults are public sets."""
 
     def __init__(
-        self, *names: str, roles: dict[str, str] | None = None, absent: tuple[str, ...] = (), **config: Any
+        self,
+        *names: str,
+        roles: dict[str, str] | None = None,
+        priorities: dict[str, int] | None = None,
+        absent: tuple[str, ...] = (),
+        **config: Any,
     ) -> None:
         self.now = 100.0
         self.names = names
         self.roles = roles or {}
+        self.priorities = priorities or {}
         self.config = config
         self.nodes: dict[str, Node] = {}
         self.cut: set[tuple[str, str]] = set()
@@ -47,6 +54,9 @@ class Wired:
         self.stubborn: set[str] = set()
         """Guards whose workloads do not stop."""
         self.effects: list[tuple[float, str, Effect]] = []
+        self.alive: dict[tuple[str, str], int] = {}
+        """(node, workload) -> token of the processes there are. Never two of one workload."""
+        self._armed: dict[tuple[str, str], float] = {}
         self._disks: dict[str, tuple[int, str, tuple[Entry, ...]]] = {}
         self._unsaved: dict[str, list[int]] = {}
         self._incarnations: dict[str, int] = {}
@@ -60,6 +70,8 @@ class Wired:
         """The daemon of this machine starts, with what its disk holds; its guard speaks first."""
         if wiped:
             self._disks.pop(name, None)
+        if not guard:
+            self._power_off(name)
         self._incarnations[name] = incarnation = self._incarnations.get(name, 0) + 1
         term, vote, entries = self._disks.get(name, (0, "", ()))
         recovered = Recovered("wiped" if wiped else store(name), incarnation, term, vote, entries)
@@ -75,10 +87,15 @@ class Wired:
     def _config(self, name: str) -> NodeConfig:
         others = tuple(f"10.0.0.{other[1:]}:7946" for other in self.names if other != name)
         fields: dict[str, Any] = {
-            "timing": TIMING, "address": f"10.0.0.{name[1:]}", "role": self.roles.get(name, "voter"), "seeds": others,
-            "founder": Founder(name == "n1", len(self.names), len(self.names)), "heartbeat_s": 1.0,
+            "timing": TIMING,
+            "priority": self.priorities.get(name, 100),
+            "address": f"10.0.0.{name[1:]}",
+            "role": self.roles.get(name, "voter"),
+            "seeds": others,
+            "founder": Founder(name == "n1", len(self.names), len(self.names)),
+            "heartbeat_s": 1.0,
             "node_timeout_s": 3.0,
-        }  # fmt: skip
+        }
         return NodeConfig(name, "c1", **(fields | self.config))
 
     # -- what the test does ------------------------------------------------------------------------------------
@@ -87,6 +104,10 @@ class Wired:
         """These machines are gone."""
         for name in names:
             del self.nodes[name]
+            self._power_off(name)
+
+    def _power_off(self, name: str) -> None:
+        self.alive = {place: token for place, token in self.alive.items() if place[0] != name}
 
     def isolate(self, name: str) -> None:
         for other in self.names:
@@ -118,12 +139,29 @@ class Wired:
         end = self.now + limit_s
         while not done():
             at, name = min((node.next_deadline(), name) for name, node in self.nodes.items())
+            if self._kill_at() <= min(at, end):
+                self._kill()
+                continue
             if at > end:
                 self.now = end
                 return done()
             self.now = max(self.now, at)
             self.feed(name, Tick())
         return True
+
+    def _kill_at(self) -> float:
+        return min((self._armed[place] for place in self.alive), default=float("inf"))
+
+    def _kill(self) -> None:
+        """A guard's deadline has come."""
+        place = min(self.alive, key=lambda place: self._armed[place])
+        self.now = max(self.now, self._armed[place])
+        self.gone(place[0], cause="deadline")
+
+    def gone(self, name: str, cause: str = "stopped", workload: str = "main") -> None:
+        """The guard of this node reports the whole tree reaped."""
+        token = self.alive.pop((name, workload))
+        self.feed(name, GuardSays("gone", workload, token, cause=cause))
 
     def settled(self) -> Wired:
         """Founded, led, and the workload placed and running."""
@@ -146,7 +184,7 @@ class Wired:
         return self.nodes[self.leader()].state.placements.get("main").token
 
     def running(self) -> list[str]:
-        return [name for name, node in self.nodes.items() if node.owner.running()]
+        return sorted(name for name, _ in self.alive)
 
     def done(self, kind: type[T]) -> list[tuple[str, T]]:
         """The effects of this kind, with who asked for them."""
@@ -189,10 +227,16 @@ class Wired:
                         self._pass(name, other, message)
                 case Contact(address, message):
                     self._pass(name, f"n{address.split(':')[0].split('.')[-1]}", message)
+                case Arm(workload, _, deadline):
+                    self._armed[name, workload] = deadline
                 case StartWorkload(workload, token):
+                    assert self.now < self._armed[name, workload], f"{name} starts {workload} without a lease"
+                    assert not [node for node, other in self.alive if other == workload], f"{workload} runs already"
+                    self.alive[name, workload] = token
                     self._queue.append((name, GuardSays("running", workload, token, pid=4711)))
                 case StopWorkload(workload, token) if name not in self.stubborn:
-                    self._queue.append((name, GuardSays("gone", workload, token, cause="stopped")))
+                    if self.alive.pop((name, workload), 0):
+                        self._queue.append((name, GuardSays("gone", workload, token, cause="stopped")))
 
     def _pass(self, source: str, target: str, message: Message) -> None:
         node = self.nodes.get(source)

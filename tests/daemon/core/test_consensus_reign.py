@@ -21,15 +21,27 @@ BEAT = Append(1, 1, 1, 1, 0, ("n2",), ())
 def test_heartbeats_keep_their_pace_and_carry_their_round() -> None:
     member = Member()
     now = member.lead("n2")
+    member.acked("n2", 1, 2, now)
+    member.tick(now)
     member.out.take()
     assert member.consensus.next_deadline() == now + TIMING.heartbeat_s
     member.tick(now + TIMING.heartbeat_s - 0.001)
     assert member.sent(Append) == []
-    member.acked("n2", 1, 2, now)
-    member.out.take()
     member.tick(now + TIMING.heartbeat_s)
     beats = member.sent(Append)
     assert [(node, a.round, a.alive) for node, a in beats] == [("n2", 2, ("n1", "n2")), ("n3", 2, ("n1", "n2"))]
+
+
+def test_rounds_of_renewals_do_not_put_off_the_look_at_its_quorum() -> None:
+    member = Member()
+    now = member.lead("n2")
+    while member.consensus.role == LEADER:
+        assert now < 30.0
+        member.consensus.confirm("tag", now)
+        if member.consensus.next_deadline() <= now:
+            member.tick(now)
+        now += TIMING.heartbeat_s / 2
+    assert now > 2 * TIMING.election_s
 
 
 def test_a_leader_whom_no_quorum_answers_steps_down_and_falls_silent() -> None:

@@ -113,6 +113,13 @@ def test_a_wiped_disk_agrees_to_nothing() -> None:
     assert led.agreed_index(10) == 0
 
 
+def test_another_disk_is_sent_everything_again() -> None:
+    led = reign()
+    heard(led, "n2", index=8)
+    peer = heard(led, "n2", ok=False, index=1, disk="wiped")
+    assert (peer.match_index, peer.next_index) == (0, 1)
+
+
 def test_a_larger_quorum_agrees_later() -> None:
     led = reign(quorum_size=3)
     heard(led, "n3", index=9)

@@ -115,6 +115,7 @@ def test_failback_goes_home(placement: Placement, policy: Policy, target: str) -
         (placed("n2", home=""), EQUALS),
         (placed("n2", home="n2"), EQUALS),
         (placed("n2", home="n9"), EQUALS),  # home is gone
+        (placed("n9", home="n1"), EQUALS),  # a new leader has not met the owner yet
     ],
 )
 def test_there_is_nowhere_to_fail_back_to(placement: Placement, policy: Policy) -> None:

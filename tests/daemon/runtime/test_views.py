@@ -114,9 +114,12 @@ def test_stable_is_the_same_on_every_node() -> None:
 
 
 def test_a_running_workload_is_the_same_to_owner_and_follower_but_for_the_lease() -> None:
-    town = Town().formed()
+    town = Town()
+    town.until(lambda: town.owner())
+    began = views.instant(town.wall)
+    town.run(5)
     own = main_of(picture(town.house["n1"]))
-    assert own["since"] == "2026-01-02T03:04:06Z"
+    assert own["since"] == began
     assert (own["owner"], own["token"], own["state"], own["health"]) == ("n1", 3, "RUNNING", "HEALTHY")
     assert (own["pid"], own["restarts"]) == (town.house["n1"].guard.leases["main"].pid, 0)
     assert 0 < own["lease_remaining_seconds"] <= 3
@@ -186,7 +189,7 @@ def test_without_quorum_a_node_shows_its_own_view_and_how_old_it_is() -> None:
     shown = picture(town.house["n1"])
     assert shown["cluster"]["state"] == "NO_QUORUM"
     assert shown["cluster"]["quorum"] == {"voters": 3, "needed": 2, "reachable": 1, "has_quorum": False}
-    assert 8 < shown["view"]["age_seconds"] <= 10
+    assert 5 < shown["view"]["age_seconds"] < 11
     assert shown["alerts"] == [{"kind": "no_quorum", "message": "no quorum: 1 of 3 voters reachable, 2 needed"}]
     assert (main_of(shown)["state"], main_of(shown)["pid"], main_of(shown)["lease_remaining_seconds"]) == (
         "STOPPED", None, 0.0,

@@ -1,0 +1,234 @@
+"""Stories of whole nodes about places: failback, rollback, giving up, and who leads when all are well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mltb_transport.messages import Renew
+from mltbd.core.events import GuardSays, Lost, StopRequested
+from mltbd.core.failover import Policy
+from mltbd.core.leadership import CONFIRMATIONS_MAX
+from mltbd.core.placer import TAKEOVER_FIRST_S
+from mltbd.core.workload import Patience
+from mltbd.state.placements import Operation
+from tests.daemon.core.core_kit import THREE, TIMING
+from tests.daemon.core.node_kit import Wired
+
+ORDER = Policy(preferred={"main": ("n3", "n2", "n1")}, recovery_wait_s=10.0, timeout_s=8.0, max_attempts=3)
+
+
+def at_home(**config: Any) -> Wired:
+    """n1 leads; main is on n3, its best place."""
+    wired = Wired(*THREE, **({"policy": ORDER} | config)).settled()
+    assert (wired.leader(), wired.running()) == ("n1", ["n3"])
+    return wired
+
+
+def operations(wired: Wired) -> list[Operation]:
+    return list(wired.nodes[wired.leader()].state.placements.operations.values())
+
+
+def last(wired: Wired) -> tuple[str, str, str]:
+    """Cause, owner and state of the youngest operation."""
+    operation = operations(wired)[-1]
+    return operation.cause, operation.owner, operation.state
+
+
+def fails(wired: Wired, name: str) -> None:
+    """What runs on this node exits with an error."""
+    token = wired.alive.pop((name, "main"))
+    wired.feed(name, GuardSays("gone", "main", token, cause="exited", status=1))
+
+
+# -- moves ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_goes_back_by_itself_when_its_best_place_has_been_well_for_long_enough() -> None:
+    wired = at_home()
+    wired.stop("n3")
+    assert wired.until(lambda: wired.running() == ["n2"], 2 * TIMING.lease_s)
+    wired.begin("n3")
+    back_at = wired.now
+    assert wired.until(lambda: wired.running() == ["n3"], 60.0)
+    assert wired.now - back_at >= 10.0
+    wired.run(1.0)
+    assert last(wired) == ("failback", "n3", "done")
+
+
+def test_after_an_operators_move_it_stays() -> None:
+    wired = at_home()
+    wired.ask("n1", 1, "switchover", target="n2")
+    wired.run(120.0)
+    assert wired.running() == ["n2"]
+
+
+def test_by_hand_nothing_goes_back_and_nothing_takes_over() -> None:
+    wired = at_home(policy=replace(ORDER, automatic=False))
+    wired.stop("n3")
+    wired.run(60.0)
+    assert wired.running() == []
+    wired.ask("n1", 1, "failover")
+    assert wired.until(lambda: wired.running() == ["n2"], 1.0)
+    wired.begin("n3")
+    wired.run(120.0)
+    assert wired.running() == ["n2"]
+
+
+def test_a_target_that_dies_meanwhile_is_replaced_by_the_next_best() -> None:
+    wired = at_home()
+    wired.stubborn.add("n3")
+    wired.ask("n1", 1, "switchover", target="n2")
+    wired.stop("n2")
+    wired.run(2 * TIMING.election_s + 0.5)
+    wired.gone("n3")
+    wired.run(2.0)
+    assert wired.running() == ["n3"]
+    assert [(one.cause, one.state) for one in operations(wired)[-2:]] == [
+        ("switchover", "failed"),
+        ("rollback", "done"),
+    ]
+
+
+def test_an_owner_that_does_not_stop_in_time_keeps_it() -> None:
+    wired = at_home()
+    wired.stubborn.add("n3")
+    wired.ask("n1", 1, "switchover", target="n2")
+    wired.run(ORDER.timeout_s - 0.5)
+    assert last(wired) == ("switchover", "", "running")
+    wired.run(2.0)
+    assert last(wired) == ("switchover", "", "failed")
+    assert wired.owner() == "n3"
+    wired.gone("n3")
+    assert wired.until(lambda: wired.running() == ["n3"], 2.0)
+
+
+def test_what_fails_everywhere_is_given_up_until_an_operator_looks() -> None:
+    wired = at_home(patience=Patience(failures_max=1, cool_s=5.0))
+    for _ in range(ORDER.max_attempts):
+        assert wired.until(lambda: bool(wired.running()), 10.0)
+        fails(wired, wired.running()[0])
+    wired.run(60.0)
+    assert wired.running() == []
+    wired.ask("n1", 1, "failover", target="n2")
+    assert wired.until(lambda: wired.running() == ["n2"], 2.0)
+
+
+def test_what_fails_once_starts_again_on_the_same_node_under_the_same_token() -> None:
+    wired = at_home()
+    token = wired.token()
+    fails(wired, "n3")
+    assert wired.until(lambda: wired.running() == ["n3"], 1.0)
+    assert wired.alive["n3", "main"] == token
+
+
+def test_a_better_run_forgets_the_failures_before_it() -> None:
+    wired = at_home(patience=Patience(failures_max=1, cool_s=5.0))
+    fails(wired, "n3")
+    wired.run(5.0)
+    assert wired.nodes["n1"].state.placements.get("main").attempts == 1
+    wired.ask("n1", 1, "cancel_failback")
+    wired.run(70.0)
+    assert wired.nodes["n1"].state.placements.get("main").attempts == 0
+
+
+def test_two_workloads_find_their_places() -> None:
+    policy = Policy(preferred={"main": ("n3",), "other": ("n2",)})
+    wired = Wired(*THREE, policy=policy, workloads=("main", "other")).settled()
+    wired.run(2.0)
+    assert sorted(wired.alive) == [("n2", "other"), ("n3", "main")]
+
+
+def test_too_many_waiting_requests_extend_no_lease() -> None:
+    wired = at_home()
+    wired.isolate("n1")
+    for request in range(CONFIRMATIONS_MAX):
+        wired.ask("n1", request, "confirm")
+    before = wired.nodes["n1"].placer.renewed_at("main")
+    wired.now += 0.01
+    wired.hear("n1", "n3", Renew("main", wired.token(), 7))
+    assert wired.nodes["n1"].placer.renewed_at("main") == before
+
+
+# -- who leads -----------------------------------------------------------------------------------------------------
+
+
+def ranked() -> Wired:
+    """n3 has the highest priority, n1 the lowest."""
+    return Wired(*THREE, policy=ORDER, priorities={"n1": 101, "n2": 102, "n3": 103}).settled()
+
+
+def test_the_highest_priority_leads_in_the_end() -> None:
+    wired = ranked()
+    wired.until(lambda: wired.leader() == "n3", 2 * TAKEOVER_FIRST_S)
+    assert wired.leader() == "n3"
+    token = wired.token()
+    wired.run(30.0)
+    assert (wired.leader(), wired.token(), wired.running()) == ("n3", token, ["n3"])
+
+
+def test_who_comes_back_leads_again_only_after_it_has_been_well_for_a_while() -> None:
+    wired = ranked()
+    wired.until(lambda: wired.leader() == "n3", 2 * TAKEOVER_FIRST_S)
+    wired.stop("n3")
+    assert wired.until(lambda: wired.leader() == "n2", TIMING.lease_s)
+    wired.begin("n3")
+    began = wired.now
+    wired.until(lambda: wired.leader() == "n3", 600.0)
+    assert wired.leader() == "n3"
+    assert wired.now - began >= 2 * TAKEOVER_FIRST_S  # leaders changed before within the hour: it waits longer
+
+
+def test_among_equals_leadership_stays_where_it_is() -> None:
+    wired = at_home()
+    for name in ("n2", "n3"):
+        wired.feed(name, Lost("n1"))
+    wired.run(5.0)
+    leader = wired.leader()
+    wired.run(10 * TAKEOVER_FIRST_S)
+    assert wired.leader() == leader
+
+
+def test_a_leaving_leader_passes_leadership_to_the_highest_priority_that_stays() -> None:
+    wired = ranked()
+    wired.until(lambda: wired.leader() == "n3", 2 * TAKEOVER_FIRST_S)
+    wired.feed("n3", StopRequested())
+    assert wired.until(lambda: wired.left("n3"), 5.0)
+    wired.stop("n3")
+    assert wired.until(lambda: wired.leader() == "n2", TIMING.election_s)
+    assert wired.running() == ["n2"]
+
+
+def test_all_leave_one_after_the_other() -> None:
+    wired = at_home()
+    for name in ("n3", "n2", "n1"):
+        wired.feed(name, StopRequested())
+        assert wired.until(partial(wired.left, name), 12.0), name
+        wired.stop(name)
+    assert wired.alive == {}
+
+
+def test_a_leader_without_heirs_just_leaves() -> None:
+    wired = at_home()
+    for name in ("n2", "n3"):
+        wired.nodes[name].owner.leaving = True
+    wired.run(2.0)
+    wired.feed("n1", StopRequested())
+    assert wired.until(lambda: wired.left("n1"), 5.0)
+
+
+def test_who_does_not_lead_has_nothing_to_hand_over() -> None:
+    wired = at_home()
+    assert not wired.nodes["n2"].placer.hand_over(wired.now)
+
+
+@pytest.mark.parametrize("verb", ["confirm", "failover"])
+def test_every_request_has_one_answer(verb: str) -> None:
+    wired = at_home()
+    for request in range(5):
+        wired.ask("n1", request, verb, dry_run=True)
+    wired.run(1.0)
+    assert [len(wired.replies(request)) for request in range(5)] == [1] * 5

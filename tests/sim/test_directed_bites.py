@@ -1,0 +1,90 @@
+"""The stories told on purpose must bite as well: with its rule taken out, each one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mltbd.core.consensus import Consensus
+from mltbd.core.election import PRE, VOTE
+from mltbd.core.leadership import Leadership
+from mltbd.core.owner import Owner
+from mltbd.core.placer import Placer
+from mltbd.core.workload import Workload
+from mltbd.state.placements import Placement
+from tests.sim import test_directed as stories
+
+pytestmark = pytest.mark.sim
+
+
+def no_pre_vote(patch: pytest.MonkeyPatch) -> None:
+    """Who misses the leader stands at once, in a new term."""
+    stand = Consensus._stand
+
+    def boldly(self: Consensus, stage: str, now: float, wall: int) -> None:
+        stand(self, VOTE if stage == PRE else stage, now, wall)
+
+    patch.setattr(Consensus, "_stand", boldly)
+
+
+def leads_without_quorum(patch: pytest.MonkeyPatch) -> None:
+    """A leader that nobody answers goes on and on."""
+    reign_on = Consensus._reign_on
+
+    def stubborn(self: Consensus, reign: Leadership, now: float, wall: int) -> None:
+        reign.confirmed_at = now
+        reign_on(self, reign, now, wall)
+
+    patch.setattr(Consensus, "_reign_on", stubborn)
+
+
+def promises_to_the_deaf(patch: pytest.MonkeyPatch) -> None:
+    """A leader confirms the renewals of an owner that cannot hear it."""
+    patch.setattr(Placer, "_hears_us", lambda _self, _node, _now: True)
+
+
+def looks_only_at_heartbeats(patch: pytest.MonkeyPatch) -> None:
+    """A leader looks at its quorum only when no renewal put its heartbeat off."""
+    patch.setattr(
+        Consensus,
+        "next_deadline",
+        lambda self: (
+            self._heartbeat_at
+            if self.reign is not None
+            else self._stand_at
+            if self._stand_at is not None
+            else self.heard_at + self.timing.election_s
+        ),
+    )
+
+
+def adopts_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A new daemon stops what its predecessor ran."""
+    follow = Owner._follow
+
+    def distrust(self: Owner, workload: Workload, placement: Placement, applied: int, now: float, wall: int) -> None:
+        if (workload.name, workload.token) in self._adopted:
+            workload.stop(wall, self._out)
+        follow(self, workload, placement, applied, now, wall)
+
+    patch.setattr(Owner, "_follow", distrust)
+
+
+STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
+    (no_pre_vote, lambda: stories.test_isolated_follower_comes_back_quietly(1)),
+    (leads_without_quorum, lambda: stories.test_deaf_leader_is_replaced(1)),
+    (promises_to_the_deaf, lambda: stories.test_deaf_owner_loses_the_workload(1, same=False)),
+    (looks_only_at_heartbeats, lambda: stories.test_deaf_owner_loses_the_workload(1, same=True)),
+    (adopts_nothing, lambda: stories.test_daemon_crash_keeps_the_workload(1, 3, 3.0, same=False)),
+]
+
+
+@pytest.mark.parametrize(("plant", "story"), STORIES, ids=[plant.__name__ for plant, _ in STORIES])
+def test_story_fails_without_its_rule(
+    plant: Callable[[pytest.MonkeyPatch], None], story: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story()
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        story()
