@@ -68,10 +68,11 @@ class Spoke:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A node applied an entry. `digest` describes its state after it; empty when more followed at once."""
+    """A node applied an entry in its `term`. `digest` describes its state after it; empty when more followed."""
 
     at: float
     node: str
+    term: int
     entry: Entry
     digest: str
 

@@ -384,7 +384,7 @@ class Machine:
         for index in range(self._applied + 1, last + 1):
             entry = node.consensus.log.entry(index)
             digest = repr(sorted(node.state.placements.by_workload.items())) if index == last else ""
-            self._history.append(Applied(self._real(), self.name, entry, digest))
+            self._history.append(Applied(self._real(), self.name, node.consensus.term, entry, digest))
         self._applied = last
 
     def hold_still(self) -> None:

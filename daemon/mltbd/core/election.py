@@ -40,7 +40,7 @@ def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
 
 @dataclass(slots=True)
 class Tally:
-    """One election as the candidate counts it. The first answer of a voter stands."""
+    """One election as the candidate counts it. The first yes of a voter stands."""
 
     term: int
     stage: str
@@ -52,11 +52,12 @@ class Tally:
     def count(self, voter: str, answer: Answer) -> None:
         if answer.stage != self.stage:
             return  # Of an earlier stage of this candidacy.
-        if voter not in self.voters or voter in self.ages or voter in self.refused:
-            return  # No voter, or it has answered: the network repeats itself.
+        if voter not in self.voters or voter in self.ages:
+            return  # No voter, or it has said yes: it cannot take that back, and the network repeats itself.
         if not answer.granted:
             self.refused.add(voter)
         elif answer.term == self.term:
+            self.refused.discard(voter)  # That was the late answer to an earlier attempt.
             self.ages[voter] = max(0.0, answer.age)
 
     @property

@@ -118,7 +118,9 @@ def _unowned(policy: Policy, facts: Facts) -> Command | None:
             mine = preference(policy, placement.workload, again[0])
             if mine <= preference(policy, placement.workload, ahead):
                 return Grant(placement.workload, again[0].node, "placement", "its machine came back")
-    chosen = best(policy, placement.workload, candidates)
+    # Who just gave it up may look able to this leader for a moment longer.
+    elsewhere = placement.home if placement.released in ("leaving", "failed") else ""
+    chosen = best(policy, placement.workload, candidates, but=elsewhere) or best(policy, placement.workload, candidates)
     if chosen is None:
         return None
     cause = {"leaving": "handover", "failed": "failover"}.get(placement.released, "placement")

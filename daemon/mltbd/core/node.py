@@ -40,6 +40,7 @@ from mltbd.core.workload import Patience
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
+SENDERS_MAX = 1024
 LEAVE_PATIENCE_S = 10.0
 HAND_OVER_S = 1.5
 
@@ -115,6 +116,7 @@ class Node:
         self._last = now
         self._leave_by = float("inf")
         self._hand_over_by = float("inf")
+        self._history = len(recovered.entries)  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)
@@ -230,7 +232,8 @@ class Node:
         if event.incarnation < self._incarnations.get(sender, 0):
             self._count("stale")  # From a run of that node that is over.
             return
-        self._incarnations[sender] = event.incarnation
+        if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
+            self._incarnations[sender] = event.incarnation
         if isinstance(message, Ping | Pong):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
@@ -301,7 +304,7 @@ class Node:
         end = min(self.consensus.commit, self.consensus.durable)
         while self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
-            if isinstance(entry.command, Grant):
+            if isinstance(entry.command, Grant) and entry.index > self._history:
                 before = self.state.placements.get(entry.command.workload)
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)

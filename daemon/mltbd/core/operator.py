@@ -24,10 +24,10 @@ class Verdict:
 def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     """The decision on one request; `candidates_of` makes the list that goes with it."""
     placement = facts.placement
+    if not placement.token and not any(candidate.eligible for candidate in facts.candidates):
+        return Verdict(code="refused", message=f"no node can run a workload `{ask.workload}`", hint="mltbctl status")
     if ask.verb == "cancel_failback":
         return Verdict(CancelFailback(ask.workload))
-    if not placement.token and not facts.candidates:
-        return Verdict(code="refused", message=f"no node knows a workload `{ask.workload}`", hint="mltbctl status")
     if placement.asked_to_move and facts.operation is not None and not facts.lease_over:
         busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
         return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
@@ -88,7 +88,8 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
         return Verdict(code="refused", message=f"no node `{target}` here, only {known}", hint="mltbctl nodes")
     if not candidate.eligible:
         able = [c.node for c in facts.candidates if c.eligible and c.node != placement.owner]
-        hint = f"mltbctl {ask.verb} --to {able[0]}" if able else "mltbctl nodes"
+        verb = "switchover" if ask.verb == "failback" else ask.verb
+        hint = f"mltbctl {verb} --to {able[0]}" if able else "mltbctl nodes"
         return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
     return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason), target)
 

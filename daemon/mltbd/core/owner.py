@@ -156,6 +156,7 @@ class Owner:
         letting = self._letting.get(name)
         if letting is not None and letting.token == placement.token:
             return  # Given back; it must not start again under this token.
+        self._letting.pop(name, None)  # Taken back, and granted anew since.
         cause = self._why_let_go(workload, placement)
         if cause:
             self._let_go(workload, placement, cause, now, wall)

@@ -76,6 +76,7 @@ class Placer:
         self._renewals = Renewals()
         self._queued: list[tuple[str, Renew]] = []
         self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # log index -> who waits for it, with what answer
+        self._reads: set[int] = set()  # requests that wait for a quorum's word
         self._operations_seen: dict[int, float] = {}
         self._work_at = float("-inf")
 
@@ -137,6 +138,7 @@ class Placer:
                 case (str() as sender, Renew() as request):
                     self._answer(sender, Renewed(request.workload, request.token, request.nonce, True), wall)
                 case Read(number):
+                    self._reads.discard(number)
                     self._out.put(Reply(number, result={"leader": self.me, "index": self.consensus.commit}))
         return bool(tags)
 
@@ -166,7 +168,9 @@ class Placer:
             self._out.put(Reply(ask.request, "no_quorum", why, "mltbctl status"))
             return
         if ask.verb == "confirm":
-            if not self.consensus.confirm(Read(ask.request), now):
+            if self.consensus.confirm(Read(ask.request), now):
+                self._reads.add(ask.request)
+            else:
                 self._out.put(Reply(ask.request, "unavailable", "too many requests wait", "try again"))
             return
         facts = self.facts(ask.workload, now)
@@ -199,6 +203,9 @@ class Placer:
             why = "leadership was lost: the request may or may not have taken effect"
             self._out.put(Reply(ask.request, "unknown_outcome", why, "mltbctl status"))
         self._asks.clear()
+        for number in sorted(self._reads):
+            self._out.put(Reply(number, "no_quorum", "no quorum confirms that this node leads", "mltbctl status"))
+        self._reads.clear()
 
     # -- placing ---------------------------------------------------------------------------------------------
 

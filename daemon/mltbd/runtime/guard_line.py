@@ -11,7 +11,7 @@ from typing import Any
 
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, StopRequested
-from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE
+from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
 
 REPORTS_PER_TURN = 64
 
@@ -60,25 +60,31 @@ class GuardLine:
             "MLTB_TOKEN": str(token),
             "MLTB_SOCKET": self._control_socket,
         }
-        self._tell(
-            {
-                "do": "start",
-                "workload": workload,
-                "token": token,
-                "argv": list(spec.argv),
-                "cwd": spec.cwd,
-                "env": env,
-                "stop_timeout": spec.stop_timeout_s,
-                "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
-            }
-        )
+        order = {
+            "do": "start",
+            "workload": workload,
+            "token": token,
+            "argv": list(spec.argv),
+            "cwd": spec.cwd,
+            "env": env,
+            "stop_timeout": spec.stop_timeout_s,
+            "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
+        }
+        try:
+            decode(encode(order))
+        except OrderError as error:
+            # The guard would drop it without a word, and the workload would seem to start for ever.
+            failed = GuardSays("failed", workload, token, cause=f"the guard cannot be given this command: {error}")
+            asyncio.get_running_loop().call_soon(self._deliver, failed)
+            return
+        self._tell(order)
 
     def stop(self, workload: str, token: int) -> None:
         self._tell({"do": "stop", "workload": workload, "token": token})
 
     def _tell(self, order: dict[str, Any]) -> None:
         try:
-            self._socket.send(json.dumps(order).encode())
+            self._socket.send(encode(order))
         except (BlockingIOError, OSError) as error:
             # It reads within milliseconds or is stopped for good. Unarmed, it ends what runs at the deadline.
             raise GuardGone(f"the guard does not take orders: {error}") from error

@@ -118,6 +118,8 @@ class Placements:
     def _grant(self, entry: Entry, command: Grant) -> None:
         before = self.get(command.workload)
         operation = self.operation_of(command.workload)
+        # An operator's own choice stands against an automatic failback; a failback never does.
+        asked_for = before.asked_to_move and operation is not None and operation.cause != "failback"
         if operation is not None and operation.target != command.owner:
             self._remember(replace(operation, error=f"{command.owner} took over instead: {command.reason}"))
             operation = None
@@ -139,7 +141,7 @@ class Placements:
                 moving=operation.id,
                 home=_home(before, command, left),
                 released="",
-                failback_cancelled=before.asked_to_move and command.cause != "failback",  # the operator's choice stands
+                failback_cancelled=asked_for,
             )
         )
 
@@ -194,7 +196,7 @@ class Placements:
 
     def _started(self, entry: Entry, command: Started) -> None:
         before = self.get(command.workload)
-        if before.token != command.token or before.started:
+        if before.token != command.token or not before.owner or before.started:
             return
         operation = self.operation_of(command.workload)
         if operation is not None and operation.token == command.token:
@@ -205,7 +207,7 @@ class Placements:
 
     def _settled(self, command: Settled) -> None:
         before = self.get(command.workload)
-        if before.token == command.token:
+        if before.token == command.token and before.owner:
             self._put(replace(before, attempts=0))
 
 

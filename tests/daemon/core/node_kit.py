@@ -49,6 +49,8 @@ class Wired:
         self.nodes: dict[str, Node] = {}
         self.cut: set[tuple[str, str]] = set()
         """Pairs (from, to) between which nothing passes."""
+        self.lost: tuple[type, ...] = ()
+        """Messages of these kinds never arrive."""
         self.slow: set[str] = set()
         """Disks that do not answer."""
         self.stubborn: set[str] = set()
@@ -240,5 +242,6 @@ class Wired:
 
     def _pass(self, source: str, target: str, message: Message) -> None:
         node = self.nodes.get(source)
-        if target != source and (source, target) not in self.cut and node is not None:
+        cut = (source, target) in self.cut or isinstance(message, self.lost)
+        if target != source and not cut and node is not None:
             self._queue.append((target, Received(source, node.incarnation, node.cluster, message)))

@@ -1,0 +1,102 @@
+"""The checkers themselves: each says `true`, `false` and, where it can, `unknown` of a history written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltb_transport.messages import Entry, Founding, Grant, Move, NoOp
+from tests.sim.checkers import FALSE, TRUE, UNKNOWN, check_liveness, check_safety
+from tests.sim.history import (
+    Applied,
+    Began,
+    Broke,
+    Closed,
+    Cut,
+    Deposed,
+    Down,
+    Healed,
+    Held,
+    History,
+    Joined,
+    Leads,
+    Replied,
+    Spoke,
+    Up,
+    Voted,
+)
+
+FIRST = Entry(1, 1, 0, Founding("c", "mltb", ()))
+NOOP = Entry(2, 2, 0, NoOp())
+GRANT = Entry(3, 2, 0, Grant("main", "n1", "placement"))
+MOVE = Entry(4, 2, 0, Move("main", 3, "n2", "switchover"))
+LOG = (FIRST, NOOP, GRANT)
+LEASE_S = 3.0
+
+
+def applied(*entries: Entry, node: str = "n1", term: int = 2, digest: str = "") -> History:
+    return [Applied(1.0, node, term, entry, digest) for entry in entries]
+
+
+CASES: list[tuple[str, str, History]] = [
+    ("nothing broke", TRUE, []),
+    ("nothing broke", FALSE, [Broke(1.0, "n1", "KeyError")]),
+    ("one leader per term", UNKNOWN, []),
+    ("one leader per term", TRUE, [Leads(1.0, "n1", 2, ()), Leads(2.0, "n2", 3, ())]),
+    ("one leader per term", FALSE, [Leads(1.0, "n1", 2, ()), Leads(2.0, "n2", 2, ())]),
+    ("votes stand", TRUE, [Voted(1.0, "n1", 2, "n1"), Voted(1.1, "n1", 2, "n1"), Voted(1.2, "n1", 3, "n2")]),
+    ("votes stand", FALSE, [Voted(1.0, "n1", 2, "n1"), Began(1.1, "n1", 2, "d", 2, ""), Voted(1.2, "n1", 2, "n2")]),
+    ("terms never fall", TRUE, [Spoke(1.0, "n1", "d", 3), Began(2.0, "n1", 2, "d", 3, "")]),
+    ("terms never fall", TRUE, [Spoke(1.0, "n1", "d", 3), Began(2.0, "n1", 1, "wiped", 0, "")]),
+    ("terms never fall", FALSE, [Spoke(1.0, "n1", "d", 3), Began(2.0, "n1", 2, "d", 2, "")]),
+    ("logs match", TRUE, [Held(1.0, "n1", LOG), Held(1.0, "n2", LOG[:2])]),
+    ("logs match", FALSE, [Held(1.0, "n1", LOG), Held(1.0, "n2", (FIRST, NOOP, Entry(3, 2, 0, NoOp())))]),
+    ("logs match", FALSE, [Held(1.0, "n1", LOG), Held(1.0, "n2", (FIRST, Entry(2, 1, 0, NoOp()), GRANT))]),
+    ("committed is stable", UNKNOWN, []),
+    ("committed is stable", TRUE, [*applied(*LOG), *applied(*LOG, node="n2")]),
+    ("committed is stable", FALSE, [*applied(*LOG), *applied(FIRST, Entry(2, 3, 0, NoOp()), node="n2")]),
+    ("committed is stable", FALSE, applied(FIRST, GRANT)),
+    ("committed is stable", FALSE, [*applied(FIRST, digest="a"), *applied(FIRST, node="n2", digest="b")]),
+    ("committed is stable", FALSE, [*applied(*LOG), Leads(2.0, "n2", 3, (FIRST, NOOP))]),
+    ("committed is stable", TRUE, [*applied(*LOG, term=3), Leads(2.0, "n2", 3, (FIRST, NOOP))]),
+    ("one at a time", TRUE, [Up(1.0, "n1", "main", 3), Down(2.0, "n1", "main", 3), Up(2.0, "n2", "main", 5)]),
+    ("one at a time", TRUE, [Up(1.0, "n1", "main", 3), Up(2.0, "n2", "other", 5)]),
+    ("one at a time", FALSE, [Up(1.0, "n1", "main", 3), Up(2.0, "n2", "main", 5), Down(2.0, "n1", "main", 3)]),
+    ("tokens grow", TRUE, [*applied(*LOG), Up(1.0, "n1", "main", 3)]),
+    ("tokens grow", FALSE, [*applied(*LOG), Up(1.0, "n2", "main", 3)]),
+    ("tokens grow", FALSE, [Up(1.0, "n1", "main", 5), Down(2.0, "n1", "main", 5), Up(3.0, "n1", "main", 3)]),
+    ("cut off stops", TRUE, [Up(1.0, "n1", "main", 3), Cut(2.0, "n1"), Down(4.9, "n1", "main", 3), Closed(9.0)]),
+    ("cut off stops", TRUE, [Up(1.0, "n1", "main", 3), Cut(2.0, "n1"), Joined(4.9, "n1"), Closed(9.0)]),
+    ("cut off stops", FALSE, [Up(1.0, "n1", "main", 3), Cut(2.0, "n1"), Down(5.1, "n1", "main", 3)]),
+    ("cut off stops", FALSE, [Up(1.0, "n1", "main", 3), Cut(2.0, "n1"), Joined(5.1, "n1")]),
+    ("cut off stops", FALSE, [Up(1.0, "n1", "main", 3), Cut(2.0, "n1"), Closed(9.0)]),
+    ("cut off stops", FALSE, [Cut(2.0, "n1"), Up(5.1, "n1", "main", 3)]),
+    ("acknowledged survives", TRUE, [Replied(1.0, "n1", 1, "", 4, "n2"), *applied(*LOG, MOVE)]),
+    ("acknowledged survives", TRUE, [Replied(1.0, "n1", 1, "refused", 0, "")]),
+    ("acknowledged survives", FALSE, [Replied(1.0, "n1", 1, "", 4, "n2"), *applied(*LOG)]),
+    ("acknowledged survives", FALSE, [Replied(1.0, "n1", 1, "", 4, "n3"), *applied(*LOG, MOVE)]),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "history"), CASES, ids=lambda case: case if isinstance(case, str) else "")
+def test_safety(name: str, answer: str, history: History) -> None:
+    found = {verdict.checker: verdict for verdict in check_safety(history, LEASE_S)}
+    assert found[name].answer == answer, found[name]
+
+
+AGAIN: list[tuple[str, History]] = [
+    (UNKNOWN, [Leads(1.0, "n1", 2, ())]),
+    (TRUE, [Healed(5.0), Leads(6.0, "n1", 2, ()), Up(7.0, "n1", "main", 3), Closed(12.0)]),
+    (TRUE, [Leads(1.0, "n1", 2, ()), Up(2.0, "n1", "main", 3), Healed(5.0), Closed(12.0)]),
+    (UNKNOWN, [Healed(5.0), Leads(6.0, "n1", 2, ()), Up(7.0, "n1", "main", 3), Closed(7.5)]),
+    (FALSE, [Healed(5.0), Leads(8.1, "n1", 2, ()), Up(9.0, "n1", "main", 3), Closed(20.0)]),
+    (FALSE, [Healed(5.0), Leads(6.0, "n1", 2, ()), Up(10.1, "n1", "main", 3), Closed(20.0)]),
+    (FALSE, [Healed(5.0), Leads(6.0, "n1", 2, ()), Up(7.0, "n1", "main", 3), Deposed(9.0, "n1"), Closed(20.0)]),
+    (FALSE, [Healed(5.0), Leads(6.0, "n1", 2, ()), Up(7.0, "n1", "main", 3), Down(9.0, "n1", "main", 3), Closed(20.0)]),
+    (FALSE, [Healed(5.0), Closed(20.0)]),
+]
+
+
+@pytest.mark.parametrize(("answer", "history"), AGAIN)
+def test_liveness(answer: str, history: History) -> None:
+    found = check_liveness(history, leader_s=3.0, runs_s=4.0, within_s=2.0)
+    assert found.answer == answer, found
