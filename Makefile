@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
 
-.PHONY: help setup demo test lint sim units e2e clean
+.PHONY: help setup demo test lint sim docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
 	@echo "make test   everything: lint, types, units, transcripts, simulation, golden CLI, end to end"
 	@echo "make sim SEEDS=20000   the simulator alone, as long as you like"
+	@echo "make docs   daemon/OPTIONS.md and the shell completions, made anew from the code"
 
 setup: .venv/.ready
 
@@ -31,6 +32,12 @@ test: lint
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q
+
+docs: completions
+	$(BIN)/python daemon/generate_options.py
+
+completions: setup
+	$(BIN)/python completions/generate.py
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

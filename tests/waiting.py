@@ -7,18 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PAUSE_S = 0.02
+PAUSE_S = 0.005
+PATIENCE_S = 15.0
 
 
-def until(condition: Callable[[], T | bool | None], within_s: float, what: str = "") -> T | bool:
-    """The first true value of `condition`. AssertionError when there is none within `within_s` seconds."""
+def until(look: Callable[[], T | None], within_s: float = PATIENCE_S, what: str = "") -> T:
+    """What `look` returns once that is true. AssertionError when it never is within `within_s` seconds."""
     deadline = time.monotonic() + within_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what or condition}"
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what or look}"
         time.sleep(PAUSE_S)
+    return seen
 
 
 def holds(condition: Callable[[], object], for_s: float, what: str = "") -> None:

@@ -9,26 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from mltbd.processes import Process, boottime_s, descendants, marked, process, processes
 from mltbd.tree import clear
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 15.0
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
-    """What `look` returns once that is true; AssertionError if it never is."""
-    end = time.monotonic() + patience_s
-    while not (seen := look()):
-        assert time.monotonic() < end, f"not within {patience_s} s: {look}"
-        time.sleep(0.002)
-    return seen
 
 
 def state(pid: int) -> str:

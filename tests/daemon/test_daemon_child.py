@@ -10,7 +10,8 @@ from pathlib import Path
 from mltbd.daemon_child import BACKOFF_FIRST_S, OUTBOX_MAX
 from mltbd.processes import boottime_s, process
 from tests.daemon import trees
-from tests.daemon.guarded import Guarded, alive, state, until
+from tests.daemon.guarded import Guarded, alive, state
+from tests.waiting import until
 
 
 def test_a_killed_daemon_comes_back_to_the_same_workload(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from mltbd.guard import PKILL_WORDS, WORKLOADS_MAX
 from mltbd.orders import DATAGRAM_BYTES_MAX
 from mltbd.processes import boottime_s, process
 from tests.daemon import trees
-from tests.daemon.guarded import ROOT, Guarded, alive, until
+from tests.daemon.guarded import ROOT, Guarded, alive
+from tests.waiting import until
 
 
 def refusal(guarded: Guarded) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltbd.processes import MARK, Process, descendants, group_exists, has_mark, process, processes, send
-from tests.daemon.guarded import until
+from tests.waiting import until
 
 
 def test_the_table_has_this_process_and_its_child() -> None:

@@ -12,7 +12,8 @@ import pytest
 from mltbd.cages import PATHS, sites_here, works
 from mltbd.processes import boottime_s, process
 from tests.daemon import trees
-from tests.daemon.guarded import Guarded, alive, state, until
+from tests.daemon.guarded import Guarded, alive, state
+from tests.waiting import until
 
 LATE_S = 0.2
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mltbd.processes import boottime_s, process
 from mltbd.sentinel import MARGIN_S, margin_s
 from tests.daemon import trees
-from tests.daemon.guarded import Guarded, alive, until
+from tests.daemon.guarded import Guarded, alive
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("kill_path", [None, "walk"])

@@ -8,7 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.daemon.guarded import Guarded, until
+from tests.daemon.guarded import Guarded
+from tests.waiting import until
 
 REPORT = """
 import json, os, signal, sys

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.daemon import trees
-from tests.daemon.guarded import ROOT, Guarded, alive, until
+from tests.daemon.guarded import ROOT, Guarded, alive
+from tests.waiting import until
 
 
 def guard_here(state_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:

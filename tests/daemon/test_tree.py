@@ -15,7 +15,8 @@ from mltbd.cages import Site, sites_here, works
 from mltbd.processes import MARK, marked, process, send
 from mltbd.tree import clear
 from tests.daemon import trees
-from tests.daemon.guarded import ROOT, alive, until
+from tests.daemon.guarded import ROOT, alive
+from tests.waiting import until
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "daemon")}
 WALK = Site("", "walk")

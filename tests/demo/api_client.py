@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from mltbctl.demo.bot import API_VARIABLE, BOT_TOKEN_VARIABLE, RUNS_VARIABLE
 from mltbctl.demo.bot_methods import TOKEN
 from mltbctl.demo.stand_in import StandIn
+from tests import waiting
 
 DEADLINE_S = 15.0
 
@@ -63,7 +63,4 @@ def running_bot(stand_in: StandIn, node: str, directory: Path) -> Iterator[subpr
 
 def until(what: str, holds: Callable[[], bool], bound_s: float = DEADLINE_S) -> None:
     """Waits for a condition; an AssertionError names it when it does not come true in time."""
-    deadline = time.monotonic() + bound_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {bound_s} s: {what}"
-        time.sleep(0.01)
+    waiting.until(holds, bound_s, what)

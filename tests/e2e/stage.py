@@ -10,7 +10,6 @@ from mltbctl.client import Client, MltbError
 from mltbctl.demo.cluster import Cluster, Workload
 from mltbctl.demo.runs import Run, overlaps, read_runs
 from mltbctl.demo.sweep import descendants
-
 from tests.waiting import until
 
 RECORDER = Path(__file__).parent / "recorder.py"

@@ -50,7 +50,7 @@ def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path, lease: fl
             daemon = stage.daemon(owner)
             assert daemon
             os.kill(daemon, signal.SIGKILL)
-            until(lambda: stage.daemon(owner) not in (None, daemon), 5, "another daemon")
+            until(lambda old=daemon: stage.daemon(owner) not in (None, old), 5, "another daemon")
             assert stage.workload(owner) == pid
         holds(lambda: len(stage.runs()) == 1, 1.0, "one run")
 

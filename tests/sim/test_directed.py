@@ -152,6 +152,24 @@ def test_graceful_stop_hands_over(seed: int, count: int, lease_s: float) -> None
     all_safe(cluster)
 
 
+@by_shape
+@by_place
+@by_seed
+def test_leaving_leader_passes_the_lead_on(seed: int, count: int, lease_s: float, *, same: bool) -> None:
+    """By transfer, not by silence: also to the new owner, which asks for its lease at the same moment."""
+    cluster = healthy(voters(count, lease_s), seed)
+    apart(cluster, same=same)
+    leaving, began = leader(cluster), cluster.now
+    for machine in cluster.machines.values():
+        machine.linked.discard(leaving.name)  # Nobody is told by a broken connection.
+    leaving.ask_to_stop()
+    until(cluster, lambda: cluster.settled and leader(cluster) is not leaving, "new leader")
+    deposed, led = depositions(cluster, began)[0].at, reigns(cluster, began)[0].at
+    assert led - deposed < cluster.shape.timing.election_s / 2
+    cluster.run_for(2 * lease_s)
+    all_safe(cluster)
+
+
 @by_seed
 def test_isolated_follower_comes_back_quietly(seed: int) -> None:
     """Pre-vote: who could not have won meanwhile deposes nobody when it returns."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from mltbd.core.consensus import Consensus
-from mltbd.core.election import PRE, VOTE
+from mltbd.core.election import PRE, PROBE, VOTE
 from mltbd.core.leadership import Leadership
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
+from mltbd.core.voting import CANDIDATE
 from mltbd.core.workload import Workload
 from mltbd.state.placements import Placement
 from tests.sim import test_directed as stories
@@ -71,11 +72,29 @@ def adopts_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Owner, "_follow", distrust)
 
 
+def probe_forgets_the_leader(patch: pytest.MonkeyPatch) -> None:
+    """Who is told to stand and asks around behaves as if it had no leader; the next heartbeat ends that."""
+    stand = Consensus._stand
+
+    def hastily(self: Consensus, stage: str, now: float, wall: int) -> None:
+        if stage == PROBE:
+            self.role, self.leader = CANDIDATE, ""
+        stand(self, stage, now, wall)
+
+    patch.setattr(Consensus, "_stand", hastily)
+
+
+def leaders_leave() -> None:
+    for seed in range(1, 31):  # Whether answers or a heartbeat come first is a race.
+        stories.test_leaving_leader_passes_the_lead_on(seed, 5, 3.0, same=True)
+
+
 STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
     (no_pre_vote, lambda: stories.test_isolated_follower_comes_back_quietly(1)),
     (leads_without_quorum, lambda: stories.test_deaf_leader_is_replaced(1)),
     (promises_to_the_deaf, lambda: stories.test_deaf_owner_loses_the_workload(1, same=False)),
     (looks_only_at_heartbeats, lambda: stories.test_deaf_owner_loses_the_workload(1, same=True)),
+    (probe_forgets_the_leader, leaders_leave),
     (adopts_nothing, lambda: stories.test_daemon_crash_keeps_the_workload(1, 3, 3.0, same=False)),
 ]
 

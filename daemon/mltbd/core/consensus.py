@@ -120,6 +120,8 @@ class Consensus(Voting):
     def _save(self, entries: tuple[Entry, ...]) -> int:
         number = self._out.save(self.term, self.vote, entries)
         if entries:
+            # What is cut here is cut on disk only by this save; an older one that ends behind the cut proves nothing.
+            self._saving = [saving for saving in self._saving if saving[1] < entries[0].index]
             self._saving.append((number, entries[-1].index, entries[-1].term))
             self.durable = min(self.durable, entries[0].index - 1)
         return number
@@ -182,6 +184,7 @@ class Consensus(Voting):
             return
         fresh = self.log.merge(message.entries, self.commit)
         if fresh:
+            self._probe_over()
             self._save(fresh)
         matched = message.prev_index + len(message.entries)
         self.commit = max(self.commit, min(message.commit, matched))

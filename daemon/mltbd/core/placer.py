@@ -105,7 +105,8 @@ class Placer:
 
     def renew(self, sender: str, request: Renew, now: float, wall: int) -> None:
         """The owner asks to run on. Confirmed only by a round that begins now or later."""
-        if self.consensus.reign is None:
+        self._notice_reign()
+        if self._reign is None:
             return
         if not self.current:
             if len(self._queued) < QUEUED_MAX:
@@ -211,12 +212,7 @@ class Placer:
 
     def work(self, now: float, wall: int) -> bool:
         """Decide what is due. True when something was proposed or answered."""
-        if self._reign is not self.consensus.reign:
-            self._reign = self.consensus.reign
-            self._renewals = Renewals()
-            self._queued.clear()
-            self._operations_seen.clear()
-            self._drop_asks()
+        self._notice_reign()
         if self._reign is None or not self.current:
             return False
         queued, self._queued = self._queued, []
@@ -230,6 +226,15 @@ class Placer:
             proposed |= self._place(workload, now, wall)
         self._take_turns(now)
         return proposed or bool(queued)
+
+    def _notice_reign(self) -> None:
+        """Forget what was remembered of another reign, before anything is remembered of this one."""
+        if self._reign is not self.consensus.reign:
+            self._reign = self.consensus.reign
+            self._renewals = Renewals()
+            self._queued.clear()
+            self._operations_seen.clear()
+            self._drop_asks()
 
     def _workloads(self) -> list[str]:
         names = set(self.state.placements.by_workload) | set(self.owner.ready(self._must().won_at))

@@ -141,14 +141,16 @@ class Voting(ABC):
     # -- ELECTION and ANSWER ---------------------------------------------------------------------------------
 
     def _stand(self, stage: str, now: float, wall: int) -> None:
-        self.role, self.leader = CANDIDATE, ""  # A candidate that remembers a leader would refuse its rivals.
+        if stage != PROBE:  # A probe changes nothing: the leader lives, and speaks on while we ask around.
+            self.role, self.leader = CANDIDATE, ""  # A candidate that remembers a leader would refuse its rivals.
         term = self.term + 1
         self._tally = Tally(term, stage, tuple(self.voters), self.quorum_size)
         ask = Election(term, stage, self.log.last_index, self.log.last_term, self.priority)
         if stage in (PROBE, PRE):
-            self._stand_at = now + self.timing.step_s + self._entropy.uniform(0, self.timing.step_s)
             self._tally.ages[self.me] = self._age(now)
-        else:
+        if stage == PRE:
+            self._stand_at = now + self.timing.step_s + self._entropy.uniform(0, self.timing.step_s)
+        elif stage != PROBE:
             self.term, self.vote = term, self.me
             self._own_vote, self._own_age = self._save(()), self._age(now)
             self._stand_at = now + self.timing.election_s * self._entropy.uniform(0.5, 1.0)
@@ -222,6 +224,11 @@ class Voting(ABC):
         if order.last_index != self.log.last_index:
             return  # Given up meanwhile, or we are behind.
         self._stand(PROBE, now, wall)
+
+    def _probe_over(self) -> None:
+        """The leader has written on since it told us to stand: it has given the transfer up."""
+        if self._tally is not None and self._tally.stage == PROBE:
+            self._tally = None
 
     def _follow(self, term: int, leader: str, now: float, why: str) -> None:
         if self.role == LEADER:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mltb_transport.messages import Append, CancelFailback, Election, Entry, NoOp, TimeoutNow
@@ -9,7 +11,7 @@ from mltbd.core.election import PROBE, TRANSFER
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
 from mltbd.core.voting import FOLLOWER, LEADER
-from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, levels, log_of, saves, sent
+from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, entries, levels, log_of, saves, sent
 
 CANCEL = CancelFailback("main")
 BEAT = Append(1, 1, 1, 1, 0, ("n2",), ())
@@ -184,6 +186,19 @@ def test_an_order_that_is_not_for_us_now_is_ignored(leader: str, order: TimeoutN
     member = follower()
     member.consensus.timeout_now(leader, order, 1.1, WALL)
     assert (member.out.take(), member.consensus.role) == ([], FOLLOWER)
+
+
+def test_a_heartbeat_meanwhile_ends_no_probe_and_a_new_entry_does() -> None:
+    """The leader lives and speaks on; but once it has written on it has given the transfer up."""
+    for message, goes_on in [(BEAT, True), (replace(BEAT, entries=entries(1, first=2)), False)]:
+        member = follower()
+        member.consensus.timeout_now("n2", TimeoutNow(1, 1), 1.1, WALL)
+        member.consensus.append("n2", message, 1.15)
+        member.save(1.15)
+        assert (member.consensus.role, member.consensus.leader) == (FOLLOWER, "n2")
+        member.grant(PROBE, "n3", now=1.2)
+        assert ([ask.stage for _, ask in sent(Election, member.save(1.2))] == [TRANSFER] * 2) is goes_on
+        assert member.consensus.term == (2 if goes_on else 1)
 
 
 def test_an_observer_is_never_told_to_lead() -> None:

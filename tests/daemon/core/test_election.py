@@ -121,8 +121,9 @@ def no(term: int = 5, stage: str = VOTE) -> Answer:
         ([("n1", yes()), ("n4", yes()), ("n5", yes())], "n1", False),  # no voters
         ([("n1", yes()), ("n2", yes(stage=PRE))], "n1", False),  # of an earlier stage
         ([("n1", yes()), ("n2", yes(term=5))], "n1", False),  # of an earlier term
-        ([("n1", yes()), ("n2", no()), ("n2", yes())], "n1", False),  # the first answer stands
-        ([("n1", yes()), ("n2", yes()), ("n2", no())], "n1 n2", True),
+        ([("n1", yes()), ("n2", no()), ("n2", yes())], "n1 n2", True),  # the no was to an earlier attempt
+        ([("n1", yes()), ("n2", yes()), ("n2", no())], "n1 n2", True),  # a yes is never taken back
+        ([("n1", yes()), ("n2", no()), ("n2", yes(term=5))], "n1", False),
         ([("n1", yes()), ("n2", no()), ("n3", yes())], "n1 n3", True),
     ],
 )

@@ -132,6 +132,9 @@ def test_in_manual_mode_a_lost_owner_waits_for_an_operator() -> None:
         (MANUAL, "leaving", nodes("n1", ill("n2"), "n3"), None),
         (MANUAL, "leaving", THREE_WELL, ("n2", "handover")),  # when it returns
         (AUTOMATIC, "failed", nodes("n1", ill("n2"), "n3"), ("n1", "failover")),
+        (AUTOMATIC, "failed", nodes(ill("n1"), "n2", "n3"), ("n3", "failover")),  # it only looks able for a moment
+        (AUTOMATIC, "failed", nodes(ill("n1"), "n2", ill("n3")), ("n2", "failover")),  # nobody else is left
+        (AUTOMATIC, "leaving", nodes(ill("n1"), "n2", "n3"), ("n3", "handover")),
         (AUTOMATIC, "failed", nodes(ill("n1"), ill("n2"), "n3"), ("n3", "failover")),
         (MANUAL, "failed", nodes("n1", ill("n2"), "n3"), None),
         (MANUAL, "failed", THREE_WELL, ("n2", "failover")),  # it may run there again
@@ -156,7 +159,8 @@ def test_among_equals_the_same_machine_goes_on() -> None:
     equals = Policy(preferred={})
     came_back = placed("", home="n2", released="restarted")
     assert grant(decided(equals, facts(came_back))) == ("n2", "placement")
-    assert grant(decided(equals, facts(placed("", home="n2", released="leaving")))) == ("n1", "handover")
+    assert grant(decided(equals, facts(placed("", home="n1", released="restarted")))) == ("n1", "placement")
+    assert grant(decided(equals, facts(placed("", home="n1", released="leaving")))) == ("n2", "handover")
 
 
 @pytest.mark.parametrize(("attempts", "goes_on"), [(0, True), (2, True), (3, False), (4, False)])

@@ -11,7 +11,7 @@ import pytest
 from mltb_transport.messages import Renew, TimeoutNow
 from mltbd.core.effects import Send
 from mltbd.core.events import GuardSays, Lost, StopRequested
-from mltbd.core.failover import Policy
+from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.node import HAND_OVER_S
 from mltbd.core.placer import TAKEOVER_FIRST_S
@@ -59,6 +59,21 @@ def test_it_goes_back_by_itself_when_its_best_place_has_been_well_for_long_enoug
     assert wired.now - back_at >= 10.0
     wired.run(1.0)
     assert last(wired) == ("failback", "n3", "done")
+
+
+def test_moves_before_a_restart_are_no_moves_of_this_moment() -> None:
+    wired = at_home()
+    for number in range(MOVES_PER_HOUR_MAX + 2):
+        wired.ask("n1", number, "switchover", target=("n2", "n3")[number % 2])
+        wired.run(2.0)
+    wired.stop(*THREE)
+    for name in THREE:
+        wired.begin(name)
+    assert wired.until(lambda: wired.running() == ["n3"])
+    wired.stop("n3")
+    assert wired.until(lambda: wired.running() == ["n2"], 2 * TIMING.lease_s)
+    wired.begin("n3")
+    assert wired.until(lambda: wired.running() == ["n3"], 60.0)
 
 
 def test_after_an_operators_move_it_stays() -> None:
@@ -110,9 +125,13 @@ def test_an_owner_that_does_not_stop_in_time_keeps_it() -> None:
 
 def test_what_fails_everywhere_is_given_up_until_an_operator_looks() -> None:
     wired = at_home(patience=Patience(failures_max=1, cool_s=5.0))
+    tried = []
     for _ in range(ORDER.max_attempts):
-        assert wired.until(lambda: bool(wired.running()), 10.0)
-        fails(wired, wired.running()[0])
+        assert wired.until(lambda: bool(wired.running()), 1.0)  # at once: others stand by
+        tried += wired.running()
+        fails(wired, tried[-1])
+    assert tried[0] == "n3"
+    assert tried[0] != tried[1] != tried[2]
     wired.run(60.0)
     assert wired.running() == []
     wired.ask("n1", 1, "failover", target="n2")

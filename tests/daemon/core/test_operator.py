@@ -126,6 +126,7 @@ def test_there_is_nowhere_to_fail_back_to(placement: Placement, policy: Policy) 
 def test_a_home_that_is_ill_is_refused() -> None:
     verdict = asked("failback", facts(placed("n2", home="n3"), nodes("n1", "n2", ill("n3"))), policy=EQUALS)
     assert (verdict.code, verdict.message) == ("refused", "n3 cannot take over `main`")
+    assert verdict.hint == "mltbctl switchover --to n1"  # `failback` has no target to name
 
 
 @pytest.mark.parametrize(("owner", "lease_over"), [("", False), ("n2", True)])
@@ -159,10 +160,11 @@ def test_a_fulfilled_move_stands_in_nobodys_way() -> None:
     assert asked("switchover", found, "n1") == move("n1", "switchover", 21)
 
 
-@pytest.mark.parametrize("verb", ["switchover", "failover", "failback"])
-def test_a_workload_that_no_node_knows(verb: str) -> None:
-    verdict = asked(verb, facts(Placement("main"), ()), "n1")
-    assert (verdict.code, verdict.message) == ("refused", "no node knows a workload `main`")
+@pytest.mark.parametrize("verb", ["switchover", "failover", "failback", "cancel_failback"])
+@pytest.mark.parametrize("candidates", [(), nodes(ill("n1"), ill("n2"))], ids=["nobody", "nobody able"])
+def test_a_workload_that_nobody_can_run_and_nobody_ever_ran(verb: str, candidates: tuple[Candidate, ...]) -> None:
+    verdict = asked(verb, facts(Placement("main"), candidates), "n1")
+    assert (verdict.command, verdict.code) == (None, "refused")
 
 
 def test_an_unknown_verb_is_an_error_of_usage() -> None:

@@ -196,6 +196,16 @@ def test_a_new_token_starts_after_an_old_one_was_given_back() -> None:
     assert (post.state(), post.owner.workloads["main"].token) == ("RUNNING", 30)
 
 
+def test_a_release_that_was_taken_back_and_granted_anew_at_once_is_told_no_more() -> None:
+    """Both entries were applied between two looks: the owner never saw that nobody owned it."""
+    post = Post(incarnation=2, granted_after=10)
+    assert post.tick(Placement("main", "n1", 10)) == [Release("main", 10, "restarted")]
+    post.applied = 30
+    post.run(Placement("main", "n1", 30, started=True))
+    requests = [post.tick(now=100.0 + TIMING.renew_s * step) for step in range(1, 5)]
+    assert {type(request) for asked in requests for request in asked} == {Renew}
+
+
 def test_who_leaves_gives_everything_back_and_takes_nothing_more() -> None:
     post = Post()
     post.run(RUNS)

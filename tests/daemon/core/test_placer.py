@@ -264,6 +264,15 @@ def test_reads_have_a_limit() -> None:
     ]  # fmt: skip
 
 
+def test_a_read_that_no_quorum_answers_is_refused_when_leadership_is_lost() -> None:
+    wired = apart()
+    wired.isolate("n1")
+    wired.ask("n1", 1, "confirm")
+    assert wired.replies(1) == []
+    wired.run(2 * TIMING.election_s + 1.0)
+    assert [reply.code for reply in wired.replies(1)] == ["no_quorum"]
+
+
 def test_requests_that_wait_for_the_log_have_a_limit_and_are_told_when_leadership_is_lost() -> None:
     wired = apart()
     wired.isolate("n1")

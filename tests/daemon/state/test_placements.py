@@ -221,6 +221,14 @@ def test_what_speaks_of_another_token_is_ignored(late: Command) -> None:
     assert (story.main, story.placements.operations) == before
 
 
+@pytest.mark.parametrize("late", [Started("main", 2), Settled("main", 2)])
+def test_what_was_given_back_neither_runs_nor_settles(late: Command) -> None:
+    story = Story(grant("n1"), Release("main", 2, "failed"))
+    before = story.main
+    story.tell(late)
+    assert story.main == before
+
+
 def test_started_counts_once() -> None:
     story = Story(grant("n1"), Started("main", 2), Started("main", 2))
     assert story.operation(2).started == 3000
@@ -265,6 +273,22 @@ def test_after_a_failback_there_is_nowhere_to_go_back_to() -> None:
     story.tell(Release("main", 4, "moved"))
     story.tell(grant("n1", "failback"))
     assert (story.main.owner, story.main.home, story.main.failback_cancelled) == ("n1", "", False)
+
+
+@pytest.mark.parametrize(
+    ("cause", "grants", "cancelled"),
+    [
+        ("switchover", "n2 switchover", True),
+        ("failover", "n2 failover", True),
+        ("failback", "n2 failback", False),
+        ("switchover", "n3 rollback", True),  # an operator's choice, though it went elsewhere
+        ("failback", "n3 rollback", False),  # nobody chose this: it may go back later
+    ],
+)
+def test_only_what_an_operator_moved_stays(cause: str, grants: str, cancelled: bool) -> None:
+    owner, why = grants.split()
+    story = Story(grant("n1"), Started("main", 2), move(2, "n2", cause), moved(), grant(owner, why))
+    assert story.main.failback_cancelled is cancelled
 
 
 def test_no_failback_until_the_next_grant() -> None:
@@ -335,6 +359,7 @@ def test_any_history_keeps_its_promises(history: list[Command]) -> None:
             operation = story.placements.operation_of(name)
             assert operation is None or operation.workload == name
             assert not placement.asked_to_move or operation is not None
+            assert not (placement.started and not placement.owner)
         assert index not in story.placements.operations or story.operation(index).id == index
     for command in history:
         again.tell(command)

@@ -1,0 +1,11 @@
+# Made by `make completions`.
+_mltbctl_completion() {
+    local IFS=$'
+'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
+                   COMP_CWORD=$COMP_CWORD \
+                   _MLTBCTL_COMPLETE=complete_bash $1 ) )
+    return 0
+}
+
+complete -o default -F _mltbctl_completion mltbctl
