@@ -36,18 +36,17 @@ def main() -> None:
     """Print one line per node."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     workload = Workload(["/bin/sleep", "100000"], {})
-    with tempfile.TemporaryDirectory(prefix="mltb-idle-") as directory:
-        with Cluster(3, Path(directory), workload) as cluster:
-            for node in cluster.nodes:
-                cluster.start(node)
-            time.sleep(SETTLE_S)
-            ours = {node: ours_of(cluster, node) for node in cluster.nodes}
-            before = {node: sum(map(cpu_s, pids)) for node, pids in ours.items()}
-            time.sleep(seconds)
-            for node, pids in ours.items():
-                used = sum(map(cpu_s, pids)) - before[node]
-                memory = sum(map(pss_mib, pids))
-                print(f"{node}: {100 * used / seconds:.2f} % of a core, {memory:.1f} MiB PSS in {len(pids)} processes")
+    with tempfile.TemporaryDirectory(prefix="mltb-idle-") as home, Cluster(3, Path(home), workload) as cluster:
+        for node in cluster.nodes:
+            cluster.start(node)
+        time.sleep(SETTLE_S)
+        ours = {node: ours_of(cluster, node) for node in cluster.nodes}
+        before = {node: sum(map(cpu_s, pids)) for node, pids in ours.items()}
+        time.sleep(seconds)
+        for node, pids in ours.items():
+            used = sum(map(cpu_s, pids)) - before[node]
+            memory = sum(map(pss_mib, pids))
+            print(f"{node}: {100 * used / seconds:.2f} % of a core, {memory:.1f} MiB PSS in {len(pids)} processes")
 
 
 def ours_of(cluster: Cluster, node: str) -> list[int]:

@@ -1,7 +1,7 @@
-"""Does a starved machine cause false failovers? Three nodes, busy loops on every core: python bench/starved.py SECONDS [LEASE].
+"""Does a starved machine cause false failovers? Three real nodes, and a busy loop on every core.
 
-Prints how often the workload was started, how often the leader changed and how often a deadline was near. Exits 1
-when the workload was started more than once.
+python bench/starved.py SECONDS [LEASE] prints how often the workload was started, how often the leader changed.
+Exits 1 when the workload was started more than once.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path, lease: fl
             daemon = stage.daemon(owner)
             assert daemon
             os.kill(daemon, signal.SIGKILL)
-            until(lambda old=daemon: stage.daemon(owner) not in (None, old), 5, "another daemon")
+            until(partial(another_daemon, stage, owner, daemon), 5, "another daemon")
             assert stage.workload(owner) == pid
         holds(lambda: len(stage.runs()) == 1, 1.0, "one run")
 
@@ -148,6 +149,10 @@ def test_one_node_alone(tmp_path: Path) -> None:
         stage.cluster.kill("n1")
         stage.cluster.start("n1")
         until(lambda: stage.owner() == "n1" and len(stage.runs()) == 2, 10, "it runs again")
+
+
+def another_daemon(stage: Stage, node: str, before: int) -> bool:
+    return stage.daemon(node) not in (None, before)
 
 
 def move(stage: Stage, target: str) -> None:

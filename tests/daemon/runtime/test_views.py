@@ -26,9 +26,7 @@ KEYS = {
         "id", "address", "port", "state", "role", "priority", "health", "incarnation", "last_seen_seconds", "rtt_ms",
         "applied_index", "lag", "version",
     },
-    "workloads": {
-        "name", "owner", "token", "state", "since", "pid", "health", "restarts", "lease_remaining_seconds",
-    },
+    "workloads": {"name", "owner", "token", "state", "since", "pid", "health", "restarts", "lease_remaining_seconds"},
     "failover": {"state", "mode", "primary_node", "secondary_nodes", "last_failover_time", "failback_in_seconds"},
     "locks": {"held"},
 }  # fmt: skip
@@ -190,9 +188,8 @@ def test_without_quorum_a_node_shows_its_own_view_and_how_old_it_is() -> None:
     assert shown["cluster"]["quorum"] == {"voters": 3, "needed": 2, "reachable": 1, "has_quorum": False}
     assert 5 < shown["view"]["age_seconds"] < 11
     assert shown["alerts"] == [{"kind": "no_quorum", "message": "no quorum: 1 of 3 voters reachable, 2 needed"}]
-    assert (main_of(shown)["state"], main_of(shown)["pid"], main_of(shown)["lease_remaining_seconds"]) == (
-        "STOPPED", None, 0.0,
-    )  # fmt: skip
+    mine = main_of(shown)
+    assert (mine["state"], mine["pid"], mine["lease_remaining_seconds"]) == ("STOPPED", None, 0.0)
     assert main_of(picture(town.house["n2"]))["owner"] == "n2"
     town.heal("n1")
     town.run(10)
@@ -260,7 +257,7 @@ def test_a_workload_that_fails_everywhere_is_failed_and_says_what_to_do() -> Non
         assert shown["cluster"]["state"] == "DEGRADED"
         [alert] = shown["alerts"]
         assert alert == {"kind": "failed", "message": "`main` failed on every node that tried it"}
-    operation = picture(town.house["n1"])["failover"]["last_operation"]
+    operation = shown["failover"]["last_operation"]
     assert (operation["state"], operation["error"]) == ("failed", "n3 gave it up: failed")
     assert phases_of(operation) == [("grant", "done"), ("start", "failed")]
 
@@ -319,9 +316,8 @@ def test_a_move_whose_target_is_lost_is_rolled_back() -> None:
     town.house["n1"].guard.ends("main", "stopped")
     town.run(2)
     moves = [views.operation_view(o) for o in town.house["n3"].node.state.placements.operations.values()]
-    assert [(move["kind"], move["state"]) for move in moves] == [
-        ("placement", "done"), ("switchover", "failed"), ("rollback", "done"),
-    ]  # fmt: skip
+    told = [(move["kind"], move["state"]) for move in moves]
+    assert told == [("placement", "done"), ("switchover", "failed"), ("rollback", "done")]
     assert moves[1]["error"] == "n1 took over instead: n2 became unable to take over"
     assert phases_of(moves[1]) == [("stop", "done"), ("grant", "failed"), ("start", "waiting")]
     assert (moves[2]["owner"], main_of(picture(town.house["n3"]))["owner"]) == ("n1", "n1")
