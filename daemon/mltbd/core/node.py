@@ -164,7 +164,7 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self._leave_by,
-            self._hand_over_by,
+            self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
         )
         return min(times)
 

@@ -112,7 +112,7 @@ class Voting(ABC):
 
     def thaw(self, now: float) -> None:
         """The loop did not run for long: whatever we believed of our leader, or of our reign, is too old."""
-        if self.role == LEADER:
+        if self.role != FOLLOWER:
             self._follow(self.term, "", now, "the loop stood still")
         self.leader = ""
         self.heard_at = now

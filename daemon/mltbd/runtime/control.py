@@ -183,10 +183,6 @@ class Control:
         if leader and leader != node.me and not forwarded:
             self._forward(leader, request.method, request.params, self._forward_s, answer)
             return
-        placed = not node.placer.current or workload in node.state.placements.by_workload
-        if request.method == "failback_cancel" and not placed:  # The log would keep a placement of a mistyped name.
-            answer(False, failure("refused", f"no workload `{workload}` was ever placed", "mltbctl status"))
-            return
         number = self._wait(self._forward_s, answer)
         if number is not None:
             self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))

@@ -132,10 +132,13 @@ async def _serve(
         log.error("%s%s", error, f" (hint: {error.hint})" if isinstance(error, BindError) and error.hint else "")
         bus.close()
         return EXIT_FATAL
-    guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
-    driver.start()
     try:
+        guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
+        driver.start()
         return await ending.code
+    except GuardGone as error:
+        log.error("%s", error)
+        return EXIT_ORPHAN
     finally:
         driver.close()
         guard.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from mltbd.core.events import Event, GuardSays, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
 
 REPORTS_PER_TURN = 64
+HELLO_S = 5.0
 
 
 class GuardGone(Exception):
@@ -39,11 +41,27 @@ class GuardLine:
         self.daemon_restarts = 0
 
     def open(self, on_event: Callable[[Event], None], on_gone: Callable[[], None]) -> None:
-        """Introduce ourselves, then deliver what the guard reports to `on_event`."""
+        """Introduce ourselves, hear what runs already, then deliver what the guard reports to `on_event`.
+
+        What runs is known when this returns, before any message of another node can be: else a token could be given
+        back while its workload lives. Raises GuardGone when the guard does not greet.
+        """
         self._on_event, self._on_gone = on_event, on_gone
         patience_s = self._settings.operation_timeout_s
         self._tell({"do": "hello", "horizon": self._settings.timing.hold_s, "patience": patience_s})
+        for event in self._hello():
+            self._deliver(event)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def _hello(self) -> list[Event]:
+        """The guard greets each daemon as it starts it, so this waits for nothing but a guard that is stopped."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        datagram = self._socket.recv(DATAGRAM_BYTES_MAX) if poller.poll(HELLO_S * 1000) else b""
+        report = json.loads(datagram) if datagram else {}
+        if report.get("is") != "hello":
+            raise GuardGone(f"the guard did not greet within {HELLO_S:g} s")
+        return self._events(report)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())

@@ -55,6 +55,7 @@ class Line:
         self.gone = 0
 
     def __enter__(self) -> Line:
+        self.report(**{"is": "hello", "kill_path": "", "restarts": 0, "workloads": []})
         self.act(lambda: self.line.open(self.events.append, self._gone))
         return self
 
@@ -280,3 +281,32 @@ def test_both_ends_are_of_one_kind() -> None:
     with ours, theirs:
         assert ours.type == theirs.type
         assert ours.family == socket.AF_UNIX
+
+
+def test_what_runs_is_known_before_anything_else_can_be(configured: Settings) -> None:
+    line = Line(configured)
+    line.report(
+        **{"is": "hello", "kill_path": "walk", "restarts": 1, "workloads": [run_of("main", 7)]},
+    )
+    events_at_return: list[Event] = []
+
+    def open_and_look() -> None:
+        line.line.open(line.events.append, line._gone)
+        events_at_return.extend(line.events)
+
+    line.act(open_and_look)
+    assert events_at_return == [GuardSays("running", "main", 7, 4321, deadline=99.5)]
+    line.__exit__(None, None, None)
+
+
+def test_a_guard_that_is_gone_before_it_greets(configured: Settings) -> None:
+    line = Line(configured)
+    line.guard.close()
+    with pytest.raises(GuardGone):
+        line.act(lambda: line.line.open(line.events.append, line._gone))
+    line.line._socket.close()
+    line.loop.close()
+
+
+def run_of(workload: str, token: int) -> dict[str, Any]:
+    return {"workload": workload, "token": token, "pid": 4321, "deadline": 99.5}
