@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import secrets
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Mapping
@@ -43,6 +44,9 @@ def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, en
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
     )
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
+        signal.signal(number, signal.SIG_IGN)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ))
