@@ -13,7 +13,6 @@ from pathlib import Path
 from mltb_transport.limits import RELEASE
 
 EXIT_CONFIG = 2
-EXIT_NO_ASSERTS = 3
 
 
 def main(arguments: list[str] | None = None) -> int:

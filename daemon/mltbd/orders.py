@@ -14,9 +14,9 @@ from mltbd.processes import LINUX
 FD_VARIABLE = "MLTB_GUARD_FD"
 """Names the daemon's end of the channel in its environment."""
 DATAGRAM_BYTES_MAX = 64 * 1024
-NAME_CHARS_MAX = 64
+NAME_CHARS_MAX = 255
 ARGV_MAX = 256
-ENV_MAX = 512
+ENV_MAX = 1024
 TOKEN_MAX = 2**63 - 1
 HORIZON_S_MAX = 300.0
 """No lease is longer, so no daemon may ask for more."""

@@ -29,4 +29,4 @@ RESPONSE_KIND = 31
 READ_METHODS = frozenset({"ping", "status", "operation", "is"})
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""
 
-ERROR_CODES = ("no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable")
+ERROR_CODES = ("no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome")

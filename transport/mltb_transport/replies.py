@@ -38,9 +38,11 @@ def succeeded(request: int, result: dict[str, Any]) -> Response:
 
 
 def failed(request: int, code: str, message: str, hint: str = "", **more: Any) -> Response:
-    """The answer that says why not. `code` is one of ERROR_CODES; `more`, e.g. candidates, joins the body."""
-    if code not in ERROR_CODES:
-        raise ValueError(f"`{code}` is not an error code")
+    """The answer that says why not; `more`, e.g. candidates, joins the body.
+
+    A `code` that is none of ERROR_CODES (passed on from a newer node) becomes `failed`.
+    """
+    code = code if code in ERROR_CODES else "failed"
     body = {"code": code, "message": message, "hint": hint, **more}
     text = _dump(body)
     if len(text) > TEXT_CHARS_MAX:

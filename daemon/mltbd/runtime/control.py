@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltb_transport.bus import Bus, Route
-from mltb_transport.limits import READ_METHODS
 from mltb_transport.messages import Request, Response
+from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
@@ -81,9 +81,9 @@ class Control:
         """A request of a command line; the answer goes back by its route."""
 
         def answer(ok: bool, body: dict[str, Any]) -> None:
-            self._bus.reply(route, self.driver.frame(Response(request.id, ok, json.dumps(body))))
+            self._bus.reply(route, self.driver.frame(_response(request.id, ok, body)))
 
-        if role == "viewer" and request.method not in READ_METHODS:
+        if not permitted(role, request.method):
             why = f"a viewer's key may not call `{request.method}`"
             answer(False, failure("auth", why, "use the cluster's secret"))
             return
@@ -93,7 +93,7 @@ class Control:
         """A request that another daemon passes on."""
 
         def answer(ok: bool, body: dict[str, Any]) -> None:
-            self.driver.send(sender, Response(request.id, ok, json.dumps(body)))
+            self.driver.send(sender, _response(request.id, ok, body))
 
         self._serve(request, answer, forwarded=True)
 
@@ -120,13 +120,10 @@ class Control:
     def _serve(self, request: Request, answer: Done, *, forwarded: bool = False) -> None:
         self.counters["requests"] += 1
         try:
-            params = json.loads(request.params)
-            if not isinstance(params, dict):
-                raise BadRequest("parameters are a JSON object")
-            self._call(request, params, answer, forwarded)
-        except RecursionError:
-            answer(False, failure("usage", f"`{request.method}`: parameters are nested too deeply", "mltbctl --help"))
-        except (BadRequest, ValueError) as error:
+            self._call(request, params_of(request), answer, forwarded)
+        except ParamsError as error:
+            answer(False, failure("usage", str(error), "mltbctl --help"))
+        except BadRequest as error:
             answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
@@ -235,6 +232,10 @@ class Control:
     def _expire(self, number: int) -> None:
         why = "no answer from the leader in time: the request may or may not have taken effect"
         self._resolve(number, False, failure("unknown_outcome", why, "mltbctl status"))
+
+
+def _response(request: int, ok: bool, body: dict[str, Any]) -> Response:
+    return succeeded(request, body) if ok else failed(request, **body)
 
 
 def _text(params: dict[str, Any], key: str, chars_max: int = NAME_CHARS_MAX) -> str:

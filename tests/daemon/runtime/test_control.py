@@ -68,7 +68,8 @@ def test_bad_parameters_are_named(alone: Live, method: str, params: object, word
 @pytest.mark.parametrize("raw", ["", "nonsense", "[]", "7", "null", '"status"', "{", NESTED, '{"a":' * 50_000])
 def test_parameters_that_are_no_object_are_refused_and_harm_nothing(alone: Live, raw: str) -> None:
     error = alone.refused("n1", "status", raw=raw or " ")
-    assert (error["code"], error["message"][:8]) == ("usage", "`status`")
+    assert error["code"] == "usage"
+    assert "parameters of `status` are not" in error["message"]
     assert alone.ask("n1", "ping")["node"] == "n1"
 
 
