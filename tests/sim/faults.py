@@ -32,6 +32,7 @@ EVERYTHING: Mapping[str, float] = {
     "stutter": 0.5,
     "dethrone": 1,
     "resign": 0.5,
+    "recount": 0.5,
 }
 
 
@@ -261,6 +262,21 @@ class Faults:
         pairs = [pair for pair in self._around(leader.name) if self._dice.random() < 0.9]
         soon_s = self._dice.choice((0.01, 0.1)) * self._dice.random()
         self._later(soon_s, self._tear, f"{leader.name} cut off as it begins", pairs)
+
+    def _recount(self) -> None:
+        """The leader is lost, the others ask for votes through a slow network, and voters are restarted meanwhile."""
+        network, leader = self._cluster.network, self._cluster.leader
+        if leader is None:
+            return
+        self._cluster.fault(f"{leader.name} cut off, votes are late, voters restart")
+        self._tear(f"{leader.name} cut off", self._around(leader.name))
+        network.lag_s = 0.3 * self._cluster.shape.lease_s
+        self._later(1.5 * self._cluster.shape.lease_s, self._no_lag)
+        for other in self._others(leader.name):
+            for _ in range(3):
+                self._later(
+                    self._cluster.shape.lease_s * self._dice.random(), self._cluster.machines[other].crash_daemon
+                )
 
     def _outsider(self) -> None:
         """One node misses a while; then the one that matters is cut off, and all who know better are restarted."""

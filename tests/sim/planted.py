@@ -207,7 +207,6 @@ BUGS = (
     Bug("apply before disk", apply_before_disk, ("nothing broke",), DISK),
     Bug("any log wins", any_log_wins, ("committed is stable",), SPLITS),
     Bug("two votes a term", two_votes_a_term, ("votes stand", "one leader per term")),
-    Bug("veto by priority", veto_by_priority, ("runs again",)),
     Bug("wiped disk votes", wiped_disk_votes, ("votes stand", "committed is stable"), WIPES, THREE),
     Bug("no first entry", no_first_entry, ("runs again", "one at a time"), SPLITS),
 )

@@ -23,7 +23,7 @@ from mltbd.core.workload import Patience, Workload
 from mltbd.state.placements import Placement
 from tests.sim.cluster import Shape
 from tests.sim.faults import Mix
-from tests.sim.planted import FIVE, Bug, mostly, of
+from tests.sim.planted import FIVE, THREE, Bug, mostly, of
 from tests.sim.scenario import draw_shape
 
 LONG_AGO_S = 1e6
@@ -232,7 +232,8 @@ def nonces_again(patch: pytest.MonkeyPatch) -> None:
 
 
 TAKEOVER = mostly(isolate=5, split=3, one_way=3, crash_daemon=4, pause=4, lag=2)
-LATE = replace(mostly(lag=10, one_way=10, split=3), aim=0.9)
+RETURNS = Mix({"slow_disk": 6, "isolate": 6}, pause_s=(0.1, 1.0), back_s=(0.7, 2.0))
+UNSURE = Mix({"slow_disk": 6, "isolate": 5, "dethrone": 4, "lag": 3}, pause_s=(0.1, 1.5))
 OUTSIDER = Mix({"outsider": 1}, pause_s=(4.0, 9.0), aim=0.9)
 STUTTER = Mix({"stutter": 1}, pause_s=(2.0, 8.0), aim=0.95, back_s=(1.0, 6.0))
 UPS_AND_DOWNS = Mix({"unstartable": 6, "exit": 1, "lag": 4}, pause_s=(0.1, 1.0), back_s=(0.05, 0.8))
@@ -240,18 +241,18 @@ RESIGN = Mix({"resign": 4, "ask": 1}, pause_s=(1.0, 4.0), aim=0.8)
 GIVING = mostly(stop=5, ask=8, exit=3, unstartable=4, lag=4, isolate=2)
 
 LEASE_BUGS = (
-    Bug("counted from answer", counted_from_answer, (*OVERLAP, "cut off stops"), LATE, THREE_FAST),
+    Bug("counted from answer", counted_from_answer, (*OVERLAP, "cut off stops"), STUTTER, THREE_FAST),
     Bug("age ignored", age_ignored, OVERLAP, TAKEOVER),
     Bug("unknown age is old", unknown_age_is_old, OVERLAP, OUTSIDER, TOP),
     Bug("own renewals ignored", own_renewals_ignored, OVERLAP, TAKEOVER),
     Bug("short wait", short_wait, OVERLAP, TAKEOVER),
     Bug("confirmed alone", confirmed_alone, OVERLAP, TAKEOVER),
     Bug("confirmed by old round", confirmed_by_old_round, OVERLAP, TAKEOVER, FIVE),
-    Bug("pending ignored", pending_ignored, OVERLAP, mostly(slow_disk=8, isolate=5, lag=4, pause=4)),
-    Bug("not current", not_current, OVERLAP, mostly(slow_disk=6, isolate=5, split=4, lag=3)),
+    Bug("pending ignored", pending_ignored, OVERLAP, RETURNS, THREE_FAST),
+    Bug("not current", not_current, OVERLAP, UNSURE),
     Bug("released while running", released_while_running, OVERLAP, GIVING),
     Bug("runs after release", runs_after_release, OVERLAP, UPS_AND_DOWNS, impatient),
     Bug("lease from disk", lease_from_disk, OVERLAP, mostly(crash_machine=6, isolate=4, crash_daemon=4)),
     Bug("old token resumed", old_token_resumed, OVERLAP, RESIGN, impatient_three),
-    Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), STUTTER, THREE_FAST),
+    Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), STUTTER, THREE),
 )

@@ -236,6 +236,19 @@ def test_bridge_does_not_freeze_the_majority(seed: int) -> None:
 
 
 @by_seed
+def test_star_elects_its_hub(seed: int) -> None:
+    """Only the node of the lowest priority reaches a quorum: nobody may refuse it for that."""
+    cluster = healthy(replace(voters(5), priorities=(900, 800, 700, 600, 50)), seed)
+    rest = [name for name in cluster.machines if name != "n5"]
+    cluster.network.block([(a, b) for a in rest for b in rest if a != b])
+    until(cluster, lambda: cluster.settled and leader(cluster).name == "n5", "hub that leads")
+    cluster.run_for(10.0)
+    assert leader(cluster).name == "n5"
+    assert len(cluster.owners) == 1
+    all_safe(cluster)
+
+
+@by_seed
 def test_frozen_owner_is_stopped_by_its_guard(seed: int) -> None:
     """SIGSTOP of the daemon: the workload ends in time, runs elsewhere, and the thawed daemon learns of it."""
     cluster = healthy(voters(3), seed)

@@ -15,6 +15,7 @@ from mltbd.core.voting import CANDIDATE
 from mltbd.core.workload import Workload
 from mltbd.state.placements import Placement
 from tests.sim import test_directed as stories
+from tests.sim.planted import veto_by_priority
 
 pytestmark = pytest.mark.sim
 
@@ -92,6 +93,7 @@ def leaders_leave() -> None:
 STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
     (no_pre_vote, lambda: stories.test_isolated_follower_comes_back_quietly(1)),
     (leads_without_quorum, lambda: stories.test_deaf_leader_is_replaced(1)),
+    (veto_by_priority, lambda: stories.test_star_elects_its_hub(1)),
     (promises_to_the_deaf, lambda: stories.test_deaf_owner_loses_the_workload(1, same=False)),
     (looks_only_at_heartbeats, lambda: stories.test_deaf_owner_loses_the_workload(1, same=True)),
     (probe_forgets_the_leader, leaders_leave),

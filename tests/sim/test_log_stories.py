@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from mltb_transport.messages import Election
+from mltbd.core.events import Received
 from tests.sim.checkers import FALSE, Verdict, check_safety
 from tests.sim.cluster import Cluster
-from tests.sim.planted import old_terms_counted, one_entry_a_message
+from tests.sim.history import Voted
+from tests.sim.planted import (
+    old_terms_counted,
+    one_entry_a_message,
+    term_forgotten,
+    vote_before_disk,
+    vote_forgotten,
+)
 from tests.sim.stage import PATIENCE_S, around, healthy, leader, until, voters
 
 pytestmark = pytest.mark.sim
@@ -71,7 +82,41 @@ def _leads_anew(cluster: Cluster, names: tuple[str, ...], term: int) -> bool:
     return found is not None and found.name in names and _last(cluster, found.name)[1] > term
 
 
+def two_ask_one(seed: int) -> list[Verdict]:
+    """A voter gives its vote, is killed as soon as the answer has left, and is asked by another in the same term."""
+    cluster = healthy(voters(3), seed)
+    voter = next(machine for machine in cluster.machines.values() if machine is not leader(cluster))
+    first, second = [name for name in cluster.machines if name != voter.name]
+    node = voter.node
+    assert node is not None
+    ask = Election(node.consensus.term + 5, "transfer", *_last(cluster, voter.name), 100)
+    voter.arrives(Received(first, 50, node.cluster, ask))
+    until(cluster, lambda: _voted(cluster, voter.name, ask.term) == [first], "vote for the first")
+    voter.crash_daemon()
+    until(cluster, lambda: voter.node is not None, "restart")
+    voter.arrives(Received(second, 50, node.cluster, ask))
+    cluster.run_for(10.0)
+    cluster.close()
+    return check_safety(cluster.history, cluster.shape.lease_s)
+
+
+def _voted(cluster: Cluster, name: str, term: int) -> list[str]:
+    return [h.candidate for h in cluster.history if isinstance(h, Voted) and (h.node, h.term) == (name, term)]
+
+
 SEEDS = range(1, 13)
+
+
+def test_one_vote_a_term() -> None:
+    verdicts = [verdict for seed in SEEDS for verdict in two_ask_one(seed)]
+    assert not [str(verdict) for verdict in verdicts if verdict.answer == FALSE]
+
+
+@pytest.mark.parametrize("plant", [vote_forgotten, term_forgotten, vote_before_disk])
+def test_one_vote_a_term_bites(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    found = [verdict for seed in SEEDS for verdict in two_ask_one(seed) if verdict.answer == FALSE]
+    assert {verdict.checker for verdict in found} & {"votes stand", "terms never fall"}
 
 
 def test_figure_eight(monkeypatch: pytest.MonkeyPatch) -> None:

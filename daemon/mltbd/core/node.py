@@ -323,16 +323,22 @@ class Node:
                 continue
             leader = self.consensus.leader
             if not leader:
-                self.owner.ask_again(now + self.config.timing.renew_s / 8)  # Each moment of the old lease counts.
+                self._hurry(now)
             message = request if isinstance(request, Renew) else Propose(request)
             for node in [leader] if leader else sorted(self.consensus.voters):
                 if node != self.me:
                     self.out.send(node, message)
         return bool(requests) and self.consensus.role == LEADER
 
+    def _hurry(self, now: float) -> None:
+        """No leader is known: each moment of the old lease counts."""
+        self.owner.ask_again(now + self.config.timing.renew_s / 8)
+
     def _watch_leader(self, now: float) -> None:
         leader = self.consensus.leader
-        if leader and (leader, self.consensus.term) != self._leader_seen:
+        if not leader:
+            self._hurry(now)
+        elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
             self.placer.led_at.append(now)
             self.owner.ask_again(now)

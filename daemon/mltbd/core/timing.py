@@ -39,10 +39,10 @@ class Timing:
         """The timing of a cluster with this lease. `problems` says whether it can hold."""
         kill_s = min(0.5, lease_s / 5)
         hold_s = (lease_s / (1 + RHO) - kill_s) * (1 - RHO)
-        renew_s = min(hold_s / 7, 1.0)
+        renew_s = min(hold_s / 6, 1.0)
         # A renewal's round is a heartbeat as well; a little later, and the timer of its own never fires for nothing.
         heartbeat_s = 1.1 * renew_s
-        election_s = 2.5 * heartbeat_s
+        election_s = 2.2 * heartbeat_s
         return cls(
             lease_s=lease_s,
             hold_s=hold_s,

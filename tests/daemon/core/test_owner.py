@@ -173,7 +173,7 @@ def test_a_release_is_told_until_the_log_shows_it_and_the_token_never_starts_aga
     post.run(RUNS)
     post.tick(Placement("main", "n1", 10, started=True, moving=20))
     post.says("gone", cause="stopped")
-    told = [post.tick(now=100.0 + TIMING.renew_s * step) for step in (1, 1.5, 2, 3)]
+    told = [post.tick(now=100.0 + TIMING.renew_s * step) for step in (1, 1.5, 2.1, 3.2)]
     assert [[type(request) for request in requests] for requests in told] == [[Release], [], [Release], [Release]]
     assert not post.owner.idle()
     post.out.take()
