@@ -100,7 +100,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "applied_index": _applied(node, record),
         "lag": max(0, node.consensus.commit - _applied(node, record)),
         "version": record.version,
-        "voter": record.node in node.consensus.voters,
+        "voter": node.consensus.voters.get(record.node) == record.store,
     }
 
 
@@ -118,7 +118,7 @@ def cluster_view(
     consensus = node.consensus
     voters = consensus.voters
     quorate = has_quorum(node, now)
-    present = len(near & voters.keys())
+    present = len((near & voters.keys()) - set(wiped(node)))
     whole = present == len(voters) and all(m["state"] in ("ACTIVE", "LEADER") for m in members)
     healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" for w in workloads)
     if not voters or (node.consensus.log.last_index <= 1 and not quorate):
@@ -147,6 +147,12 @@ def cluster_view(
         "active_nodes": sum(m["state"] in ("ACTIVE", "LEADER") and m["id"] in near for m in members),
         "paused": None,
     }
+
+
+def wiped(node: Node) -> list[str]:
+    """Voters that came back with another disk: they follow, and their vote is gone."""
+    records = {name: node.membership.record(name) for name in node.consensus.voters}
+    return [name for name, record in records.items() if record and record.store != node.consensus.voters[name]]
 
 
 def _leaders_seen(node: Node, now: float) -> int:
@@ -291,6 +297,8 @@ def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any])
         elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
+    lost = "came back with another disk: it follows, but its vote is lost"
+    found += [("wiped", f"{name} {lost}") for name in wiped(node)]
     if len(node.consensus.voters) == 2:
         found.append(("two_voters", "2 voters cannot lose one: add a witness"))
     return [{"kind": kind, "message": message} for kind, message in found]

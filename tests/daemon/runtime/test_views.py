@@ -312,7 +312,7 @@ def test_a_move_whose_target_is_lost_is_rolled_back() -> None:
     town.house["n1"].ask("switchover", "n2")
     town.run(0.5)
     town.house["n2"].kill()
-    town.run(2)
+    town.run(1.5 * town.house["n1"].node.consensus.silence_s)
     town.house["n1"].guard.ends("main", "stopped")
     town.run(2)
     moves = [views.operation_view(o) for o in town.house["n3"].node.state.placements.operations.values()]
