@@ -196,8 +196,11 @@ class Control:
             if number is not None:
                 self.driver.handle(Ask(number, "confirm"))
             return
-        picture = views.status(node, now)
-        answer(True, _judge(what, target, picture))
+        if what == "primary" and target == node.me:
+            runs = [name for name in node.owner.workloads if node.owner.holds_now(name, now)]
+            answer(True, {"answer": bool(runs), "reason": f"{target} runs {', '.join(runs) or 'nothing'}"})
+            return
+        answer(True, _judge(what, target, views.status(node, now)))
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
@@ -267,9 +270,8 @@ def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
     if what == "leader":
         return {"answer": known["state"] == "LEADER", "reason": f"{cluster['leader'] or 'nobody'} leads"}
     if what == "primary":
-        mine = [w for w in picture["workloads"] if w["owner"] == target and w["state"] == "RUNNING"]
-        valid = [w for w in mine if target != me or w["lease_remaining_seconds"]]
-        return {"answer": bool(valid), "reason": f"{target} runs {', '.join(w['name'] for w in valid) or 'nothing'}"}
+        runs = [w["name"] for w in picture["workloads"] if w["owner"] == target and w["state"] == "RUNNING"]
+        return {"answer": bool(runs), "reason": f"{target} runs {', '.join(runs) or 'nothing'}"}
     if what == "healthy":
         return {"answer": known["health"] == "HEALTHY", "reason": f"{target} is {known['health'].lower()}"}
     raise BadRequest(f"`{what}` is none of leader, primary, healthy, paused, quorate")
