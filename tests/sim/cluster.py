@@ -11,7 +11,7 @@ from typing import Any
 from mltbd.core.events import Ask
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
-from mltbd.core.node import NodeConfig
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 from tests.sim.history import Asked, Closed, Fault, Healed, History

@@ -24,7 +24,8 @@ from mltbd.core.effects import (
 )
 from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
-from mltbd.core.node import Node, NodeConfig
+from mltbd.core.node import Node
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.voting import LEADER
 from tests.sim.clock import Clock
 from tests.sim.disk import Disk

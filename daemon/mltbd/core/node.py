@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -26,46 +24,21 @@ from mltb_transport.messages import (
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
-from mltbd.core.failover import Policy
-from mltbd.core.founding import Founder, FoundingDesk, FoundingWatch
+from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
-from mltbd.core.timing import Timing
 from mltbd.core.voting import LEADER
-from mltbd.core.workload import Patience
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
 LEAVE_PATIENCE_S = 10.0
 HAND_OVER_S = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
-    """What a node is told when it starts. `seeds` are `host:port`; `cluster_id` is used only if it founds."""
-
-    node: str
-    cluster_id: str
-    timing: Timing
-    cluster_name: str = "mltb"
-    address: str = "127.0.0.1"
-    port: int = 7946
-    role: str = "voter"
-    priority: int = 100
-    founder: Founder = field(default_factory=lambda: Founder(False, 2, 1))
-    seeds: tuple[str, ...] = ()
-    heartbeat_s: float = 5.0
-    node_timeout_s: float = 15.0
-    quorum_size: int = 0
-    policy: Policy = field(default_factory=Policy)
-    patience: Patience = field(default_factory=Patience)
-    workloads: tuple[str, ...] = ("main",)
-    version: str = "0"
 
 
 class Node:

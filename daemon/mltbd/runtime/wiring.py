@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
-from mltbd.core.node import NodeConfig
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 
 LOOKS_SURVIVED = 2

@@ -21,7 +21,8 @@ from mltbd.core.effects import (
 )
 from mltbd.core.events import Ask, Event, GuardSays, Received, Recovered, Saved, Tick
 from mltbd.core.founding import Founder
-from mltbd.core.node import Node, NodeConfig
+from mltbd.core.node import Node
+from mltbd.core.node_config import NodeConfig
 from tests.daemon.core.core_kit import TIMING, WALL, store
 from tests.daemon.core.membership_kit import Dice
 

@@ -17,7 +17,8 @@ from mltb_transport.messages import Request, Response
 from mltb_transport.wire import Inbound
 from mltbd.core.events import GuardSays
 from mltbd.core.founding import Founder
-from mltbd.core.node import Node, NodeConfig
+from mltbd.core.node import Node
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control

@@ -27,7 +27,8 @@ from mltbd.core.effects import (
 )
 from mltbd.core.events import Ask, Event, GuardSays, Received, Saved, Tick
 from mltbd.core.founding import Founder
-from mltbd.core.node import Node, NodeConfig
+from mltbd.core.node import Node
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.runtime import views
 from tests.daemon.runtime.in_memory import MemoryDisk, MemoryGuard, Plain
