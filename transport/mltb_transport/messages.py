@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.store import Batch, Forward, Forwarded
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
 
@@ -95,7 +97,7 @@ class CancelFailback:
     workload: str
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -330,6 +332,8 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
 }
@@ -343,4 +347,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
 }

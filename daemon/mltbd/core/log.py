@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from mltb_transport.limits import APPEND_BYTES_MAX
 from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.store import Batch
 
 BATCH_ENTRIES_MAX = 128
 """Entries in one Append. A grant is under 200 bytes, so a batch stays far below a frame."""
+
+
+def weight(entry: Entry) -> int:
+    """Bytes of client commands in this entry; all else is short."""
+    return sum(map(len, entry.command.commands)) if isinstance(entry.command, Batch) else 0
 
 
 class InvariantViolation(Exception):
@@ -57,8 +64,14 @@ class Log:
         return self._entries[index - 1]
 
     def batch(self, first: int) -> tuple[Entry, ...]:
-        """Entries from `first` on, at most BATCH_ENTRIES_MAX."""
-        return tuple(self._entries[first - 1 : first - 1 + BATCH_ENTRIES_MAX])
+        """Entries from `first` on, at most BATCH_ENTRIES_MAX, and no more than one frame holds."""
+        entries = self._entries[first - 1 : first - 1 + BATCH_ENTRIES_MAX]
+        size = 0
+        for place, entry in enumerate(entries):
+            size += weight(entry)
+            if size > APPEND_BYTES_MAX and place:
+                return tuple(entries[:place])
+        return tuple(entries)
 
     def after(self, index: int) -> tuple[Entry, ...]:
         """All entries behind `index`."""

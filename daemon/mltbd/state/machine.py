@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mltb_transport.messages import Entry, Founding, Voter
 from mltbd.state.placements import Placements
+from mltbd.state.store import Done, Store
 
 
 class State:
@@ -15,12 +16,16 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.store = Store()
+        self.done: list[Done] = []
+        """What came of the client commands in the entry applied last."""
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        self.done = self.store.apply(entry)
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
             self.name = entry.command.name
