@@ -21,6 +21,7 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
@@ -316,7 +317,7 @@ class Node:
             self.placer.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
-                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
+                self.out.note("info", describe.follows(leader, self.consensus.term))
 
     def _leave_when_done(self, now: float) -> None:
         if not self.owner.leaving or self.left:

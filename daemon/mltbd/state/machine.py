@@ -1,8 +1,9 @@
-"""The whole replicated state: identity, voters, placements. Applied from the log in order, each entry once."""
+"""The whole replicated state: identity, voters, placements, history. Applied from the log in order, each entry once."""
 
 from __future__ import annotations
 
 from mltb_transport.messages import Entry, Founding, Voter
+from mltbd.state.audit import Audit
 from mltbd.state.placements import Placements
 
 
@@ -15,15 +16,18 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.audit = Audit()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
             self.name = entry.command.name
             self.voters = entry.command.voters
         else:
             self.placements.apply(entry)
+        self.audit.apply(entry, before, self.placements)
