@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from mltb_transport.history import Phase
 from mltb_transport.messages import CancelFailback, Entry, Founding, Grant, Move, NoOp, Release, Started
+from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placement, Placements
 
 EVENTS_MAX = 2000
@@ -178,10 +179,13 @@ class Audit:
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Audit:
-        """The inverse of `dump`."""
+        """The inverse of `dump`. Raises ValueError for what no release up to this one dumped."""
         audit = cls()
-        audit.leader, events = dumped
-        audit.events = {event.id: event for event in map(_loaded, events)}
+        found = rows(dumped, "a history")
+        if len(found) != 2 or type(found[0]) is not str:
+            raise ValueError("a history has a leader and events")
+        audit.leader = found[0]
+        audit.events = {event.id: event for event in (_loaded(fields) for fields in rows(found[1], "events"))}
         return audit
 
 
@@ -190,16 +194,27 @@ def _took(measured_s: float, event: Event, entry: Entry) -> float:
     return measured_s or max(0.0, (entry.wall - event.ended) / 1000)
 
 
+_LISTS = (Event.__slots__.index("votes"), Event.__slots__.index("phases"))
+
+
 def _dumped(event: Event) -> list[Any]:
-    values = [getattr(event, name) for name in Event.__slots__]
-    votes, phases = Event.__slots__.index("votes"), Event.__slots__.index("phases")
-    values[votes] = list(event.votes)
-    values[phases] = [[phase.name, phase.seconds] for phase in event.phases]
+    values = row(event)
+    votes, phases = _LISTS
+    values[votes], values[phases] = list(event.votes), [row(phase) for phase in event.phases]
     return values
 
 
-def _loaded(fields: list[Any]) -> Event:
-    values = dict(zip(Event.__slots__, fields, strict=True))
-    values["votes"] = tuple(values["votes"])
-    values["phases"] = tuple(Phase(name, seconds) for name, seconds in values["phases"])
-    return Event(**values)
+def _loaded(dumped: object) -> Event:
+    values = list(rows(dumped, "an event"))
+    votes, phases = _LISTS
+    if not phases < len(values) <= len(Event.__slots__):
+        raise ValueError(f"an event of {len(values)} fields")
+    names = rows(values[votes], "votes")
+    steps = tuple(unrow(Phase, phase) for phase in rows(values[phases], "phases"))
+    for place, (value, default) in enumerate(zip(values, row(Event(0, "", 0, 0)), strict=False)):
+        if place not in _LISTS and type(value) is not type(default):
+            raise ValueError(f"Event.{Event.__slots__[place]} is {value!r}")
+    if not all(type(name) is str for name in names):
+        raise ValueError("a vote is no name")
+    values[votes], values[phases] = tuple(names), steps
+    return Event(*values)

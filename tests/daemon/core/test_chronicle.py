@@ -49,8 +49,10 @@ def test_an_owner_lost_under_its_leader_was_noticed_by_its_silence() -> None:
     told = granted(Chronicle(TIMING), "n2", led, 200.0, 203.5)
     silent_s = 0.1 + 2 * TIMING.election_s
     assert told == [
-        ("detect", pytest.approx(silent_s, abs=1e-4)), ("lease", pytest.approx(LEASE_S - silent_s, abs=1e-4)), ("grant", 0.5)
-    ]  # fmt: skip
+        ("detect", pytest.approx(silent_s, abs=1e-4)),
+        ("lease", pytest.approx(LEASE_S - silent_s, abs=1e-4)),
+        ("grant", 0.5),
+    ]
 
 
 def test_an_owner_that_answers_but_does_not_renew_is_noticed_when_its_lease_ends() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,9 +190,12 @@ def test_the_history_is_bounded_and_the_oldest_go_first() -> None:
 
 
 elections = st.builds(
-    NoOp, st.sampled_from(["n1", "n2", ""]), st.sampled_from(["silence", ""]),
-    st.lists(st.sampled_from(["n1", "n2"]), max_size=2).map(tuple), st.just(LOST),
-)  # fmt: skip
+    NoOp,
+    st.sampled_from(["n1", "n2", ""]),
+    st.sampled_from(["silence", ""]),
+    st.lists(st.sampled_from(["n1", "n2"]), max_size=2).map(tuple),
+    st.just(LOST),
+)
 
 
 @given(st.lists(st.one_of(commands, elections), max_size=40))
@@ -217,3 +222,28 @@ def test_a_dump_is_plain() -> None:
         return value is None or type(value) in (str, int, float, bool)
 
     assert plain(Tale(*PLACED, Grant("main", "n2", "failover", phases=LOST)).state.audit.dump())
+
+
+@pytest.mark.parametrize(
+    "dumped",
+    [
+        [],
+        ["n1"],
+        [7, []],
+        ["n1", 7],
+        ["n1", [[]]],
+        ["n1", [7]],
+        ["n1", [["1", "x", 0, 1, *[""] * 8, [], [], "", "", 0]]],
+        ["n1", [[1, "x", 0, 1, *[""] * 8, [7], [], "", "", 0]]],
+        ["n1", [[1, "x", 0, 1, *[""] * 8, [], [["a"]], "", "", 0]]],
+        ["n1", [[1, "x", 0, 1, *[""] * 8, [], [], "", "", 0, 0, 0, 0]]],
+    ],
+)
+def test_what_no_history_dumped_is_refused(dumped: list[Any]) -> None:
+    with pytest.raises(ValueError):
+        Audit.load(dumped)
+
+
+def test_an_event_of_an_older_release_takes_the_defaults() -> None:
+    (event,) = Audit.load(["n1", [[1, "x", 0, 1, *[""] * 8, ["n1"], []]]]).events.values()
+    assert (event.state, event.votes, event.changed) == ("done", ("n1",), 0)
