@@ -23,8 +23,6 @@ COMMAND_BYTES_MAX = VALUE_BYTES_MAX + 4 * 1024
 BATCH_BYTES_MAX = 128 * 1024
 """Of the client commands in one entry."""
 ENTRY_BYTES_MAX = BATCH_BYTES_MAX + 16 * 1024
-APPEND_BYTES_MAX = 512 * 1024
-"""Of the client commands in one Append: what else is in its entries is short."""
 SEND_QUEUE_MAX = 128
 RECEIVE_QUEUE_MAX = 256
 """Messages per connection. When full, the kernel's buffers fill, then the sender's queue, then it drops."""

@@ -7,8 +7,8 @@ from collections import deque
 from typing import Any, NamedTuple
 
 KEYS_MAX = 100_000
-BYTES_MAX = 64 * 1024 * 1024
-"""Of all keys and values together, in characters of JSON text."""
+BYTES_MAX = 32 * 1024 * 1024
+"""Of all keys and values together: half of what a snapshot may hold."""
 CHANGES_MAX = 10_000
 CHANGES_BYTES_MAX = 4 * 1024 * 1024
 LAST = "\U0010ffff"
@@ -57,7 +57,7 @@ class KeyValues:
         before = self._by_key.get(key)
         if before is None and len(self._by_key) >= KEYS_MAX:
             return f"there are {KEYS_MAX} keys already"
-        grows = len(value) - len(before.value) if before is not None else len(key) + len(value)
+        grows = _size(value) - _size(before.value) if before is not None else len(key) + _size(value)
         if self._bytes + grows > BYTES_MAX:
             return f"keys and values together take {BYTES_MAX // 2**20} MiB already"
         return ""
@@ -67,10 +67,10 @@ class KeyValues:
         before = self._by_key.get(key)
         if before is None:
             insort(self._sorted, key)
-            self._bytes += len(key) + len(value)
+            self._bytes += len(key) + _size(value)
             after = KeyValue(key, value, 1, revision)
         else:
-            self._bytes += len(value) - len(before.value)
+            self._bytes += _size(value) - _size(before.value)
             after = KeyValue(key, value, before.version + 1, revision)
         self._by_key[key] = after
         self._remember(Change(revision, key, value, after.version))
@@ -80,7 +80,7 @@ class KeyValues:
         """Take out a key that is there."""
         before = self._by_key.pop(key)
         del self._sorted[bisect_left(self._sorted, key)]
-        self._bytes -= len(key) + len(before.value)
+        self._bytes -= len(key) + _size(before.value)
         self._remember(Change(revision, key, None, 0))
 
     def _remember(self, change: Change) -> None:
@@ -123,7 +123,7 @@ class KeyValues:
             entry = KeyValue(*fields)
             loaded._by_key[entry.key] = entry
             loaded._sorted.append(entry.key)
-            loaded._bytes += len(entry.key) + len(entry.value)
+            loaded._bytes += len(entry.key) + _size(entry.value)
         loaded._changes.extend(Change(*fields) for fields in changes)
         loaded._changes_bytes = sum(map(_weight, loaded._changes))
         loaded.compacted = compacted
@@ -136,4 +136,8 @@ class KeyValues:
 
 
 def _weight(change: Change) -> int:
-    return len(change.key) + len(change.value or "")
+    return len(change.key) + _size(change.value or "")
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

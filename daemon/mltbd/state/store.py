@@ -102,7 +102,7 @@ class Store:
         refused = self._refusal(key, if_version, lock, token)
         if refused:
             return refused
-        if len(value.encode()) > VALUE_BYTES_MAX:
+        if len(value) > VALUE_BYTES_MAX or len(value.encode()) > VALUE_BYTES_MAX:
             return _error("usage", f"the value of `{key}` is longer than {VALUE_BYTES_MAX // 1024} KiB")
         full = self.keyvalues.full(key, value)
         if full:
@@ -206,12 +206,15 @@ class Store:
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Store:
-        """The inverse of `dump`."""
+        """The inverse of `dump`. Raises ValueError for what no release up to this one dumped."""
         loaded = cls()
-        loaded.revision, keyvalues, locks, clients = dumped
-        loaded.keyvalues = KeyValues.load(keyvalues)
-        loaded.locks = Locks.load(locks)
-        loaded.clients = Clients.load(clients)
+        try:
+            loaded.revision, keyvalues, locks, clients = dumped
+            loaded.keyvalues = KeyValues.load(keyvalues)
+            loaded.locks = Locks.load(locks)
+            loaded.clients = Clients.load(clients)
+        except (TypeError, AttributeError, IndexError) as error:
+            raise ValueError("not a dump of locks and state") from error
         return loaded
 
     def __eq__(self, other: object) -> bool:
