@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Unpack
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Suspicion, Sync
+from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
+from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Note, Publish, Send
 from mltbd.core.identity import Identity, OwnChanges
 from mltbd.core.log import InvariantViolation

@@ -15,12 +15,12 @@ from mltb_transport.messages import (
     Ping,
     Pong,
     Propose,
-    Record,
     Renew,
     Renewed,
     Sync,
     TimeoutNow,
 )
+from mltb_transport.records import Record
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from mltb_transport.messages import Record
+from mltb_transport.records import Record
 from mltbd.core.ports import Entropy
 
 UNREACHABLE = "UNREACHABLE"

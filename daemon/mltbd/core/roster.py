@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from mltb_transport.messages import Record, Suspicion
+from mltb_transport.messages import Suspicion
+from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Link, Note
 from mltbd.core.peers import Peer, version
 from mltbd.core.strain import StrainScore

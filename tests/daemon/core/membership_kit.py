@@ -9,7 +9,8 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Sync
+from mltb_transport.messages import Heartbeat, Ping, Pong, Sync
+from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Link, Note, Publish, Send
 from mltbd.core.membership import Membership
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Sync, WorkloadView
+from mltb_transport.messages import Heartbeat, Ping, Pong, Sync
+from mltb_transport.records import Record, WorkloadView
 from mltbd.core import membership as rules
 from mltbd.core.effects import Contact, Link, Publish, Send
 from mltbd.core.membership import Membership
