@@ -70,7 +70,11 @@ class Peer:
     proven: bool = False
     """It spoke to us itself: hearsay alone makes no one reachable."""
     lost: bool = False
-    """Its silence has been reported."""
+    """Its silence has been reported, by us or by those who watch it."""
+    watched: bool = True
+    """We listen to it ourselves. Of all others we believe what their watchers say."""
+    accusers: set[str] = field(default_factory=set)
+    """Who else suspects it since its last sign of life."""
     gap: bool = False
     """A publication of it was missed."""
     pull: Retry = field(default_factory=Retry)
@@ -80,10 +84,17 @@ class Peer:
     """The newest of our pings it answered: a repeated answer measures nothing."""
 
     def is_reachable(self, now: float, timeout_s: float) -> bool:
+        if not self.watched:
+            return not self.lost
         return self.proven and now < self.since + timeout_s
 
     def is_suspect(self, now: float, timeout_s: float) -> bool:
-        return now >= self.since + timeout_s / 2
+        return self.watched and now >= self.since + timeout_s / 2
+
+    def spoke(self, now: float) -> None:
+        """A sign of life."""
+        self.since = now
+        self.accusers.clear()
 
     def measured(self, rtt_s: float) -> None:
         before = rtt_s if self.rtt_s is None else self.rtt_s
