@@ -41,7 +41,7 @@ class Consensus(Voting):
         super().__init__(
             me, recovered, timing, entropy, outbox, company, priority=priority, quorum_size=quorum_size, now=now
         )
-        self.commit = 0
+        self.commit = recovered.snapshot.index if recovered.snapshot is not None else 0
         self.durable = self.log.last_index
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.confirmations: list[object] = []  # tags for the node to take
@@ -177,6 +177,10 @@ class Consensus(Voting):
         self._calm(now)
         self.acked_at = now
         self.alive = message.alive
+        if message.prev_index < self.log.base_index:
+            # Old, or repeated: what it speaks of is in the snapshot, and what is committed matches every leader's log.
+            self._answer_append(leader, message, True, self.commit)
+            return
         if self.log.term_at(message.prev_index) != message.prev_term:
             behind = self.log.last_index < message.prev_index
             hint = self.log.last_index + 1 if behind else self.commit + 1

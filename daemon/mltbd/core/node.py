@@ -33,8 +33,8 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.snapshots import restored
 from mltbd.core.voting import LEADER
-from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
@@ -50,7 +50,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = State()
+        self.state = restored(recovered.snapshot)
         self.left = False
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
@@ -61,7 +61,7 @@ class Node:
             config.patience,
             self.out,
             recovered.incarnation,
-            len(recovered.entries),
+            recovered.last_index,
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -90,7 +90,7 @@ class Node:
         self._last = now
         self._leave_by = float("inf")
         self._hand_over_by = float("inf")
-        self._history = len(recovered.entries)  # What lies before happened to an earlier incarnation.
+        self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)

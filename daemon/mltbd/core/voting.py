@@ -60,7 +60,7 @@ class Voting(ABC):
         self._company = company
         self.term = recovered.term
         self.vote = recovered.vote
-        self.log = Log(recovered.entries)
+        self.log = Log(recovered.entries, recovered.snapshot, recovered.base)
         self._voters: dict[str, str] = {}
         self.role = FOLLOWER
         self.leader = ""
