@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Message
 from mltbd.core.effects import (
@@ -22,7 +23,7 @@ from mltbd.core.effects import (
     StartWorkload,
     StopWorkload,
     Unlink,
-)
+)  # fmt: skip
 from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
@@ -306,14 +307,13 @@ class Machine:
         node = self.node
         if node is None:
             return
-        epoch = self._epoch
         for effect in effects:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
                     self._listen(to, message)
                 case Save():
-                    self.disk.submit(effect, lambda number: self._saved(epoch, number))
+                    self.disk.submit(effect, partial(self._saved, self._epoch))
                 case Publish(message):
                     self._network.publish(self.name, node.incarnation, node.cluster, message)
                 case Contact(address, message):
