@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.gossip import News, Probe, Probed
+from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.records import Record
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -251,6 +251,7 @@ class Sync:
 
     records: tuple[Record, ...]
     reply: bool
+    losses: tuple[Loss, ...] = ()
 
 
 # -- the control plane (ROUTER/DEALER with the command line and the SDK) -------------------------------------------

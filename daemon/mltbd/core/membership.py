@@ -1,7 +1,6 @@
 """Who is there, where, in which state and how long silent: SWIM's order of facts over lossy gossip.
 
-Everything here is a hint: rank, display, whom to talk to. Quorum, votes and leases never follow from it.
-"""
+Everything here is a hint: rank, display, whom to talk to. Quorum, votes and leases never follow from it."""
 
 from __future__ import annotations
 
@@ -230,8 +229,8 @@ class Membership:
             return []
         node = peer.record.node
         if now >= peer.since + timeout_s:
-            self._roster.lose(peer)
-            self._rumours.lost(Loss(node, *version(peer.record)))
+            self._roster.lose(peer, version(peer.record))
+            self._rumours.lost(Loss(node, *peer.lost_at))
             return [Note("warning", f"member `{node}` is unreachable: silent for {now - peer.since:.1f} s")]
         pause_s = self._timeout_s / PROBES
         peer.check_at = min(now + pause_s, peer.since + timeout_s)
@@ -311,6 +310,7 @@ class Membership:
     def _answer(self, sender: str, message: Gossip, now: float) -> list[Effect]:
         peer = self._roster.peers.get(sender)
         if isinstance(message, News):
+            self._rumours.contradict(message)
             return self._mourn(message.losses, now)
         if isinstance(message, Probed):
             self._probing.probed(message, now)
@@ -321,11 +321,13 @@ class Membership:
             case Heartbeat(_, suspicions):
                 return self._defend(sender, suspicions, now)
             case Sync(_, True):
-                return [Send(sender, part) for part in self._everything(reply=False)]
+                told = self._mourn(message.losses, now)
+                return [*told, *(Send(sender, part) for part in self._everything(reply=False))]
             case Probe():
                 return self._probing.probe(sender, message, now)
             case Sync():
                 peer.pull.rest()
+                return self._mourn(message.losses, now)
             case Ping(nonce):
                 return [Send(sender, Pong(nonce))]
             case Pong():
@@ -377,7 +379,8 @@ class Membership:
         """All records, RECORDS_MAX to a message; the first one asks for the same in return."""
         known = [self._self.shown, *(peer.record for _, peer in sorted(self._roster.peers.items()))]
         parts = [tuple(known[first : first + RECORDS_MAX]) for first in range(0, len(known), RECORDS_MAX)]
-        return [Sync(part, reply and place == 0) for place, part in enumerate(parts)]
+        losses = self._roster.losses() if self._hood.sparse else ()
+        return [Sync(part, reply and at == 0, losses if at == 0 else ()) for at, part in enumerate(parts)]
 
     def _some(self, count: int, now: float, but: str = "") -> list[str]:
         left = [node for node in self._hood.near if node != but and self.reachable(node, now)]

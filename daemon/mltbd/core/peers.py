@@ -71,6 +71,8 @@ class Peer:
     """It spoke to us itself: hearsay alone makes no one reachable."""
     lost: bool = False
     """Its silence has been reported, by us or by those who watch it."""
+    lost_at: tuple[int, int] = (-1, -1)
+    """The newest version that was given up: only a newer one brings it back."""
     watched: bool = True
     """We listen to it ourselves. Of all others we believe what their watchers say."""
     accusers: set[str] = field(default_factory=set)

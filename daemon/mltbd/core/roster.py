@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
+from mltb_transport.gossip import Loss
 from mltb_transport.messages import Suspicion
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Link, Note
@@ -66,7 +67,7 @@ class Roster:
         if not heartbeat and peer.is_reachable(now, self.patience_s(peer, now)):
             peer.spoke(now)  # It lived after we last heard of it. Hearsay keeps a member, but raises none.
         peer.record = record
-        if not peer.watched and peer.lost:
+        if not peer.watched and peer.lost and version(record) > peer.lost_at:
             peer.lost = False  # ... but for those we do not watch: then all we have is what others say.
             self.generation += 1
         if record.incarnation > peer.incarnation:
@@ -109,10 +110,14 @@ class Roster:
             if peer.watched and peer.is_reachable(stopped, timeout_s):
                 peer.since, peer.check_at = now, now + timeout_s / 2
 
-    def lose(self, peer: Peer) -> None:
-        """Its silence is known from now on."""
-        peer.check_at, peer.lost = inf, True
+    def lose(self, peer: Peer, at: tuple[int, int]) -> None:
+        """Its silence is known from now on; `at` is the newest version that was given up."""
+        peer.check_at, peer.lost, peer.lost_at = inf, True, max(at, version(peer.record))
         self.generation += 1
+
+    def losses(self) -> tuple[Loss, ...]:
+        """Who is given up."""
+        return tuple(Loss(node, *peer.lost_at) for node, peer in sorted(self.peers.items()) if peer.lost)
 
     def watch(self, peer: Peer, watched: bool, now: float) -> None:
         """Begin or end to listen to a member ourselves."""

@@ -56,30 +56,45 @@ class Rumours:
         return [Publish(News(tuple(records), tuple(losses))), *self.spread(now, entropy)]
 
     def learn(self, record: Record, now: float, *, heartbeat: bool) -> list[Effect]:
-        """A record of another member came; passed on if it is news."""
+        """A record of another member came; passed on if it is news, contradicted if it is overtaken by a loss."""
         before = self._roster.peers.get(record.node)
         known, was_lost = (before.record, before.lost) if before else (None, True)
         effects = self._hood.only_linked(self._roster.merge(record, now, heartbeat=heartbeat))
-        peer = self._roster.peers.get(record.node)
-        if peer is None or peer.record is not record:
+        if known is not None and version(record) <= version(known):
             return effects
+        if record.node not in self._roster.peers:
+            return effects  # Refused, or forgotten.
         if known is None or was_lost or known.incarnation != record.incarnation or essence(known) != essence(record):
             self.lives(record)
         return effects
 
+    def contradict(self, news: News) -> None:
+        """Somebody passes on that members live, and knows no more than what was given up since."""
+        for record in news.records:
+            peer = self._roster.peers.get(record.node)
+            if peer is not None and peer.lost and version(record) <= peer.lost_at:
+                self.lost(Loss(record.node, *peer.lost_at))
+
     def bereaved(self, losses: tuple[Loss, ...], own: Record) -> list[Effect]:
-        """Others gave these members up. Whoever watches one, or knows it newer, says so; `own` refutes our own."""
+        """Others gave these members up. Whoever watches one, or knows it newer, says so; `own` refutes our own.
+
+        What is known of a member only grows, so that all come to believe the same: it lives in version 1, it was
+        given up in version 1, it lives in version 2, and so on.
+        """
         effects: list[Effect] = []
-        for loss in losses[:NEWS_MAX] if self._hood.sparse else ():
-            peer = self._roster.peers.get(loss.node)
+        for loss in losses if self._hood.sparse else ():
+            peer, at = self._roster.peers.get(loss.node), (loss.incarnation, loss.seq)
             if loss.node == own.node:
                 self.lives(own)
-            elif peer is None or peer.lost:
+            elif peer is None:
                 continue
-            elif version(peer.record) > (loss.incarnation, loss.seq):
-                self.lives(peer.record)
+            elif version(peer.record) > at:
+                if not peer.lost:
+                    self.lives(peer.record)
+            elif peer.lost:
+                peer.lost_at = max(peer.lost_at, at)
             elif not peer.watched:
-                self._roster.lose(peer)
+                self._roster.lose(peer, at)
                 self.lost(loss)
                 effects.append(Note("warning", f"member `{loss.node}` is unreachable, say those who watch it"))
         return effects
@@ -91,8 +106,9 @@ class Rumours:
             self._put(self._records, record.node, record)
 
     def lost(self, loss: Loss) -> None:
-        """Tell that this member is given up."""
+        """Tell that this member is given up; it overtakes a record that still waits."""
         if self._hood.sparse:
+            self._records.pop(loss.node, None)
             self._put(self._losses, loss.node, loss)
 
     def _put(self, waiting: dict[str, T], node: str, fact: T) -> None:
