@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.history import Phase
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
 
@@ -21,7 +23,15 @@ class Voter:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed."""
+    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed.
+
+    What it tells of the election is for the history; `leader` is empty when it was written for another reason.
+    """
+
+    leader: str = ""
+    cause: str = ""  # first, silence, broken, transfer; of another reason: what was given up
+    votes: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class Grant:
     owner: str
     cause: str  # placement, failover, switchover, failback, handover, rollback
     reason: str = ""
+    choice: str = ""  # why this node, for the history
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class Release:
     workload: str
     token: int
     cause: str  # moved, leaving, failed, restarted
+    took_s: float = 0.0  # since the move was asked for; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ class Move:
     target: str
     cause: str  # switchover, failover, failback
     reason: str = ""
+    operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ class Started:
 
     workload: str
     token: int
+    took_s: float = 0.0  # since the grant; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,7 @@ class CancelFailback:
     """No automatic failback of `workload` until its placement changes again."""
 
     workload: str
+    operator: str = ""
 
 
 Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
