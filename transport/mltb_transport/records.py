@@ -17,6 +17,7 @@ class WorkloadView:
     health: str
     since: int  # wall milliseconds
     hold_until: float  # seconds of lease left when published; 0 when none
+    reason: str = ""  # what is wrong with it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,4 @@ class Record:
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...] = ()  # checks of the node itself that fail

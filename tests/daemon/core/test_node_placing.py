@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from mltb_transport.messages import Renew, TimeoutNow
+from mltbd.core.departure import HAND_OVER_S
 from mltbd.core.effects import Send
 from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
-from mltbd.core.node import HAND_OVER_S
 from mltbd.core.placer import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
 from mltbd.state.placements import WORKLOADS_MAX, Operation
