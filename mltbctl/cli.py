@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import typer
 
 from mltbctl import history_commands
+from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.options import (
@@ -260,6 +261,7 @@ Root.add("events", aliases=("history",))(history_commands.events)
 Root.add("explain")(history_commands.explain)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
+Root.add_group("service", service)
 
 
 @Root.add("demo")
