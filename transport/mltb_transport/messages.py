@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mltb_transport.history import Phase
+from mltb_transport.store import Batch, Forward, Forwarded
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +329,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -346,6 +347,8 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
 }
@@ -359,4 +362,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
 }

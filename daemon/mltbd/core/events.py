@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Message
+from mltb_transport.store import Packed
 from mltbd.core.snapshots import Snapshot
 
 
@@ -98,4 +99,18 @@ class Ask:
     operator: str = ""  # who asks, as that side says
 
 
-Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Commands of our own clients; each has an outcome (effect Outcomes) or a refusal."""
+
+    commands: tuple[Packed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """May we read our own state now? A Reply without a code: it holds all that was acknowledged before this."""
+
+    request: int
+
+
+Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask | Submit | ReadState

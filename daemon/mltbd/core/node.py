@@ -21,10 +21,24 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
-from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import (
+    Ask,
+    Event,
+    GuardSays,
+    Lost,
+    ReadState,
+    Received,
+    Recovered,
+    Saved,
+    StopRequested,
+    Strain,
+    Submit,
+    Tick,
+)
 from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
@@ -34,6 +48,7 @@ from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
 from mltbd.core.snapshots import restored
+from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voting import LEADER
 
 STEPS_MAX = 16
@@ -86,6 +101,7 @@ class Node:
             self.owner,
             self.out,
         )
+        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self._now = now
         self._last = now
         self._leave_by = float("inf")
@@ -137,6 +153,7 @@ class Node:
             self.owner.next_deadline(),
             self.placer.next_deadline(),
             self._founding.next_deadline(),
+            self.desk.next_deadline(),
             self._leave_by,
             self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
         )
@@ -175,6 +192,10 @@ class Node:
                 self._stop(now)
             case Ask():
                 self.placer.asked(event, now, wall)
+            case Submit(commands):
+                self.desk.submit(commands, now)
+            case ReadState(request):
+                self.desk.read(request, now)
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -224,6 +245,8 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
+            case Forward() | Forwarded():
+                self.desk.received(sender, message)
             case Propose(command):
                 self.placer.suggested(sender, command, now, wall)
             case Election():
@@ -266,6 +289,7 @@ class Node:
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
+            moved |= self.desk.work(now, wall)
             if not moved:
                 break
         self._leave_when_done(now)
@@ -283,7 +307,9 @@ class Node:
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
-            self.placer.applied(entry, now)
+            self.desk.applied()
+            if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                self.placer.applied(entry, now)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
