@@ -113,6 +113,10 @@ class Client:
         """The answer to `is_` with its reason: {"answer": bool or None, "reason"}."""
         return self._call("is", what=what, node=node)
 
+    def health(self, *, run: bool = False) -> dict[str, Any]:
+        """What this node's checks say: the dict of `mltbctl health -o json`. `run`: after running them all now."""
+        return self._call("health", run=run)
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._call("operation", id=operation)
@@ -261,6 +265,9 @@ class AsyncClient:
 
     async def is_(self, what: str, node: str | None = None) -> bool | None:
         return await self._run(lambda: self._client.is_(what, node))
+
+    async def health(self, *, run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.health(run=run))
 
     async def operation(self, operation: int) -> dict[str, Any]:
         return await self._run(lambda: self._client.operation(operation))

@@ -34,7 +34,7 @@ RESPONSE_KIND = 31
 
 READ_METHODS = frozenset(
     {
-        "ping", "status", "operation", "is", "events", "event",
+        "ping", "status", "operation", "is", "health", "events", "event",
         "state_get", "state_list", "state_watch", "lock_show", "lock_list",
     }
 )  # fmt: skip
