@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
+from mltbctl import history_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
@@ -277,6 +278,8 @@ def wait(
     session.finish(result)
 
 
+Root.add("events", aliases=("history",))(history_commands.events)
+Root.add("explain")(history_commands.explain)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", service)
