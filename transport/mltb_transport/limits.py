@@ -16,6 +16,8 @@ STRING_CHARS_MAX = 1024
 TEXT_CHARS_MAX = 256 * 1024
 """Of the two fields that hold JSON: `Request.params` and `Response.body`."""
 ITEMS_MAX = 1024
+PIECE_BYTES_MAX = 128 * 1024
+"""Of the one binary field, `Piece.data`."""
 ENTRY_BYTES_MAX = 64 * 1024
 SEND_QUEUE_MAX = 128
 RECEIVE_QUEUE_MAX = 256

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.pieces import Piece, PieceAnswer
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
 
@@ -312,7 +314,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -332,6 +334,8 @@ KINDS: dict[int, type] = {
     19: Propose,
     30: Request,
     31: Response,
+    50: Piece,
+    51: PieceAnswer,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,

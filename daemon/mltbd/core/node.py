@@ -21,6 +21,8 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.pieces import Piece, PieceAnswer
+from mltbd.core.archive import Archive
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
@@ -32,8 +34,8 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
-from mltbd.core.snapshots import restored
 from mltbd.core.voting import LEADER
+from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
@@ -49,7 +51,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = restored(recovered.snapshot)
+        self.state = State()
         self.left = False
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
@@ -85,6 +87,7 @@ class Node:
             self.owner,
             self.out,
         )
+        self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self._now = now
         self._last = now
         self._leave_by = float("inf")
@@ -235,6 +238,10 @@ class Node:
                 self._founding.asked_to_join(sender, entry)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
+            case Piece():
+                self._archive.received(sender, message)
+            case PieceAnswer():
+                self.consensus.piece_answered(sender, message, now)
             case _:
                 self._count("unexpected")
 
@@ -267,6 +274,7 @@ class Node:
             moved |= self.placer.work(now, wall)
             if not moved:
                 break
+        self._archive.compact()
         self._leave_when_done(now)
         self._show(now)
         self.check()
@@ -275,7 +283,8 @@ class Node:
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
-        while self.state.applied < end:
+        follows = self._archive.restore()
+        while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
                 before = self.state.placements.get(entry.command.workload)
