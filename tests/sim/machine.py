@@ -131,6 +131,7 @@ class Machine:
         if self.node is None:
             return
         self._history.append(Ended(self._real(), self.name, how))
+        self._observer.look(self.node)  # Its last event may be what ends it.
         self._observer.deposed()
         self.node = None
         self.paused = False

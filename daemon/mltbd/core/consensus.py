@@ -11,6 +11,8 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import PieceAnswer
+from mltbd.core import describe
+from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership, Progress, Transfer
@@ -90,7 +92,7 @@ class Consensus(Voting):
             reign.transfer = None
             self._out.note("warning", f"transfer to {target} given up")
             # Moves the end of the log, so that a late TimeoutNow is stale (raft-rs issue 234).
-            self.propose(NoOp(), now, wall)
+            self.propose(NoOp(cause=f"transfer to {target} given up"), now, wall)
         if now >= self._heartbeat_at:
             self.begin_round(now)
 
@@ -98,10 +100,12 @@ class Consensus(Voting):
         self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
         self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s)
-        self._out.note("info", f"leads term {self.term}, elected by {' '.join(sorted(tally.ages))}")
+        self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
-        self._append(NoOp(), wall)
+        self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
+        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._stood_at, self._doubted = None, False
         self.begin_round(now)
 
     # -- the log ---------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class Ask:
     target: str = ""
     reason: str = ""
     dry_run: bool = False
+    operator: str = ""  # who asks, as that side says
 
 
 Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask

@@ -22,6 +22,7 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltbd.core import describe
 from mltbd.core.archive import Archive
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
@@ -325,7 +326,7 @@ class Node:
             self.placer.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
-                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
+                self.out.note("info", describe.follows(leader, self.consensus.term))
 
     def _leave_when_done(self, now: float) -> None:
         if not self.owner.leaving or self.left:

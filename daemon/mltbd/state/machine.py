@@ -1,14 +1,24 @@
-"""The whole replicated state: identity, voters, placements. Applied from the log in order, each entry once."""
+"""The whole replicated state: identity, voters, placements, history. Applied from the log in order, each entry once."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, Self
 
 from mltb_transport.messages import Entry, Founding, Voter
+from mltbd.state.audit import Audit
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
 
-PARTS = {"placements": Placements}
+
+class Part(Protocol):
+    """One part of the state, as a snapshot sees it."""
+
+    def dump(self) -> list[Any]: ...
+    @classmethod
+    def load(cls, dumped: list[Any]) -> Self: ...
+
+
+PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit}
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -24,18 +34,21 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.audit = Audit()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
             self.name = entry.command.name
             self.voters = entry.command.voters
         else:
             self.placements.apply(entry)
+        self.audit.apply(entry, before, self.placements)
 
     def dump(self) -> list[Any]:
         """All of it as plain lists: two nodes that applied the same entries give the same."""
