@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.store import Batch, Forward, Forwarded
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,7 @@ class WorkloadView:
     health: str
     since: int  # wall milliseconds
     hold_until: float  # seconds of lease left when published; 0 when none
+    reason: str = ""  # what is wrong with it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,7 @@ class Record:
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +332,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response | Piece | PieceAnswer
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -347,6 +350,8 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
     50: Piece,
@@ -362,4 +367,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
 }

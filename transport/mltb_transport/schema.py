@@ -14,7 +14,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
 
-from mltb_transport.limits import ENTRY_BYTES_MAX, ITEMS_MAX, PIECE_BYTES_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
+from mltb_transport.limits import COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ITEMS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
 from mltb_transport.messages import COMMANDS, KINDS, Entry, Request, Response
 
 INT_MIN = -(2**63)
@@ -77,7 +77,7 @@ def from_bytes(packed: bytes, bytes_max: int) -> Any:
             raw=False,
             max_str_len=bytes_max,
             max_array_len=ITEMS_MAX,
-            max_bin_len=PIECE_BYTES_MAX,
+            max_bin_len=bytes_max,
             max_map_len=0,
             max_ext_len=0,
         )
@@ -205,10 +205,10 @@ def _str_check(name: str, chars_max: int) -> Check:
 
 def _bytes_check(name: str) -> Check:
     def check(value: Any) -> bytes:
-        if type(value) is bytes and len(value) <= PIECE_BYTES_MAX:
+        if type(value) is bytes and len(value) <= COMMAND_BYTES_MAX:
             return value
         if type(value) is bytes:
-            raise FrameError(f"{name} of {len(value)} bytes exceeds the limit of {PIECE_BYTES_MAX}")
+            raise FrameError(f"{name} of {len(value)} bytes exceeds the limit of {COMMAND_BYTES_MAX}")
         raise FrameError(f"{name} is not bytes but {_kind(value)}")
 
     return check

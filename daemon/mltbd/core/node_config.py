@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
+from mltbd.core.health import Rule
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 
@@ -33,3 +34,4 @@ class NodeConfig:
     patience: Patience = field(default_factory=Patience)
     workloads: tuple[str, ...] = ("main",)
     version: str = "0"
+    checks: tuple[Rule, ...] = ()
