@@ -6,7 +6,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from mltbd.core.effects import (
     Arm,
@@ -22,7 +21,7 @@ from mltbd.core.effects import (
     StartWorkload,
     StopWorkload,
     Unlink,
-)  # fmt: skip
+)
 from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
@@ -31,11 +30,8 @@ from tests.sim.clock import Clock
 from tests.sim.disk import Disk
 from tests.sim.guard import Guard
 from tests.sim.history import (
-    Began,
     Broke,
-    Deposed,
     Ended,
-    Held,
     History,
     Noted,
     Replied,
@@ -95,11 +91,6 @@ class Machine:
         self._last_tick_at = -1.0
         self._observer = Observer(config.node, real, history)
 
-    @property
-    def leads(self) -> bool:
-        """Its daemon believes to lead."""
-        return self._observer.leads
-
     # -- life and death --------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
@@ -117,17 +108,14 @@ class Machine:
         epoch = self._epoch
         recovered = self.disk.recover()
         self.linked = set()
-        self._observer.applied = 0
         self._wake_at = float("inf")
-        self._history.append(
-            Began(self._real(), self.name, recovered.incarnation, recovered.store, recovered.term, recovered.vote)
-        )
-        self._history.append(Held(self._real(), self.name, recovered.entries))
+        self._observer.began(recovered)
         self._network.restarted(self.name)
         entropy = random.Random(self.dice.getrandbits(48))
         self.guard.tell = lambda says: self._if_alive(epoch, says)
         try:
             self.node = Node(self.config, recovered, entropy, self.clock.local(self._real()))
+            self._observer.follow(self.node)
             self._perform(self.node.start(self.clock.local(self._real()), self.clock.wall(self._real())))
         except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
             self._broken(error)
@@ -144,9 +132,8 @@ class Machine:
         if self.node is None:
             return
         self._history.append(Ended(self._real(), self.name, how))
-        if self.leads:
-            self._observer.leads = False
-            self._history.append(Deposed(self._real(), self.name))
+        self._observer.look(self.node)  # Its last event may be what ends it.
+        self._observer.deposed()
         self.node = None
         self.paused = False
         self._backlog.clear()
@@ -255,7 +242,8 @@ class Machine:
             return
         if effects:
             self._perform(effects)
-        self._observer.look(node)
+        if self.node is not None:
+            self._observer.look(self.node)
         self._schedule()
 
     def _broken(self, error: Exception) -> None:
@@ -305,13 +293,14 @@ class Machine:
         node = self.node
         if node is None:
             return
+        epoch = self._epoch
         for effect in effects:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
-                    self._observer.spoke(self.disk.store, to, message)
+                    self._observer.listen(self.disk.store, to, message)
                 case Save():
-                    self.disk.submit(effect, partial(self._saved, self._epoch))
+                    self.disk.submit(effect, lambda number: self._saved(epoch, number))
                 case Publish(message):
                     self._network.publish(self.name, node.incarnation, node.cluster, message)
                 case Contact(address, message):
@@ -347,10 +336,16 @@ class Machine:
         target = str(reply.result.get("to") or "")
         self._history.append(Replied(self._real(), self.name, reply.request, reply.code, operation, target))
 
+    # -- what an observer sees -------------------------------------------------------------------------------
+
+    @property
+    def leads(self) -> bool:
+        return self._observer.leads
+
     def hold_still(self) -> None:
         """Write down the log as it is now."""
         if self.node is not None:
-            self._history.append(Held(self._real(), self.name, self.node.consensus.log.after(0)))
+            self._observer.hold_still(self.node)
 
     def reconfigure(self, **changes: object) -> None:
         """What the next daemon here will be told."""

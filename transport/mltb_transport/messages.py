@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 
@@ -294,6 +295,7 @@ class Response:
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
     | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -318,6 +320,8 @@ KINDS: dict[int, type] = {
     21: Forwarded,
     30: Request,
     31: Response,
+    50: Piece,
+    51: PieceAnswer,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,

@@ -21,11 +21,12 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
+from mltbd.core.archive import Archive
 from mltbd.core.consensus import Consensus
-from mltbd.core.departure import Departure
 from mltbd.core.effects import Effect
 from mltbd.core.events import (
     Ask,
@@ -42,6 +43,7 @@ from mltbd.core.events import (
     Submit,
     Tick,
 )
+from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.health import NODE, Health
 from mltbd.core.log import InvariantViolation
@@ -51,9 +53,9 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
-from mltbd.core.snapshots import restored
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voting import LEADER
+from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
@@ -68,7 +70,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = restored(recovered.snapshot)
+        self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
@@ -104,10 +106,11 @@ class Node:
             self.owner,
             self.out,
         )
+        self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self._now = now
         self._last = now
-        self._departure = Departure(self.owner, self.consensus, self.placer, self.out)
+        self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
@@ -144,11 +147,6 @@ class Node:
         """What frames must carry; it may jump ahead when somebody claims a higher one for us."""
         return self.membership.incarnation
 
-    @property
-    def left(self) -> bool:
-        """Everything is handed over."""
-        return self._departure.done
-
     def waiting_for(self) -> str:
         """Why there is no cluster yet, in words; empty when there is one."""
         return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
@@ -161,7 +159,7 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self.desk.next_deadline(),
-            self._departure.next_deadline(self._now),
+            self.farewell.next_deadline(self._now),
         )
         return min(times)
 
@@ -197,7 +195,7 @@ class Node:
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
-                self._departure.begin(now)
+                self.farewell.begin(now)
             case Ask():
                 self.placer.asked(event, now, wall)
             case Submit(commands):
@@ -267,6 +265,10 @@ class Node:
                 self._founding.asked_to_join(sender, entry)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
+            case Piece():
+                self._archive.received(sender, message)
+            case PieceAnswer():
+                self.consensus.piece_answered(sender, message, now)
             case _:
                 self._count("unexpected")
 
@@ -294,7 +296,8 @@ class Node:
             moved |= self.desk.work(now, wall)
             if not moved:
                 break
-        self._departure.proceed(now)
+        self._archive.compact()
+        self.farewell.go_on(now)
         self._show(now)
         self.check()
         return self.out.take()
@@ -307,7 +310,8 @@ class Node:
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
-        while self.state.applied < end:
+        follows = self._archive.restore()
+        while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
                 before = self.state.placements.get(entry.command.workload)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mltb_transport.messages import Answer, Append, Election, Heartbeat, Ping, Renew, Request
-from mltbd.core.departure import LEAVE_PATIENCE_S
 from mltbd.core.effects import Leave, Reply, Send, StartWorkload
 from mltbd.core.events import GuardSays, Lost, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
+from mltbd.core.farewell import LEAVE_PATIENCE_S
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import SENDERS_MAX
 from mltbd.core.voting import FOLLOWER

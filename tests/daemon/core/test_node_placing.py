@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from mltb_transport.messages import Renew, TimeoutNow
-from mltbd.core.departure import HAND_OVER_S
 from mltbd.core.effects import Send
 from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
+from mltbd.core.farewell import HAND_OVER_S
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.placer import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
