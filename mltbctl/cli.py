@@ -30,6 +30,7 @@ from mltbctl.options import (
 from mltbctl.render import COLOURS
 from mltbctl.session import Session, command_session
 from mltbctl.settings import Settings
+from mltbctl.store_groups import lock, state
 
 
 class Root(RootGroup):
@@ -255,6 +256,8 @@ def wait(
     session.finish(result)
 
 
+Root.add_group("lock", lock)
+Root.add_group("state", state)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 

@@ -263,8 +263,11 @@ class Lock:
         self._keeper.start()
 
     def close(self) -> LockLost | None:
-        """Release it; returns what to raise when it was lost before. A daemon that is away lets it run out."""
-        if self._held is None:
+        """Release it; returns what to raise when it was lost before. A daemon that is away lets it run out.
+
+        Again: no effect.
+        """
+        if self._held is None or self._ending.is_set():
             return None
         self._ending.set()
         if self._keeper is not None:
