@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.history import Phase
+from mltb_transport.store import Batch, Forward, Forwarded
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
 
@@ -21,7 +24,15 @@ class Voter:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed."""
+    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed.
+
+    What it tells of the election is for the history; `leader` is empty when it was written for another reason.
+    """
+
+    leader: str = ""
+    cause: str = ""  # first, silence, broken, transfer; of another reason: what was given up
+    votes: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class Grant:
     owner: str
     cause: str  # placement, failover, switchover, failback, handover, rollback
     reason: str = ""
+    choice: str = ""  # why this node, for the history
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,7 @@ class Release:
     workload: str
     token: int
     cause: str  # moved, leaving, failed, restarted
+    took_s: float = 0.0  # since the move was asked for; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Move:
     target: str
     cause: str  # switchover, failover, failback
     reason: str = ""
+    operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,7 @@ class Started:
 
     workload: str
     token: int
+    took_s: float = 0.0  # since the grant; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +109,10 @@ class CancelFailback:
     """No automatic failback of `workload` until its placement changes again."""
 
     workload: str
+    operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +329,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -330,6 +347,8 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
 }
@@ -343,4 +362,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
 }

@@ -21,9 +21,24 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.store import Batch, Forward, Forwarded
+from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
-from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import (
+    Ask,
+    Event,
+    GuardSays,
+    Lost,
+    ReadState,
+    Received,
+    Recovered,
+    Saved,
+    StopRequested,
+    Strain,
+    Submit,
+    Tick,
+)
 from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
@@ -32,8 +47,9 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.snapshots import restored
+from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voting import LEADER
-from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
@@ -49,7 +65,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = State()
+        self.state = restored(recovered.snapshot)
         self.left = False
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
@@ -60,7 +76,7 @@ class Node:
             config.patience,
             self.out,
             recovered.incarnation,
-            len(recovered.entries),
+            recovered.last_index,
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -85,11 +101,12 @@ class Node:
             self.owner,
             self.out,
         )
+        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self._now = now
         self._last = now
         self._leave_by = float("inf")
         self._hand_over_by = float("inf")
-        self._history = len(recovered.entries)  # What lies before happened to an earlier incarnation.
+        self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)
@@ -136,6 +153,7 @@ class Node:
             self.owner.next_deadline(),
             self.placer.next_deadline(),
             self._founding.next_deadline(),
+            self.desk.next_deadline(),
             self._leave_by,
             self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
         )
@@ -174,6 +192,10 @@ class Node:
                 self._stop(now)
             case Ask():
                 self.placer.asked(event, now, wall)
+            case Submit(commands):
+                self.desk.submit(commands, now)
+            case ReadState(request):
+                self.desk.read(request, now)
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -223,6 +245,8 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
+            case Forward() | Forwarded():
+                self.desk.received(sender, message)
             case Propose(command):
                 self.placer.suggested(sender, command, now, wall)
             case Election():
@@ -265,6 +289,7 @@ class Node:
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
+            moved |= self.desk.work(now, wall)
             if not moved:
                 break
         self._leave_when_done(now)
@@ -282,7 +307,9 @@ class Node:
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
-            self.placer.applied(entry, now)
+            self.desk.applied()
+            if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                self.placer.applied(entry, now)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -316,7 +343,7 @@ class Node:
             self.placer.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
-                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
+                self.out.note("info", describe.follows(leader, self.consensus.term))
 
     def _leave_when_done(self, now: float) -> None:
         if not self.owner.leaving or self.left:

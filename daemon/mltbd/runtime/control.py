@@ -11,12 +11,13 @@ from typing import Any
 from mltb_transport.bus import Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
-from mltbd.core.effects import Reply
+from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
 from mltbd.runtime import views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.store_control import METHODS, BadStoreRequest, StoreControl
 
 PENDING_MAX = 256
 ASIDE_S = 0.3
@@ -29,6 +30,8 @@ ASKS = {
 }
 LEAD = "lead"
 """What one daemon asks another for its own `status`."""
+LEADER_ONLY = ("lock_show", "lock_list")
+"""Passed on, because the leader alone knows how much of a lock's time is left."""
 NAME_CHARS_MAX = 255
 REASON_CHARS_MAX = 500
 
@@ -62,12 +65,14 @@ class Control:
         self._driver: Driver | None = None
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
+        self.store = StoreControl()
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
 
     def attach(self, driver: Driver) -> None:
         self._driver = driver
         # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
         self._numbers = driver.node.incarnation * INCARNATION_SPAN
+        self.store.attach(driver, self._numbers + INCARNATION_SPAN // 2)
 
     @property
     def driver(self) -> Driver:
@@ -108,8 +113,16 @@ class Control:
             return
         self._resolve(response.id, response.ok, body)
 
-    def reply(self, reply: Reply) -> None:
-        """The node's answer to an Ask."""
+    def reply(self, reply: Reply | Outcomes | Refusals) -> None:
+        """The node's answer to an Ask, or its word on commands and reads."""
+        if isinstance(reply, Outcomes):
+            self.store.outcomes(reply)
+            return
+        if isinstance(reply, Refusals):
+            self.store.refusals(reply)
+            return
+        if self.store.reply(reply):
+            return
         if reply.code:
             self._resolve(reply.request, False, failure(reply.code, reply.message, reply.hint, **reply.result))
         else:
@@ -123,7 +136,7 @@ class Control:
             self._call(request, params_of(request), answer, forwarded)
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
-        except BadRequest as error:
+        except (BadRequest, BadStoreRequest) as error:
             answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
@@ -139,6 +152,8 @@ class Control:
                 self._operation(request, params, answer, forwarded)
             case "is":
                 self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
+            case method if method in METHODS:
+                self._store(request, params, answer, forwarded)
             case method if method in ASKS:
                 self._ask(request, params, answer, forwarded)
             case method:
@@ -168,6 +183,14 @@ class Control:
             self._forward(node.consensus.leader, request.method, request.params, self._forward_s, answer)
         else:
             answer(False, failure("failed", f"no operation {number}", "mltbctl status"))
+
+    def _store(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
+        leader = self.driver.node.consensus.leader
+        here = forwarded or leader in ("", self.driver.node.me) or params.get("stale")
+        if request.method in LEADER_ONLY and not here:
+            self._forward(leader, request.method, request.params, self._forward_s, answer)
+            return
+        self.store.call(request.method, params, answer)
 
     def _ask(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node

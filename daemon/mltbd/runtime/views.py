@@ -62,8 +62,8 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
         "nodes": members,
         "workloads": workloads,
         "failover": failover_view(node, workloads, near, now, lead),
-        "locks": {"held": 0},
-        "state_revision": node.state.applied,
+        "locks": {"held": node.state.store.locks.held},
+        "state_revision": node.state.store.revision,
         "alerts": alerts(node, workloads, cluster),
     }
 
