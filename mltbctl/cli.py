@@ -9,6 +9,7 @@ import typer
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
+from mltbctl.lock_group import lock
 from mltbctl.options import (
     Colour,
     Config,
@@ -31,7 +32,7 @@ from mltbctl.options import (
 from mltbctl.render import COLOURS
 from mltbctl.session import Session, command_session
 from mltbctl.settings import Settings
-from mltbctl.store_groups import lock, state
+from mltbctl.state_group import state
 
 
 class Root(RootGroup):

@@ -70,6 +70,7 @@ class HeldLock:
     def extended(self, answer: dict[str, Any], began: float) -> None:
         """Take in the answer to an extension asked for at `began`."""
         self.ttl = float(answer["ttl_seconds"])
+        self.token = int(answer.get("token") or self.token)
         self._until = max(self._until, began + proven_s(self.ttl, self.reserve_s))
 
 
@@ -105,18 +106,14 @@ class Locks:
             params["delay"] = delay
         answer = self._lines.settle("lock_acquire", params, changes=True, wait_s=wait)
         if not answer["acquired"]:
-            raise LockNotAcquired(
-                f"`{name}` is held by `{answer.get('holder', '')}`",
-                f"run `mltbctl lock show {name}`, or wait longer",
-                details={"name": name, "holder": answer.get("holder", "")},
-            )
+            raise _not_acquired(name, answer.get("holder"))
         held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
         if boottime() - began > ttl / 3:
             # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
             try:
                 self.extend(held)
             except LockLost as lost:
-                raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": ""}) from lost
+                raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
         return held
 
     def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:
@@ -133,7 +130,8 @@ class Locks:
         return bool(self._ask("lock_release", held.name, held.lock_id, timeout)["released"])
 
     def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
-        """Holder, lock_id, token, ttl_seconds, remaining_seconds (the leader's estimate), since, waiters."""
+        """Holder (None while a delay keeps it closed), lock_id, token, ttl_seconds, remaining_seconds (the
+        leader's estimate, None where another node answers), since, waiters; None when nobody has to do with it."""
         answer = self._lines.settle("lock_show", {"name": name, **({"stale": True} if stale else {})}, changes=False)
         found: dict[str, Any] | None = answer["lock"]
         return found
@@ -313,6 +311,14 @@ class Lock:
                 self._tell(held.until)
         if not self._ending.is_set():
             self.lost.set()
+
+
+def _not_acquired(name: str, holder: str | None) -> LockNotAcquired:
+    """`holder` is None while a delay keeps the lock closed, or when it was given back this moment."""
+    why = f"`{name}` is held by `{holder}`" if holder else f"`{name}` could not be had in time, though nobody holds it"
+    return LockNotAcquired(
+        why, f"run `mltbctl lock show {name}`, or wait longer", details={"name": name, "holder": holder}
+    )
 
 
 def check_times(ttl: float, wait: float) -> None:

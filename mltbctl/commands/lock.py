@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mltbctl.errors import CliError, LockNotAcquired
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
-from mltbctl.words import ago, count, duration, seconds_since
+from mltbctl.words import count, duration, seconds_since
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -95,8 +95,10 @@ def show(session: Session, client: Client, name: str, *, stale: bool) -> Result:
     lock = client.locks.show(name, stale=stale)
     if lock is None:
         session.say(f"nobody holds `{name}`")
-        return Result({"name": name, "held": False}, "", ExitCode.FAILED)
-    return Result({"held": True, **lock}, lambda style: _shown(lock, style))
+        return Result({"held": False, "name": name}, "", ExitCode.FAILED)
+    held = lock["holder"] is not None
+    code = ExitCode.DONE if held else ExitCode.FAILED
+    return Result({"held": held, **lock}, lambda style: _shown(lock, style), code)
 
 
 def list_(client: Client, prefix: str, *, stale: bool) -> Result:
@@ -130,28 +132,33 @@ def _held_for(lock: dict[str, Any]) -> float | None:
 def _row(lock: dict[str, Any], style: Style) -> list[Cell]:
     held_s = _held_for(lock)
     waiting = len(lock["waiters"])
+    dash = style.glyph("dash")
     return [
         Cell(lock["name"]),
-        Cell(lock["holder"]),
-        Cell(str(lock["token"])),
-        Cell(duration(lock["remaining_seconds"])),
-        Cell(style.glyph("dash") if held_s is None else duration(held_s)),
-        Cell(str(waiting) if waiting else style.glyph("dash")),
+        Cell(lock["holder"] or dash),
+        Cell(dash if lock["token"] is None else str(lock["token"])),
+        Cell(dash if lock["remaining_seconds"] is None else duration(lock["remaining_seconds"])),
+        Cell(dash if held_s is None or lock["holder"] is None else duration(held_s)),
+        Cell(str(waiting) if waiting else dash),
     ]
 
 
 def _shown(lock: dict[str, Any], style: Style) -> str:
-    held_s = _held_for(lock)
-    facts = [
-        f"token {lock['token']}",
-        f"id {lock['lock_id']}",
-        f"{duration(lock['remaining_seconds'])} of {duration(lock['ttl_seconds'])} left",
-    ]
-    if held_s is not None:
-        facts.append(f"since {ago(held_s)} ago" if held_s >= 0.1 else "since now")
-    lines = [f"{style.bold(lock['name'])}   held by {lock['holder']}   {'   '.join(facts)}"]
     waiters = lock["waiters"]
+    lines = [_state(lock, style)]
     if waiters:
         lines.append(f"{count(len(waiters), 'waiter')}, next first:")
         lines += [f"  {waiter['holder']}   id {waiter['lock_id']}" for waiter in waiters]
     return "\n".join(lines)
+
+
+def _state(lock: dict[str, Any], style: Style) -> str:
+    if lock["holder"] is None:
+        return f"{style.bold(lock['name'])}   its last holder let it run out: nobody gets it until its delay is over"
+    held_s, left_s = _held_for(lock), lock["remaining_seconds"]
+    facts = [f"held by {lock['holder']}", f"token {lock['token']}", f"id {lock['lock_id']}"]
+    if left_s is not None:
+        facts.append(f"{duration(left_s)} of {duration(lock['ttl_seconds'])} left")
+    if held_s is not None:
+        facts.append(f"for {duration(held_s)} by now")
+    return "   ".join([style.bold(lock["name"]), *facts])

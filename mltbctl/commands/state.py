@@ -33,13 +33,20 @@ def value_of(text: str) -> Any:
         text = sys.stdin.read(VALUE_BYTES_MAX)
         text = text.removesuffix("\n")
     try:
-        return json.loads(text, parse_constant=_not_json)
+        return json.loads(text, parse_constant=_not_json, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
 
 
 def _not_json(word: str) -> Any:
     raise ValueError(word)  # NaN and the infinities are Python's, not JSON's.
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(digits)
+    return number
 
 
 def guard_of(token: int | None, lock: str) -> tuple[str, int] | None:
@@ -96,7 +103,10 @@ def delete(session: Session, client: Client, key: str, if_version: int | None, g
 def list_(client: Client, prefix: str, *, stale: bool, limit: int | None) -> Result:
     """The keys that begin with a prefix, in order, with their values."""
     entries = client.state.list(prefix, stale=stale, limit=limit)
-    rows = [{"key": entry.key, "value": entry.value, "version": entry.version} for entry in entries]
+    rows = [
+        {"key": entry.key, "value": entry.value, "version": entry.version, "revision": entry.revision}
+        for entry in entries
+    ]
     cells = [[Cell(entry.key), Cell(str(entry.version)), Cell(_one_line(entry.value))] for entry in entries]
     return Result({"entries": rows}, lambda style: "\n".join(table(_COLUMNS, cells, style, indent=0)), rows="entries")
 

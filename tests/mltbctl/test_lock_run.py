@@ -1,109 +1,22 @@
-"""`lock run` as a process: the command, its end in time whatever is stopped or killed, signals and exit codes."""
+"""`lock run` as a process: output, signals, exit codes. Its end in time is in tests/e2e/test_lock_run.py."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mltbctl.lock_run import grace_s
-from mltbctl.process_table import below, process
-from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
+from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, run
 from tests.mltbctl.terminal import DEADLINE_S, Outcome, Terminal, environment
 from tests.waiting import until
-
-PYTHON = sys.executable
-# A command and a child that left its session and ignores SIGTERM; both write pid and time again and again.
-FAMILY = """
-import os, signal, sys, time
-name = "root"
-if os.fork() == 0:
-    os.setsid()
-    name = "child"
-if name == "child" or len(sys.argv) > 2:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-file = os.open(sys.argv[1] + "." + name, os.O_CREAT | os.O_WRONLY)
-while True:
-    os.pwrite(file, f"{os.getpid():9d} {time.clock_gettime(time.CLOCK_BOOTTIME):20.6f}".encode(), 0)
-    time.sleep(0.005)
-"""
-
-
-class Held:
-    """One `lock run` under test; what is left of it is killed at the end."""
-
-    def __init__(self, runtime: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [PYTHON, "-m", "mltbctl", "lock", "run", *arguments],
-            env=environment(MLTB_RUNTIME_DIR=str(runtime)) if environ is None else dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.pids: list[int] = []
-
-    def family(self, mark: Path) -> list[int]:
-        """The pids that FAMILY wrote, once it runs; with the watcher first."""
-        until(lambda: all(file.exists() and file.read_text() for file in files(mark)), DEADLINE_S, "the command runs")
-        pids = [int(file.read_text().split()[0]) for file in files(mark)]
-        root = process(pids[0])
-        assert root is not None
-        self.pids = [root.parent, *pids]
-        return self.pids
-
-    def end(self) -> Outcome:
-        out, err = self.process.communicate(timeout=60)
-        return Outcome(self.process.returncode, out, err)
-
-    def __enter__(self) -> Held:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        left = [row.pid for row in below(self.process.pid)]
-        for pid in [self.process.pid, *left, *self.pids]:
-            if lives(pid):
-                os.kill(pid, signal.SIGKILL)
-        self.process.communicate()
-
-
-def files(mark: Path) -> list[Path]:
-    return [Path(f"{mark}.{name}") for name in ("root", "child")]
-
-
-def last_sign(mark: Path) -> float:
-    """When one of FAMILY was last seen alive, by its own clock."""
-    return max(float(file.read_text().split()[1]) for file in files(mark))
-
-
-def lives(pid: int) -> bool:
-    row = process(pid)
-    return row is not None and not row.is_zombie
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(lives(pid) for pid in pids)
 
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
     return tmp_path / "family"
-
-
-def run(runtime: Path, *arguments: str) -> Outcome:
-    with Held(runtime, *arguments) as held:
-        return held.end()
-
-
-def unanswered(_: dict[str, Any]) -> dict[str, Any]:
-    raise Refusal(code="no_quorum", message="the leader is gone")
 
 
 def test_output_and_exit_code_are_the_commands(store: FakeStore, runtime: Path) -> None:
@@ -197,74 +110,6 @@ print("seen", len(seen), flush=True)
         terminal.type("\x03")
         terminal.wait_for("seen 1")
         assert terminal.end() == 0
-
-
-def lease_end(store: FakeStore) -> float:
-    """When the daemon would give the lock to the next."""
-    return store.lines["k"][0].until
-
-
-Break = Callable[[Held, list[int]], None]
-
-
-def stop_mltbctl(held: Held, _: list[int]) -> None:
-    os.kill(held.process.pid, signal.SIGSTOP)
-
-
-def kill_mltbctl(held: Held, _: list[int]) -> None:
-    held.process.kill()
-
-
-def stop_the_watcher(_: Held, pids: list[int]) -> None:
-    os.kill(pids[0], signal.SIGSTOP)
-
-
-def kill_the_watcher(_: Held, pids: list[int]) -> None:
-    os.kill(pids[0], signal.SIGKILL)
-
-
-MEEK, STUBBORN = (), ("ignores SIGTERM",)
-
-
-@pytest.mark.parametrize(
-    ("fault", "manner"),
-    [
-        (stop_mltbctl, MEEK),
-        (stop_mltbctl, STUBBORN),
-        (stop_the_watcher, STUBBORN),
-        (kill_mltbctl, STUBBORN),
-        (kill_the_watcher, STUBBORN),
-    ],
-)
-def test_the_command_is_dead_before_the_lock_is_lost(
-    store: FakeStore, runtime: Path, mark: Path, fault: Break, manner: tuple[str, ...]
-) -> None:
-    ttl = 10.0  # with the whole reserve of a long lock: the machine may be busy
-    with Held(runtime, "k", "--ttl", str(ttl), "--", PYTHON, "-c", FAMILY, str(mark), *manner) as held:
-        pids = held.family(mark)
-        # From now on nothing is extended, so that a stopped watcher matters too.
-        store.daemons[0].answers["lock_extend"] = unanswered
-        lost_at = lease_end(store)
-        fault(held, pids)
-        until(lambda: gone(pids[1:]), ttl + DEADLINE_S, "the command and its children are dead")
-        assert last_sign(mark) < lost_at
-        if fault is stop_mltbctl:
-            os.kill(held.process.pid, signal.SIGCONT)
-        outcome = held.end()
-        if fault is not kill_mltbctl:
-            assert outcome.code in (1, 5), outcome
-            assert outcome.err.startswith("error: the "), outcome
-        until(lambda: gone(pids), DEADLINE_S, "the watcher too")
-
-
-def test_a_released_lock_ends_the_command_at_once(store: FakeStore, runtime: Path, mark: Path) -> None:
-    with Held(runtime, "k", "--ttl", "3", "--", PYTHON, "-c", FAMILY, str(mark), "ignores SIGTERM") as held:
-        pids = held.family(mark)
-        store.release({"name": "k", "lock_id": store.lines["k"][0].lock_id})
-        outcome = held.end()
-    assert outcome.code == 5
-    assert "error: the lock `k` was lost" in outcome.err
-    assert gone(pids[1:])
 
 
 def test_it_is_extended_while_the_command_runs(store: FakeStore, runtime: Path) -> None:
