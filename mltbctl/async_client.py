@@ -92,6 +92,15 @@ class AsyncClient:
     async def is_(self, what: str, node: str | None = None) -> bool | None:
         return await self._run(lambda: self._client.is_(what, node))
 
+    async def health(self, *, run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.health(run=run))
+
+    async def events(self, **choice: Any) -> dict[str, Any]:
+        return await self._run(lambda: self._client.events(**choice))
+
+    async def event(self, number: int | None = None) -> dict[str, Any]:
+        return await self._run(lambda: self._client.event(number))
+
     async def operation(self, operation: int) -> dict[str, Any]:
         return await self._run(lambda: self._client.operation(operation))
 

@@ -25,6 +25,7 @@ from mltbctl.errors import (
     Unreachable,
 )
 from mltbctl.lines import Lines
+from mltbctl.operator_name import operator_name
 from mltbctl.settings import TIMEOUT_S, TIMEOUT_S_MAX
 
 if TYPE_CHECKING:
@@ -166,9 +167,24 @@ class Client:
         """The answer to `is_` with its reason: {"answer": bool or None, "reason"}."""
         return self._read("is", what=what, node=node)
 
+    def health(self, *, run: bool = False) -> dict[str, Any]:
+        """What this node's checks say: the dict of `mltbctl health -o json`. `run`: after running them all now."""
+        return self._read("health", run=run)
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._read("operation", id=operation)
+
+    def events(self, **choice: Any) -> dict[str, Any]:
+        """A page of the history: {"events", "last", "more"}; the next page is the one `after` this one's `last`.
+
+        `choice`: `after`, `since` (wall milliseconds), `newest` (how many at most), `kind`, `workload`.
+        """
+        return self._read("events", **choice)
+
+    def event(self, number: int | None = None) -> dict[str, Any]:
+        """One event of the history with what belongs to its story; None: the last that mattered, or null."""
+        return self._read("event", id=number)
 
     # -- what moves a workload ------------------------------------------------------------------------------
 
@@ -198,7 +214,7 @@ class Client:
         return self._lines.once(method, _given(params), changes=False)
 
     def _move(self, method: str, **params: Any) -> dict[str, Any]:
-        return self._lines.once(method, _given(params), changes=True)
+        return self._lines.once(method, {**_given(params), "operator": operator_name()}, changes=True)
 
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,11 @@ REQUEST_KIND = 30
 RESPONSE_KIND = 31
 
 READ_METHODS = frozenset(
-    {"ping", "status", "operation", "is", "state_get", "state_list", "state_watch", "lock_show", "lock_list"}
-)
+    {
+        "ping", "status", "operation", "is", "health", "events", "event",
+        "state_get", "state_list", "state_watch", "lock_show", "lock_list",
+    }
+)  # fmt: skip
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""
 
 ERROR_CODES = (

@@ -255,6 +255,7 @@ class WorkloadView:
     health: str
     since: int  # wall milliseconds
     hold_until: float  # seconds of lease left when published; 0 when none
+    reason: str = ""  # what is wrong with it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,7 @@ class Record:
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
 
 
 @dataclass(frozen=True, slots=True)

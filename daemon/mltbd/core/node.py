@@ -27,6 +27,7 @@ from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import (
     Ask,
+    Checked,
     Event,
     GuardSays,
     Lost,
@@ -40,6 +41,7 @@ from mltbd.core.events import (
     Tick,
 )
 from mltbd.core.founding import FoundingDesk, FoundingWatch
+from mltbd.core.health import NODE, Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
@@ -55,6 +57,7 @@ STEPS_MAX = 16
 SENDERS_MAX = 1024
 LEAVE_PATIENCE_S = 10.0
 HAND_OVER_S = 1.5
+TROUBLES_TOLD_MAX = 8
 
 
 class Node:
@@ -77,6 +80,7 @@ class Node:
             self.out,
             recovered.incarnation,
             recovered.last_index,
+            Health(config.checks),
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -184,6 +188,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case Checked():
+                self.owner.checked(event, now, wall)
             case Lost(node):
                 self.consensus.doubt(node, now)
             case Strain(lag_s):
@@ -364,18 +370,21 @@ class Node:
         """Keep our own gossip record true."""
         leader = self.consensus.leader
         ready = self.owner.ready(now)
-        runs = tuple((w.state, w.pid, w.token, w.restarts) for w in self.owner.workloads.values())
-        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied))
+        health = self.owner.health
+        runs = tuple((w.state, w.pid, w.token, w.restarts, health.of(w.name)) for w in self.owner.workloads.values())
+        troubles = health.troubles(NODE)[:TROUBLES_TOLD_MAX]
+        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied), troubles)
         if shown == self._shown and not always:
             return
         self._shown = shown
         joined = bool(self.state.applied) and bool(leader)
-        state = "LEAVING" if self.owner.leaving else "ACTIVE" if joined else self.membership.own.state
-        troubled = any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
+        state = "DEGRADED" if troubles else "ACTIVE"
+        state = "LEAVING" if self.owner.leaving else state if joined else self.membership.own.state
+        troubled = bool(troubles) or any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
         self._put_all(
             self.membership.update_own(
                 now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
-                applied=self.state.applied, ready=ready, workloads=self.owner.views(now),
+                applied=self.state.applied, ready=ready, workloads=self.owner.views(now), troubles=troubles,
             )
         )  # fmt: skip
 
