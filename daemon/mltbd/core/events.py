@@ -68,6 +68,19 @@ class GuardSays:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """One look at a workload's run (token and pid), or at the node itself (empty workload)."""
+
+    workload: str
+    check: str
+    ok: bool
+    detail: str = ""
+    token: int = 0
+    pid: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The connection to a member broke: its daemon died, or the network did. A hint: it may make us stand earlier."""
 
@@ -113,4 +126,4 @@ class ReadState:
     request: int
 
 
-Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask | Submit | ReadState
+Event = Tick | Received | Saved | GuardSays | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState

@@ -11,13 +11,13 @@ from mltb_transport.messages import (
     Entry,
     Grant,
     Move,
-    Record,
     Release,
     Renew,
     Renewed,
     Settled,
     Started,
 )
+from mltb_transport.records import Record
 from mltbd.core import describe, quorum
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
@@ -378,4 +378,9 @@ def _why_not_ready(workload: str, record: Record | None) -> str:
         return "a witness: votes only"
     if record is not None and record.state == "LEAVING":
         return "leaving"
+    if record is not None and record.troubles:
+        return "; ".join(record.troubles)
+    for view in record.workloads if record is not None else ():
+        if view.workload == workload and view.reason:
+            return f"it failed there lately: {view.reason}"
     return f"cannot run `{workload}` now: not configured there, or it failed there lately"
