@@ -62,7 +62,7 @@ CASES: list[tuple[str, str, History]] = [
     ("committed is stable", TRUE, [*applied(*LOG, term=3), Leads(2.0, "n2", 3, (FIRST, NOOP))]),
     ("logs match", TRUE, [Held(1.0, "n1", LOG), Held(1.0, "n2", LOG[1:], (1, 1))]),
     ("logs match", FALSE, [Held(1.0, "n1", LOG), Held(1.0, "n2", LOG[1:], (1, 2))]),
-    ("committed is stable", TRUE, [*applied(*LOG, digest="a"), Kept(2.0, "n2", 3, 2, "b")]),
+    ("committed is stable", TRUE, [*applied(*LOG), Kept(2.0, "n2", 3, 2, "b"), *applied(GRANT, digest="b")]),
     ("committed is stable", FALSE, [*applied(GRANT, FIRST), Kept(2.0, "n2", 3, 2, "b")]),
     ("committed is stable", FALSE, [*applied(*LOG), Kept(2.0, "n2", 4, 2, "b")]),
     ("committed is stable", FALSE, [*applied(*LOG), Kept(2.0, "n2", 3, 1, "b")]),
