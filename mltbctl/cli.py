@@ -280,6 +280,7 @@ def wait(
 
 Root.add("events", aliases=("history",))(history_commands.events)
 Root.add("explain")(history_commands.explain)
+Root.add("simulate")(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", service)

@@ -132,6 +132,10 @@ class Client:
         """One event of the history with what belongs to its story; None: the last that mattered, or null."""
         return self._call("event", id=number)
 
+    def simulate(self, fault: str) -> dict[str, Any]:
+        """What would happen: `kill n1`, `stop n2`, `split n1 | n2 n3`, `cut n1 n2`. Changes nothing."""
+        return self._call("simulate", fault=fault)
+
     # -- what moves a workload ------------------------------------------------------------------------------
 
     def failover(
@@ -277,6 +281,9 @@ class AsyncClient:
 
     async def event(self, number: int | None = None) -> dict[str, Any]:
         return await self._run(lambda: self._client.event(number))
+
+    async def simulate(self, fault: str) -> dict[str, Any]:
+        return await self._run(lambda: self._client.simulate(fault))
 
     async def failover(
         self, workload: str = "main", *, to: str | None = None, reason: str = "", dry_run: bool = False
