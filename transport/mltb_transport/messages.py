@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.history import Phase
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -64,6 +65,7 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,4 +367,5 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     20: Batch,
+    41: Proven,
 }
