@@ -16,6 +16,8 @@ STRING_CHARS_MAX = 1024
 TEXT_CHARS_MAX = 256 * 1024
 """Of the two fields that hold JSON: `Request.params` and `Response.body`."""
 ITEMS_MAX = 1024
+PIECE_BYTES_MAX = 64 * 1024
+"""Of a snapshot, in one message."""
 VALUE_BYTES_MAX = 64 * 1024
 """Of one replicated value, as JSON text in UTF-8."""
 COMMAND_BYTES_MAX = VALUE_BYTES_MAX + 4 * 1024
@@ -33,8 +35,11 @@ REQUEST_KIND = 30
 RESPONSE_KIND = 31
 
 READ_METHODS = frozenset(
-    {"ping", "status", "operation", "is", "health", "state_get", "state_list", "state_watch", "lock_show", "lock_list"}
-)
+    {
+        "ping", "status", "operation", "is", "health", "events", "event",
+        "state_get", "state_list", "state_watch", "lock_show", "lock_list",
+    }
+)  # fmt: skip
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""
 
 ERROR_CODES = (

@@ -14,7 +14,7 @@ from mltb_transport.replies import ParamsError, failed, params_of, permitted, su
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
-from mltbd.runtime import views
+from mltbd.runtime import history_control, views
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
@@ -158,6 +158,8 @@ class Control:
                 self._operation(request, params, answer, forwarded)
             case "is":
                 self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
+            case method if method in history_control.METHODS:
+                answer(*history_control.METHODS[method](node, params))
             case "health":
                 self._health(params, answer)
             case method if method in METHODS:
@@ -227,7 +229,8 @@ class Control:
             return
         number = self._wait(self._forward_s, answer)
         if number is not None:
-            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))
+            operator = _text(params, "operator") or "an operator"
+            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run, operator))
 
     def _is(self, what: str, target: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()
