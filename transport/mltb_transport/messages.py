@@ -12,7 +12,7 @@ from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
-from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.store import Batch, Bundle, BundleAnswer, Forward, Forwarded
 from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -296,7 +296,8 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded | Bundle
+    | BundleAnswer
     | Piece | PieceAnswer
 )  # fmt: skip
 
@@ -320,6 +321,8 @@ KINDS: dict[int, type] = {
     19: Propose,
     20: Forward,
     21: Forwarded,
+    22: Bundle,
+    23: BundleAnswer,
     30: Request,
     31: Response,
     50: Piece,
