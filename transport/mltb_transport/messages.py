@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
 
@@ -39,7 +41,7 @@ class Grant:
 
     workload: str
     owner: str
-    cause: str  # placement, failover, switchover, failback, handover, rollback
+    cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
 
 
@@ -54,13 +56,18 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id.
+
+    It counts only while the placement is as it was at index `at` (0: whenever). `over` is the operation it replaces.
+    """
 
     workload: str
     token: int
     target: str
-    cause: str  # switchover, failover, failback
+    cause: str  # switchover, failover, failback, drain
     reason: str = ""
+    at: int = 0
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,10 @@ class CancelFailback:
     workload: str
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+    | Pause | Resume | Drain | Undrain
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,4 +353,8 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    30: Pause,
+    31: Resume,
+    32: Drain,
+    33: Undrain,
 }

@@ -77,14 +77,19 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An operator's request. `verb`: failover, switchover, failback, cancel_failback or confirm (do we still lead?)."""
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, pause, resume, drain, undrain
+    or confirm (do we still lead?)."""
 
     request: int
     verb: str
     workload: str = "main"
-    target: str = ""
+    target: str = ""  # a node
     reason: str = ""
     dry_run: bool = False
+    at: int = 0  # a move: refused when the placement changed after this index; 0: whenever
+    by: str = ""  # pause, drain: who asks
+    seconds: float = 0.0  # pause: for how long; 0: until resumed
+    force: bool = False  # drain: although something has nowhere else to run
 
 
 Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask

@@ -84,6 +84,7 @@ class Node:
             self.membership,
             self.owner,
             self.out,
+            now,
         )
         self._now = now
         self._last = now
@@ -282,7 +283,7 @@ class Node:
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
-            self.placer.applied(entry, now)
+            self.placer.applied(entry, now, fresh=entry.index > self._history)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -313,7 +314,7 @@ class Node:
             self._hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
-            self.placer.led_at.append(now)
+            self.placer.succession.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", f"follows {leader} in term {self.consensus.term}")

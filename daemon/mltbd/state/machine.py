@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mltb_transport.messages import Entry, Founding, Voter
+from mltbd.state.controls import Controls
 from mltbd.state.placements import Placements
 
 
@@ -15,6 +16,7 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.controls = Controls()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
@@ -27,3 +29,4 @@ class State:
             self.voters = entry.command.voters
         else:
             self.placements.apply(entry)
+            self.controls.apply(entry)
