@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
+from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.options import (
@@ -257,6 +258,7 @@ def wait(
 
 Root.add_group("config", config)
 Root.add_group("secret", secret)
+Root.add_group("service", service)
 
 
 @Root.add("demo")

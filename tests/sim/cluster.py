@@ -150,7 +150,7 @@ class Cluster:
     def ask(self, machine: Machine, verb: str, target: str = "", **rest: Any) -> int:
         """An operator's request to the daemon of this machine; `rest`: more of an Ask. Returns its number."""
         self._requests += 1
-        ask = Ask(self._requests, verb, WORKLOAD, target, BY_HAND, by="operator", **rest)
+        ask = Ask(self._requests, verb, WORKLOAD, target, BY_HAND, operator="somebody", **rest)
         self.history.append(Asked(self.now, machine.name, ask.request, f"{verb} {target}".rstrip()))
         machine.feed(ask)
         return ask.request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.history import Phase
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -23,7 +24,15 @@ class Voter:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed."""
+    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed.
+
+    What it tells of the election is for the history; `leader` is empty when it was written for another reason.
+    """
+
+    leader: str = ""
+    cause: str = ""  # first, silence, broken, transfer; of another reason: what was given up
+    votes: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,8 @@ class Grant:
     owner: str
     cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
+    choice: str = ""  # why this node, for the history
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class Release:
     workload: str
     token: int
     cause: str  # moved, leaving, failed, restarted
+    took_s: float = 0.0  # since the move was asked for; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Move:
     target: str
     cause: str  # switchover, failover, failback, drain
     reason: str = ""
+    operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
     at: int = 0
     over: int = 0
 
@@ -85,6 +98,7 @@ class Started:
 
     workload: str
     token: int
+    took_s: float = 0.0  # since the grant; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,7 @@ class CancelFailback:
     """No automatic failback of `workload` until its placement changes again."""
 
     workload: str
+    operator: str = ""
 
 
 Command = (

@@ -10,7 +10,7 @@ class Pause:
     """No automatic moves from now on. Its index names the pause; a later one takes its place."""
 
     seconds: float  # how long; 0: until resumed
-    by: str
+    operator: str
     reason: str = ""
 
 
@@ -27,7 +27,7 @@ class Drain:
     """Workloads and leadership leave `node`, and none is placed there until it is undrained."""
 
     node: str
-    by: str
+    operator: str
     reason: str = ""
 
 
@@ -36,4 +36,4 @@ class Undrain:
     """`node` may be given workloads again."""
 
     node: str
-    by: str
+    operator: str

@@ -10,6 +10,8 @@ from mltb_transport.messages import (
     NoOp,
     TimeoutNow,
 )
+from mltbd.core import describe
+from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership, Progress, Transfer
@@ -41,7 +43,7 @@ class Consensus(Voting):
         super().__init__(
             me, recovered, timing, entropy, outbox, company, priority=priority, quorum_size=quorum_size, now=now
         )
-        self.commit = 0
+        self.commit = recovered.snapshot.index if recovered.snapshot is not None else 0
         self.durable = self.log.last_index
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.confirmations: list[object] = []  # tags for the node to take
@@ -86,17 +88,19 @@ class Consensus(Voting):
             reign.transfer = None
             self._out.note("warning", f"transfer to {target} given up")
             # Moves the end of the log, so that a late TimeoutNow is stale (raft-rs issue 234).
-            self.propose(NoOp(), now, wall)
+            self.propose(NoOp(cause=f"transfer to {target} given up"), now, wall)
         if now >= self._heartbeat_at:
             self.begin_round(now)
 
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
         self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
-        self._out.note("info", f"leads term {self.term}, elected by {' '.join(sorted(tally.ages))}")
+        self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
-        self._append(NoOp(), wall)
+        self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
+        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._stood_at, self._doubted = None, False
         self.begin_round(now)
 
     # -- the log ---------------------------------------------------------------------------------------------
@@ -177,6 +181,10 @@ class Consensus(Voting):
         self._calm(now)
         self.acked_at = now
         self.alive = message.alive
+        if message.prev_index < self.log.base_index:
+            # Old, or repeated: what it speaks of is in the snapshot, and what is committed matches every leader's log.
+            self._answer_append(leader, message, True, self.commit)
+            return
         if self.log.term_at(message.prev_index) != message.prev_term:
             behind = self.log.last_index < message.prev_index
             hint = self.log.last_index + 1 if behind else self.commit + 1

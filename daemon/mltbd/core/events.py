@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Message
+from mltbd.core.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,15 @@ class Recovered:
     term: int
     vote: str  # empty: none in this term
     entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
+    base: tuple[int, int] | None = None  # index and term of the last entry that is gone; None: the snapshot's
+
+    @property
+    def last_index(self) -> int:
+        """Of the last entry that was on disk, as itself or within the snapshot."""
+        if self.entries:
+            return self.entries[-1].index
+        return self.snapshot.index if self.snapshot is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,8 @@ class Ask:
     target: str = ""  # a node
     reason: str = ""
     dry_run: bool = False
+    operator: str = ""  # who asks, as that side says
     at: int = 0  # a move: refused when the placement changed after this index; 0: whenever
-    by: str = ""  # pause, drain: who asks
     seconds: float = 0.0  # pause: for how long; 0: until resumed
     force: bool = False  # drain: although something has nowhere else to run
 

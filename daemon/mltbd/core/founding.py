@@ -117,7 +117,8 @@ class FoundingDesk:
             return
         if not self._consensus.log.last_index:
             self._consensus.found(entry)
-        if self._consensus.log.entry(1) == entry:
+        log = self._consensus.log
+        if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:
             self._out.send_when_saved(founder, Founded(entry.command.cluster))
 
     def joined(self, node: str, cluster: str) -> None:

@@ -70,7 +70,9 @@ def judge_control(ask: Ask, controls: Controls, known: Sequence[str], places: Ma
         case "undrain":
             if ask.target not in controls.drained:
                 return _unless_known(ask, known, f"{ask.target} is not drained")
-            return Verdict(Undrain(ask.target, ask.by), ask.target, message=f"{ask.target} may be given workloads")
+            return Verdict(
+                Undrain(ask.target, ask.operator), ask.target, message=f"{ask.target} may be given workloads"
+            )
     return Verdict(code="usage", message=f"unknown request `{ask.verb}`", hint="mltbctl --help")
 
 
@@ -78,7 +80,7 @@ def _pause(ask: Ask) -> Verdict:
     if not 0 <= ask.seconds <= PAUSE_MAX_S:
         why = f"a pause lasts at most {PAUSE_MAX_S / 86_400:g} days, or until resumed"
         return Verdict(code="usage", message=why, hint="mltbctl pause --for 30m")
-    return Verdict(Pause(ask.seconds, ask.by, ask.reason), message="no automatic moves")
+    return Verdict(Pause(ask.seconds, ask.operator, ask.reason), message="no automatic moves")
 
 
 def _drain(ask: Ask, controls: Controls, known: Sequence[str], places: Mapping[str, Facts]) -> Verdict:
@@ -95,7 +97,7 @@ def _drain(ask: Ask, controls: Controls, known: Sequence[str], places: Mapping[s
         why = f"{node} is the last node that can run {names}"
         return Verdict(code="refused", message=why, hint=f"mltbctl node drain {node} --force, it then runs on there")
     stays = f"; {', '.join(f'`{name}`' for name in stuck)} runs on there until another node can take it"
-    return Verdict(Drain(node, ask.by, ask.reason), node, message=f"{node} is drained{stays if stuck else ''}")
+    return Verdict(Drain(node, ask.operator, ask.reason), node, message=f"{node} is drained{stays if stuck else ''}")
 
 
 def stuck_on(node: str, places: Mapping[str, Facts]) -> list[str]:

@@ -21,6 +21,7 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
@@ -32,8 +33,8 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.snapshots import restored
 from mltbd.core.voting import LEADER
-from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
@@ -49,7 +50,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = State()
+        self.state = restored(recovered.snapshot)
         self.left = False
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
@@ -60,7 +61,7 @@ class Node:
             config.patience,
             self.out,
             recovered.incarnation,
-            len(recovered.entries),
+            recovered.last_index,
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -90,7 +91,7 @@ class Node:
         self._last = now
         self._leave_by = float("inf")
         self._hand_over_by = float("inf")
-        self._history = len(recovered.entries)  # What lies before happened to an earlier incarnation.
+        self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)
@@ -317,7 +318,7 @@ class Node:
             self.placer.succession.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
-                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
+                self.out.note("info", describe.follows(leader, self.consensus.term))
 
     def _leave_when_done(self, now: float) -> None:
         if not self.owner.leaving or self.left:

@@ -27,7 +27,7 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     if not placement.token and not any(candidate.eligible for candidate in facts.candidates):
         return Verdict(code="refused", message=f"no node can run a workload `{ask.workload}`", hint="mltbctl status")
     if ask.verb == "cancel_failback":
-        return Verdict(CancelFailback(ask.workload))
+        return Verdict(CancelFailback(ask.workload, ask.operator))
     if 0 < ask.at < placement.changed:
         late = f"`{ask.workload}` has changed since the plan of index {ask.at}, at index {placement.changed}"
         return Verdict(code="refused", message=late, hint=f"mltbctl {ask.verb} --dry-run")
@@ -103,7 +103,8 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
         hint = f"mltbctl {verb} --to {able[0]}" if able else "mltbctl nodes"
         return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
     over = placement.moving if placement.asked_to_move else 0
-    return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason, ask.at, over), target)
+    move = Move(ask.workload, placement.token, target, cause, ask.reason, ask.operator, ask.at, over)
+    return Verdict(move, target)
 
 
 def candidates_of(facts: Facts, workload: str = "") -> list[dict[str, Any]]:

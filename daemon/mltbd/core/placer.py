@@ -16,6 +16,8 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltbd.core import describe
+from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
 from mltbd.core.desk import Desk, Read
 from mltbd.core.effects import Reply
@@ -67,6 +69,7 @@ class Placer:
         self._out = out
         self._reign: Leadership | None = None
         self._renewals = Renewals()
+        self._chronicle = Chronicle(timing)
         self._queued: list[tuple[str, Renew]] = []
         self._operations_seen: dict[int, float] = {}
         self._work_at = float("-inf")
@@ -91,6 +94,7 @@ class Placer:
         command = entry.command
         if isinstance(command, Grant) and self._reign is not None:
             self._renewals.note(command.workload, now)  # Time for the new owner to ask for the first time.
+        self._chronicle.applied(entry, now)
         self.watch.look(self.state.controls, now, fresh=fresh)
         self.desk.applied(entry)
 
@@ -125,13 +129,16 @@ class Placer:
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
         tags, self.consensus.confirmations = self.consensus.confirmations, []
+        others = self.consensus.confirmations
         for tag in tags:
             match tag:
                 case (str() as sender, Renew() as request):
                     self._answer(sender, Renewed(request.workload, request.token, request.nonce, True), wall)
                 case Read():
                     self.desk.confirmed(tag)
-        return bool(tags)
+                case _:
+                    others.append(tag)
+        return len(tags) > len(others)
 
     def _answer(self, sender: str, answer: Renewed, wall: int) -> None:
         if sender == self.me:
@@ -146,9 +153,9 @@ class Placer:
         placement = self.state.placements.get(command.workload)
         if placement.owner != sender or placement.token != command.token:
             return
-        if any(entry.command == command for entry in self.consensus.log.after(self.state.applied)):
+        if any(repeats(command, entry.command) for entry in self.consensus.log.after(self.state.applied)):
             return
-        self.consensus.propose(command, now, wall)
+        self.consensus.propose(self._chronicle.reported(command, now), now, wall)
 
     # -- operators -------------------------------------------------------------------------------------------
 
@@ -199,6 +206,7 @@ class Placer:
         if self._reign is not self.consensus.reign:
             self._reign = self.consensus.reign
             self._renewals = Renewals()
+            self._chronicle.forget()
             self._queued.clear()
             self._operations_seen.clear()
             self.desk.drop()
@@ -219,7 +227,9 @@ class Placer:
         if command is None:
             return False
         if isinstance(command, Grant):
-            self._out.note("info", f"grants {workload} to {command.owner}: {command.cause} {command.reason}".rstrip())
+            renewed_at = self._renewals.at(workload)
+            command = self._chronicle.granted(command, facts, self.policy, self._must(), renewed_at, now)
+            self._out.note("info", describe.grants(command))
         return self.consensus.propose(command, now, wall) is not None
 
     def _pending(self, workload: str) -> bool:

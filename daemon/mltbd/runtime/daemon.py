@@ -32,15 +32,24 @@ from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.notify import Notifier
+from mltbd.runtime.reload import Origin, Reloader
 from mltbd.runtime.wiring import node_config
 
-EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN = 0, 2, 3, 4
+EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
 log = logging.getLogger("mltbd")
 
 
-def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]) -> int:
-    """Run until told to leave. Returns the exit code that the guard understands."""
+def run(
+    settings: Settings,
+    state_dir: Path,
+    socket_path: Path,
+    version: str,
+    environ: Mapping[str, str],
+    origin: Origin,
+) -> int:
+    """Run until told to leave. Returns the exit code that the guard understands. `origin`: for SIGHUP."""
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
     )
@@ -49,7 +58,7 @@ def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, en
         signal.signal(number, signal.SIG_IGN)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_open(settings, state_dir, socket_path, version, environ))
+            return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
     except (JournalError, GuardGone) as error:
         log.error("%s", error)
         return EXIT_FATAL
@@ -64,7 +73,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _open(
-    settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]
+    settings: Settings,
+    state_dir: Path,
+    socket_path: Path,
+    version: str,
+    environ: Mapping[str, str],
+    origin: Origin,
 ) -> int:
     guard = GuardLine(settings, str(socket_path), environ)
     ending = Ending(asyncio.get_running_loop())
@@ -77,9 +91,18 @@ async def _open(
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        return await _serve(settings, node, journal, guard, socket_path, ending)
+        notifier = Notifier(guard.tell, node, environ)
+        reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
+        guard.on_reload = lambda: _reload(notifier, reloader)
+        return await _serve(settings, node, journal, guard, socket_path, ending, notifier)
     finally:
         journal.close()
+
+
+def _reload(notifier: Notifier, reloader: Reloader) -> None:
+    notifier.reloading()
+    reloader.reload()
+    notifier.ready()
 
 
 class Ending:
@@ -107,7 +130,13 @@ class Ending:
 
 
 async def _serve(
-    settings: Settings, node: Node, journal: Journal, guard: GuardLine, socket_path: Path, ending: Ending
+    settings: Settings,
+    node: Node,
+    journal: Journal,
+    guard: GuardLine,
+    socket_path: Path,
+    ending: Ending,
+    notifier: Notifier,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -138,7 +167,9 @@ async def _serve(
         return EXIT_FATAL
     try:
         guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
+        driver.on_handled = notifier.handled
         driver.start()
+        notifier.ready()
         return await ending.code
     except GuardGone as error:
         log.error("%s", error)

@@ -74,6 +74,8 @@ class Driver:
         self._wake_at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.on_handled: Callable[[float], None] = _nothing
+        """Told the time after each event that the node has handled: proof that it decides."""
 
     def start(self) -> None:
         self._perform(self.node.start(boottime(), wall_ms()))
@@ -89,8 +91,10 @@ class Driver:
         """Give the node one event. The time is read here, after whatever brought the event has arrived."""
         if self._closed:
             return
-        self._perform(self.node.handle(event, boottime(), wall_ms()))
+        now = boottime()
+        self._perform(self.node.handle(event, now, wall_ms()))
         self._schedule()
+        self.on_handled(now)
 
     def lost(self, address: str, port: int) -> None:
         """The bus lost its connection to whoever lives there."""
@@ -173,3 +177,7 @@ class Driver:
     def _seeds(self) -> set[tuple[str, int]]:
         pairs = (seed.rpartition(":") for seed in self.node.config.seeds)
         return {(host, int(port)) for host, _, port in pairs}
+
+
+def _nothing(now: float) -> None:
+    del now

@@ -38,6 +38,9 @@ class GuardLine:
         self._on_event: Callable[[Event], None] | None = None
         self._on_gone: Callable[[], None] | None = None
         self.kill_path = ""
+        self.supervised = False
+        """A service manager wants to be told how we are."""
+        self.on_reload: Callable[[], None] = _nothing
         self.daemon_restarts = 0
 
     def open(self, on_event: Callable[[Event], None], on_gone: Callable[[], None]) -> None:
@@ -100,6 +103,11 @@ class GuardLine:
     def stop(self, workload: str, token: int) -> None:
         self._tell({"do": "stop", "workload": workload, "token": token})
 
+    def tell(self, lines: list[str]) -> None:
+        """To the service manager; the guard passes it on."""
+        if self.supervised:
+            self._tell({"do": "tell", "lines": lines})
+
     def _tell(self, order: dict[str, Any]) -> None:
         try:
             self._socket.send(encode(order))
@@ -135,6 +143,7 @@ class GuardLine:
         match report["is"]:
             case "hello":
                 self.kill_path, self.daemon_restarts = report["kill_path"], report["restarts"]
+                self.supervised = report.get("supervised", False)
                 return [_running(run) for run in report["workloads"]]
             case "running":
                 return [_running(report)]
@@ -145,7 +154,13 @@ class GuardLine:
                 return [GuardSays("gone", workload, token, cause=report["cause"], status=report["status"])]
             case "stop":
                 return [StopRequested()]
+            case "reload":
+                self.on_reload()
         return []
+
+
+def _nothing() -> None:
+    """Until somebody cares."""
 
 
 def _running(run: dict[str, Any]) -> GuardSays:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mltb_transport.messages import Entry
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltbd.state.dumps import row, rows, unrow
 
 DRAINED_MAX = 64
 
@@ -18,7 +19,7 @@ class Paused:
     index: int
     since: int
     seconds: float  # 0: until resumed
-    by: str
+    operator: str
     reason: str
 
 
@@ -29,7 +30,7 @@ class Drained:
     node: str
     index: int
     since: int
-    by: str
+    operator: str
     reason: str
 
 
@@ -44,12 +45,12 @@ class Controls:
     def apply(self, entry: Entry) -> None:
         """Deterministic: reads nothing but the entry and what was applied before it. Repeats change nothing."""
         match entry.command:
-            case Pause(seconds, by, reason):
-                self.paused = Paused(entry.index, entry.wall, seconds, by, reason)
+            case Pause(seconds, operator, reason):
+                self.paused = Paused(entry.index, entry.wall, seconds, operator, reason)
             case Resume(pause) if self.paused is not None and self.paused.index == pause:
                 self.paused = None
-            case Drain(node, by, reason) if node not in self.drained and len(self.drained) < DRAINED_MAX:
-                self.drained[node] = Drained(node, entry.index, entry.wall, by, reason)
+            case Drain(node, operator, reason) if node not in self.drained and len(self.drained) < DRAINED_MAX:
+                self.drained[node] = Drained(node, entry.index, entry.wall, operator, reason)
             case Undrain(node) if node in self.drained:
                 del self.drained[node]
             case _:
@@ -58,18 +59,20 @@ class Controls:
 
     def dump(self) -> list[Any]:
         """Plain values; `load` makes the same of them again."""
-        paused = list(astuple(self.paused)) if self.paused is not None else None
-        return [self.changed, paused, [list(astuple(each)) for each in self.drained.values()]]
+        paused = [] if self.paused is None else [row(self.paused)]
+        return [self.changed, paused, [row(each) for each in self.drained.values()]]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Controls:
+        """The inverse of `dump`. Raises ValueError for what it did not write."""
+        found = rows(dumped, "controls")
+        if len(found) != 3 or type(found[0]) is not int:
+            raise ValueError("controls have an index, a pause and drained nodes")
         controls = cls()
-        controls.changed, paused, drained = dumped
-        controls.paused = Paused(*paused) if paused is not None else None
-        controls.drained = {each[0]: Drained(*each) for each in drained}
+        controls.changed = found[0]
+        for each in rows(found[1], "a pause"):
+            controls.paused = unrow(Paused, each)
+        for each in rows(found[2], "drained nodes"):
+            drained = unrow(Drained, each)
+            controls.drained[drained.node] = drained
         return controls
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Controls) and self.dump() == other.dump()
-
-    __hash__ = None  # type: ignore[assignment]

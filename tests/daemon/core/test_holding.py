@@ -109,7 +109,7 @@ def controls_of(*commands: Command) -> Controls:
 
 
 def asked(verb: str, controls: Controls, places: dict[str, Facts] | None = None, **rest: Any) -> Verdict:
-    return judge_control(Ask(1, verb, by="alice", **rest), controls, KNOWN, places or {})
+    return judge_control(Ask(1, verb, operator="alice", **rest), controls, KNOWN, places or {})
 
 
 def test_pause_and_resume() -> None:

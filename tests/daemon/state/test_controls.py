@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,4 +69,14 @@ commands = st.one_of(
 @given(st.lists(commands, max_size=25))
 def test_a_dump_holds_it_all(entries: list[Command]) -> None:
     controls = told(*entries)
-    assert Controls.load(json.loads(json.dumps(controls.dump()))) == controls
+    again = Controls.load(json.loads(json.dumps(controls.dump())))
+    assert (again.paused, again.drained, again.changed) == (controls.paused, controls.drained, controls.changed)
+    assert list(again.drained) == list(controls.drained)
+
+
+@pytest.mark.parametrize(
+    "dumped", [[], [1, []], ["1", [], []], [1, [[2]], []], [1, [], [["n1", 2, 3, "alice"]]], [1, 2, 3]]
+)
+def test_what_no_dump_holds_is_refused(dumped: list[Any]) -> None:
+    with pytest.raises(ValueError, match="."):
+        Controls.load(dumped)
