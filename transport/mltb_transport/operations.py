@@ -20,6 +20,7 @@ class Resume:
 
     pause: int
     cause: str  # asked, expired
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

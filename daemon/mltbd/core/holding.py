@@ -64,7 +64,7 @@ def judge_control(ask: Ask, controls: Controls, known: Sequence[str], places: Ma
         case "resume":
             if controls.paused is None:
                 return Verdict(message="the cluster is not paused")
-            return Verdict(Resume(controls.paused.index, "asked"), message="automatic moves are on")
+            return Verdict(Resume(controls.paused.index, "asked", ask.operator), message="automatic moves are on")
         case "drain":
             return _drain(ask, controls, known, places)
         case "undrain":

@@ -18,7 +18,7 @@ EVENTS_MAX = 2000
 TEXT_CHARS_MAX = 500
 """Of a reason, a choice or an error: an event must stay small wherever its words came from."""
 RUNNING, DONE, FAILED = "running", "done", "failed"
-MOVES = ("placement", "failover", "switchover", "failback", "handover", "rollback")
+MOVES = ("placement", "failover", "switchover", "failback", "drain", "handover", "rollback")
 
 
 @dataclass(frozen=True, slots=True)

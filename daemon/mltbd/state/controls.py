@@ -7,6 +7,7 @@ from typing import Any
 
 from mltb_transport.messages import Entry
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltbd.state.audit import Facts
 from mltbd.state.dumps import row, rows, unrow
 
 DRAINED_MAX = 64
@@ -42,8 +43,8 @@ class Controls:
         self.drained: dict[str, Drained] = {}
         self.changed = 0
 
-    def apply(self, entry: Entry) -> None:
-        """Deterministic: reads nothing but the entry and what was applied before it. Repeats change nothing."""
+    def apply(self, entry: Entry) -> bool:
+        """Deterministic: reads nothing but the entry and what was applied before it. Whether it changed anything."""
         match entry.command:
             case Pause(seconds, operator, reason):
                 self.paused = Paused(entry.index, entry.wall, seconds, operator, reason)
@@ -54,8 +55,9 @@ class Controls:
             case Undrain(node) if node in self.drained:
                 del self.drained[node]
             case _:
-                return
+                return False
         self.changed = entry.index
+        return True
 
     def dump(self) -> list[Any]:
         """Plain values; `load` makes the same of them again."""
@@ -76,3 +78,17 @@ class Controls:
             drained = unrow(Drained, each)
             controls.drained[drained.node] = drained
         return controls
+
+
+def told(command: object) -> tuple[str, Facts]:
+    """How the history tells of an entry that changed the controls: the kind of the event, and what it concerns."""
+    match command:
+        case Pause(_, operator, reason):
+            return "pause", {"operator": operator, "reason": reason}
+        case Resume(_, cause, operator):
+            return "resume", {"operator": operator, "reason": cause if cause == "expired" else ""}
+        case Drain(node, operator, reason):
+            return "drain_node", {"node": node, "operator": operator, "reason": reason}
+        case Undrain(node, operator):
+            return "undrain_node", {"node": node, "operator": operator}
+    raise ValueError(f"{command} changes no controls")

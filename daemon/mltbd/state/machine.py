@@ -1,4 +1,4 @@
-"""The whole replicated state: identity, voters, placements, history, controls. Applied from the log in order, each entry once."""
+"""The whole replicated state: identity, voters, placements, history, controls. Applied from the log in order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 from mltb_transport.messages import Entry, Founding, Voter
 from mltbd.state.audit import Audit
-from mltbd.state.controls import Controls
+from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
 
@@ -50,8 +50,10 @@ class State:
             self.voters = entry.command.voters
         else:
             self.placements.apply(entry)
-            self.controls.apply(entry)
         self.audit.apply(entry, before, self.placements)
+        if self.controls.apply(entry):
+            kind, facts = told(entry.command)
+            self.audit.note(entry, kind, **facts)
 
     def dump(self) -> list[Any]:
         """All of it as plain lists: two nodes that applied the same entries give the same."""

@@ -115,7 +115,7 @@ def asked(verb: str, controls: Controls, places: dict[str, Facts] | None = None,
 def test_pause_and_resume() -> None:
     assert asked("pause", Controls(), seconds=60.0, reason="x").command == Pause(60.0, "alice", "x")
     assert asked("resume", Controls()).command is None
-    assert asked("resume", controls_of(Pause(60.0, "bob"))).command == Resume(2, "asked")
+    assert asked("resume", controls_of(Pause(60.0, "bob"))).command == Resume(2, "asked", "alice")
 
 
 @pytest.mark.parametrize("seconds", [-1.0, PAUSE_MAX_S + 1, float("nan")])

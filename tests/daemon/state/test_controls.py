@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltb_transport.messages import Command, Entry, NoOp
+from mltb_transport.messages import Command, Entry, Founding, NoOp
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltbd.core.describe import sentence
 from mltbd.state.controls import DRAINED_MAX, Controls, Drained, Paused
+from mltbd.state.machine import State
 
 
 def told(*commands: Command) -> Controls:
@@ -78,5 +80,26 @@ def test_a_dump_holds_it_all(entries: list[Command]) -> None:
     "dumped", [[], [1, []], ["1", [], []], [1, [[2]], []], [1, [], [["n1", 2, 3, "alice"]]], [1, 2, 3]]
 )
 def test_what_no_dump_holds_is_refused(dumped: list[Any]) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         Controls.load(dumped)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (Pause(60.0, "alice", "kernel"), "pause, asked for by alice: kernel"),
+        (Resume(2, "expired"), "resume: expired"),
+        (Drain("n1", "alice", "disk"), "drain node n1, asked for by alice: disk"),
+        (Undrain("n1", "alice"), "undrain node n1, asked for by alice"),
+    ],
+)
+def test_the_history_tells_of_each_change_once(command: Command, words: str) -> None:
+    state = State()
+    for index, each in enumerate((Founding("c", "c", ()), Pause(1.0, "x"), Drain("n1", "x"), Undrain("n1", "x")), 1):
+        state.apply(Entry(index, 1, 1, each))
+    if isinstance(command, Undrain):
+        state.apply(Entry(5, 1, 1, Drain("n1", "x")))
+    index = state.applied + 1
+    state.apply(Entry(index, 1, 1, command))
+    state.apply(Entry(index + 1, 1, 1, Resume(77, "asked")))  # Ends nothing, and is not told.
+    assert [sentence(event) for event in state.audit.events.values() if event.id >= index] == [words]
