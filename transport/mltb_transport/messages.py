@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.history import Phase
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltb_transport.store import Batch, Forward, Forwarded
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class CancelFailback:
 
 
 Command = (
-    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
     | Pause | Resume | Drain | Undrain
 )  # fmt: skip
 
@@ -263,6 +264,7 @@ class WorkloadView:
     health: str
     since: int  # wall milliseconds
     hold_until: float  # seconds of lease left when published; 0 when none
+    reason: str = ""  # what is wrong with it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,7 @@ class Record:
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +340,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -355,6 +358,8 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
 }
@@ -368,6 +373,7 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
     30: Pause,
     31: Resume,
     32: Drain,

@@ -95,6 +95,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What came of client commands, applied here as on every node: (client, seq, outcome), see state/store.py."""
+
+    done: tuple[tuple[str, int, tuple[Any, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Commands of our own clients, by (client, seq), that have no outcome here: why not, as in Reply."""
+
+    keys: tuple[tuple[str, int], ...]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A decision worth a log line, in the vocabulary of describe.py."""
 
@@ -108,5 +124,6 @@ class Leave:
 
 
 Effect = (
-    Save | Send | Publish | Contact | Link | Arm | StartWorkload | StopWorkload | Reply | Note | Leave
+    Save | Send | Publish | Contact | Link | Arm | StartWorkload | StopWorkload | Reply | Outcomes | Refusals | Note
+    | Leave
 )  # fmt: skip

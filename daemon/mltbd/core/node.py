@@ -21,11 +21,27 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
-from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import (
+    Ask,
+    Checked,
+    Event,
+    GuardSays,
+    Lost,
+    ReadState,
+    Received,
+    Recovered,
+    Saved,
+    StopRequested,
+    Strain,
+    Submit,
+    Tick,
+)
 from mltbd.core.founding import FoundingDesk, FoundingWatch
+from mltbd.core.health import NODE, Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
@@ -34,12 +50,14 @@ from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
 from mltbd.core.snapshots import restored
+from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voting import LEADER
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
 LEAVE_PATIENCE_S = 10.0
 HAND_OVER_S = 1.5
+TROUBLES_TOLD_MAX = 8
 
 
 class Node:
@@ -62,6 +80,7 @@ class Node:
             self.out,
             recovered.incarnation,
             recovered.last_index,
+            Health(config.checks),
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -87,6 +106,7 @@ class Node:
             self.out,
             now,
         )
+        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self._now = now
         self._last = now
         self._leave_by = float("inf")
@@ -138,6 +158,7 @@ class Node:
             self.owner.next_deadline(),
             self.placer.next_deadline(),
             self._founding.next_deadline(),
+            self.desk.next_deadline(),
             self._leave_by,
             self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
         )
@@ -168,6 +189,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case Checked():
+                self.owner.checked(event, now, wall)
             case Lost(node):
                 self.consensus.doubt(node, now)
             case Strain(lag_s):
@@ -176,6 +199,10 @@ class Node:
                 self._stop(now)
             case Ask():
                 self.placer.asked(event, now, wall)
+            case Submit(commands):
+                self.desk.submit(commands, now)
+            case ReadState(request):
+                self.desk.read(request, now)
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -225,6 +252,8 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
+            case Forward() | Forwarded():
+                self.desk.received(sender, message)
             case Propose(command):
                 self.placer.suggested(sender, command, now, wall)
             case Election():
@@ -267,6 +296,7 @@ class Node:
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
+            moved |= self.desk.work(now, wall)
             if not moved:
                 break
         self._leave_when_done(now)
@@ -284,7 +314,9 @@ class Node:
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
-            self.placer.applied(entry, now, fresh=entry.index > self._history)
+            self.desk.applied()
+            if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                self.placer.applied(entry, now, fresh=entry.index > self._history)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -339,18 +371,21 @@ class Node:
         """Keep our own gossip record true."""
         leader = self.consensus.leader
         ready = self.owner.ready(now)
-        runs = tuple((w.state, w.pid, w.token, w.restarts) for w in self.owner.workloads.values())
-        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied))
+        health = self.owner.health
+        runs = tuple((w.state, w.pid, w.token, w.restarts, health.of(w.name)) for w in self.owner.workloads.values())
+        troubles = health.troubles(NODE)[:TROUBLES_TOLD_MAX]
+        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied), troubles)
         if shown == self._shown and not always:
             return
         self._shown = shown
         joined = bool(self.state.applied) and bool(leader)
-        state = "LEAVING" if self.owner.leaving else "ACTIVE" if joined else self.membership.own.state
-        troubled = any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
+        state = "DEGRADED" if troubles else "ACTIVE"
+        state = "LEAVING" if self.owner.leaving else state if joined else self.membership.own.state
+        troubled = bool(troubles) or any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
         self._put_all(
             self.membership.update_own(
                 now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
-                applied=self.state.applied, ready=ready, workloads=self.owner.views(now),
+                applied=self.state.applied, ready=ready, workloads=self.owner.views(now), troubles=troubles,
             )
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
+from mltbd.core.health import Rule
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 
@@ -31,3 +32,4 @@ class NodeConfig:
     patience: Patience = field(default_factory=Patience)
     workloads: tuple[str, ...] = ("main",)
     version: str = "0"
+    checks: tuple[Rule, ...] = ()

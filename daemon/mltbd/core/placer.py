@@ -312,4 +312,9 @@ def _why_not_ready(workload: str, record: Record | None) -> str:
         return "a witness: votes only"
     if record is not None and record.state == "LEAVING":
         return "leaving"
+    if record is not None and record.troubles:
+        return "; ".join(record.troubles)
+    for view in record.workloads if record is not None else ():
+        if view.workload == workload and view.reason:
+            return f"it failed there lately: {view.reason}"
     return f"cannot run `{workload}` now: not configured there, or it failed there lately"

@@ -25,10 +25,12 @@ from mltbd.config.settings import Settings
 from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
+from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
+from mltbd.runtime.environment import Environment
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
@@ -55,7 +57,8 @@ def run(
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
-        signal.signal(number, signal.SIG_IGN)
+        # A handler, not SIG_IGN, which the commands of checks would inherit.
+        signal.signal(number, lambda *_: None)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
@@ -81,6 +84,7 @@ async def _open(
     origin: Origin,
 ) -> int:
     guard = GuardLine(settings, str(socket_path), environ)
+    checks = Checks(settings, Environment(settings, str(socket_path), environ))
     ending = Ending(asyncio.get_running_loop())
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
     try:
@@ -94,7 +98,7 @@ async def _open(
         notifier = Notifier(guard.tell, node, environ)
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
-        return await _serve(settings, node, journal, guard, socket_path, ending, notifier)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier)
     finally:
         journal.close()
 
@@ -134,6 +138,7 @@ async def _serve(
     node: Node,
     journal: Journal,
     guard: GuardLine,
+    checks: Checks,
     socket_path: Path,
     ending: Ending,
     notifier: Notifier,
@@ -149,7 +154,7 @@ async def _serve(
     )
     control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
-    control.attach(driver)
+    control.attach(driver, checks)
     inbound = Inbound(node.me, bus.counters)
 
     def on_frame(payload: bytes, source: Source) -> None:
@@ -169,12 +174,14 @@ async def _serve(
         guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
         driver.on_handled = notifier.handled
         driver.start()
+        checks.start(node, driver.handle)
         notifier.ready()
         return await ending.code
     except GuardGone as error:
         log.error("%s", error)
         return EXIT_ORPHAN
     finally:
+        checks.close()
         driver.close()
         guard.close()
         bus.close()

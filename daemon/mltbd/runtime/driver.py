@@ -18,7 +18,9 @@ from mltbd.core.effects import (
     Leave,
     Link,
     Note,
+    Outcomes,
     Publish,
+    Refusals,
     Reply,
     Save,
     Send,
@@ -59,7 +61,7 @@ class Driver:
         bus: Bus,
         disk: Disk,
         guard: Orders,
-        on_reply: Callable[[Reply], None],
+        on_reply: Callable[[Reply | Outcomes | Refusals], None],
         on_leave: Callable[[], None],
     ) -> None:
         self.node = node
@@ -152,7 +154,7 @@ class Driver:
                     host, _, port_text = address.rpartition(":")
                     self._bus.link(host, int(port_text))
                     self._bus.send(host, int(port_text), self.frame(message))
-                case Reply():
+                case Reply() | Outcomes() | Refusals():
                     self._on_reply(effect)
                 case Note(level, text):
                     log.log(LEVELS[level], text)

@@ -9,6 +9,7 @@ from mltbd.state.audit import Audit
 from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
+from mltbd.state.store import Done, Store
 
 
 class Part(Protocol):
@@ -19,7 +20,7 @@ class Part(Protocol):
     def load(cls, dumped: list[Any]) -> Self: ...
 
 
-PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "controls": Controls}
+PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store, "controls": Controls}
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -35,6 +36,9 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.store = Store()
+        self.done: list[Done] = []
+        """What came of the client commands in the entry applied last."""
         self.controls = Controls()
         self.audit = Audit()
 
@@ -43,6 +47,7 @@ class State:
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        self.done = self.store.apply(entry)
         before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
