@@ -23,6 +23,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.floats(allow_nan=False, allow_infinity=False)
     if hint is bool:
         return st.booleans()
+    if hint is bytes:
+        return st.binary(max_size=12)
     if hint is str:
         return st.text(max_size=12)
     if hint is bytes:

@@ -16,6 +16,8 @@ STRING_CHARS_MAX = 1024
 TEXT_CHARS_MAX = 256 * 1024
 """Of the two fields that hold JSON: `Request.params` and `Response.body`."""
 ITEMS_MAX = 1024
+PIECE_BYTES_MAX = 64 * 1024
+"""Of a snapshot, in one message."""
 VALUE_BYTES_MAX = 64 * 1024
 """Of one replicated value, as JSON text in UTF-8."""
 COMMAND_BYTES_MAX = VALUE_BYTES_MAX + 4 * 1024

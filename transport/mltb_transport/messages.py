@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.history import Phase
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.store import Batch, Forward, Forwarded
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -340,7 +341,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response | Forward | Forwarded
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -362,6 +363,8 @@ KINDS: dict[int, type] = {
     21: Forwarded,
     30: Request,
     31: Response,
+    50: Piece,
+    51: PieceAnswer,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,

@@ -105,7 +105,7 @@ class FoundingDesk:
 
     def _spread(self) -> None:
         missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]
-        if self._consensus.commit or not missing:
+        if self._consensus.commit or not missing or not self._consensus.log.holds(1):
             self._look_at = float("inf")  # From here on a leader brings the log to whoever lacks it.
             return
         for node in missing:

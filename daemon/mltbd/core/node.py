@@ -21,10 +21,12 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
+from mltbd.core.archive import Archive
 from mltbd.core.consensus import Consensus
-from mltbd.core.effects import Effect, Leave
+from mltbd.core.effects import Effect
 from mltbd.core.events import (
     Ask,
     Checked,
@@ -40,6 +42,7 @@ from mltbd.core.events import (
     Submit,
     Tick,
 )
+from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.health import NODE, Health
 from mltbd.core.log import InvariantViolation
@@ -49,14 +52,12 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
-from mltbd.core.snapshots import restored
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voting import LEADER
+from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
-LEAVE_PATIENCE_S = 10.0
-HAND_OVER_S = 1.5
 TROUBLES_TOLD_MAX = 8
 
 
@@ -68,8 +69,7 @@ class Node:
         self.me = config.node
         self.store = recovered.store
         self.out = Outbox()
-        self.state = restored(recovered.snapshot)
-        self.left = False
+        self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
@@ -106,11 +106,11 @@ class Node:
             self.out,
             now,
         )
+        self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self._now = now
         self._last = now
-        self._leave_by = float("inf")
-        self._hand_over_by = float("inf")
+        self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
@@ -159,8 +159,7 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self.desk.next_deadline(),
-            self._leave_by,
-            self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
+            self.farewell.next_deadline(self._now),
         )
         return min(times)
 
@@ -196,7 +195,7 @@ class Node:
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
-                self._stop(now)
+                self.farewell.begin(now)
             case Ask():
                 self.placer.asked(event, now, wall)
             case Submit(commands):
@@ -266,15 +265,12 @@ class Node:
                 self._founding.asked_to_join(sender, entry)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
+            case Piece():
+                self._archive.received(sender, message)
+            case PieceAnswer():
+                self.consensus.piece_answered(sender, message, now)
             case _:
                 self._count("unexpected")
-
-    def _stop(self, now: float) -> None:
-        if self.owner.leaving:
-            return
-        self.owner.leaving = True
-        self._leave_by = now + LEAVE_PATIENCE_S
-        self.out.note("info", "leaving: hands over what it runs")
 
     def _present(self, now: float) -> list[Record]:
         return [m.record for m in self.membership.members(now) if m.state not in ("UNREACHABLE", "LEAVING")]
@@ -299,7 +295,8 @@ class Node:
             moved |= self.desk.work(now, wall)
             if not moved:
                 break
-        self._leave_when_done(now)
+        self._archive.compact()
+        self.farewell.go_on(now)
         self._show(now)
         self.check()
         return self.out.take()
@@ -307,7 +304,8 @@ class Node:
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
-        while self.state.applied < end:
+        follows = self._archive.restore()
+        while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
                 before = self.state.placements.get(entry.command.workload)
@@ -351,21 +349,6 @@ class Node:
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))
-
-    def _leave_when_done(self, now: float) -> None:
-        if not self.owner.leaving or self.left:
-            return
-        if self.consensus.role == LEADER and self.owner.idle():
-            if self._hand_over_by == float("inf"):
-                self._hand_over_by = now + HAND_OVER_S
-            if now < self._hand_over_by and self.placer.hand_over(now):
-                return
-        # Without a leader nobody can take the tokens back; a later incarnation will.
-        alone = not self.consensus.leader and now - self.consensus.heard_at > self.consensus.silence_s
-        if self.owner.idle() or now >= self._leave_by or (alone and not self.owner.running()):
-            self._leave_by = self._hand_over_by = float("inf")
-            self.left = True
-            self.out.put(Leave())
 
     def _show(self, now: float, *, always: bool = False) -> None:
         """Keep our own gossip record true."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import Rule
@@ -29,6 +30,7 @@ class NodeConfig:
     node_timeout_s: float = 15.0
     quorum_size: int = 0
     policy: Policy = field(default_factory=Policy)
+    compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=Patience)
     workloads: tuple[str, ...] = ("main",)
     version: str = "0"

@@ -25,6 +25,7 @@ from mltbd.config.settings import Settings
 from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
+from mltbd.core.snapshots import SnapshotError
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
@@ -62,9 +63,16 @@ def run(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
-    except (JournalError, GuardGone) as error:
-        log.error("%s", error)
+    except (JournalError, SnapshotError, GuardGone) as error:
+        log.error("%s", _said(error))
         return EXIT_FATAL
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, and what a person should do about it."""
+    if isinstance(error, SnapshotError):
+        return f"the state directory holds a snapshot for another release: {error} (hint: install the newer mltbd)"
+    return f"{error} (hint: {error.hint})" if isinstance(error, JournalError) and error.hint else str(error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -89,7 +97,9 @@ async def _open(
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
     try:
         seed = secrets.randbits(64)
-        log.info("starts: incarnation %d, seed %d, %d log entries", recovered.incarnation, seed, len(recovered.entries))
+        log.info(
+            "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
+        )
         config = node_config(settings, str(uuid.uuid4()), version)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
         gc.collect()
@@ -123,7 +133,7 @@ class Ending:
 
     def disk_failed(self, error: JournalError) -> None:
         """Called in the writer's thread: nothing is acknowledged any more."""
-        log.error("%s", error)
+        log.error("%s", _said(error))
         self._loop.call_soon_threadsafe(self.say, EXIT_FATAL)
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -95,7 +95,8 @@ def test_what_no_dump_holds_is_refused(dumped: list[Any]) -> None:
 )
 def test_the_history_tells_of_each_change_once(command: Command, words: str) -> None:
     state = State()
-    for index, each in enumerate((Founding("c", "c", ()), Pause(1.0, "x"), Drain("n1", "x"), Undrain("n1", "x")), 1):
+    first: list[Command] = [Founding("c", "c", ()), Pause(1.0, "x"), Drain("n1", "x"), Undrain("n1", "x")]
+    for index, each in enumerate(first, start=1):
         state.apply(Entry(index, 1, 1, each))
     if isinstance(command, Undrain):
         state.apply(Entry(5, 1, 1, Drain("n1", "x")))
