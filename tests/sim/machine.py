@@ -20,6 +20,7 @@ from mltbd.core.effects import (
     Send,
     StartWorkload,
     StopWorkload,
+    Unlink,
 )
 from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
@@ -308,6 +309,9 @@ class Machine:
                 case Link(name, _, _, fresh):
                     self.linked.add(name)
                     self._network.link(self.name, name, fresh)
+                case Unlink(name):
+                    self.linked.discard(name)
+                    self._network.unlink(self.name, name)
                 case Arm():
                     self.guard.arm(effect)
                 case StartWorkload():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mltb_transport.gossip import News, Probe, Probed
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -15,13 +16,13 @@ from mltb_transport.messages import (
     Ping,
     Pong,
     Propose,
-    Record,
     Renew,
     Renewed,
     Sync,
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
 from mltbd.core.archive import Archive
@@ -224,7 +225,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
-        if isinstance(message, Heartbeat | Sync):
+        if isinstance(message, Heartbeat | Sync | News):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
@@ -235,7 +236,7 @@ class Node:
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation
-        if isinstance(message, Ping | Pong):
+        if isinstance(message, Ping | Pong | Probe | Probed):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         self._put_all(self.membership.alive(sender, event.incarnation, now))
@@ -286,6 +287,7 @@ class Node:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
         self._watch_leader(now)
+        self._put_all(self.membership.need(self._partners(), now))
         for _ in range(STEPS_MAX):
             self._apply(now)
             self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
@@ -300,6 +302,11 @@ class Node:
         self._show(now)
         self.check()
         return self.out.take()
+
+    def _partners(self) -> frozenset[str]:
+        """Whom the log needs connected, whoever our neighbours are."""
+        reign = self.consensus.reign
+        return frozenset(self.consensus.voters) | (reign.peers.keys() if reign else frozenset())
 
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
