@@ -298,7 +298,7 @@ class Machine:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
-                    self._observer.listen(self.disk.store, to, message)
+                    self._observer.listen(node, self.disk.store, to, message)
                 case Save():
                     self.disk.submit(effect, lambda number: self._saved(epoch, number))
                 case Publish(message):
@@ -319,6 +319,9 @@ class Machine:
                 case StopWorkload():
                     self.guard.stop(effect)
                 case Note(level, text):
+                    if text.startswith("cannot take over the snapshot"):
+                        # All are of one release here: what one of them made the others can read.
+                        self._history.append(Broke(self._real(), self.name, text))
                     if level != "debug":
                         self._history.append(Noted(self._real(), self.name, text))
                 case Reply():
