@@ -14,6 +14,7 @@ from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -68,6 +69,7 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class CancelFailback:
 
 Command = (
     NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
-    | Pause | Resume | Drain | Undrain
+    | Pause | Resume | Drain | Undrain | Proven
 )  # fmt: skip
 
 
@@ -347,4 +349,5 @@ COMMANDS: dict[int, type] = {
     31: Resume,
     32: Drain,
     33: Undrain,
+    41: Proven,
 }

@@ -40,6 +40,12 @@ def test_what_was_given_back_starts_on_the_same_node_or_nowhere(cause: str) -> N
     assert decided(replace(there, candidates=nodes("n1", ill("n2"), "n3"))) is None
 
 
+def test_when_all_tries_are_spent_nothing_goes_back_to_where_it_last_was_well() -> None:
+    spent = placed("", home="n2", released="failed", attempts=3, tried="n2", proven="n1")
+    assert isinstance(decided(facts(spent)), Grant)
+    assert decided(facts(spent, paused=True)) is None
+
+
 def test_what_nobody_ever_ran_is_placed() -> None:
     grant = decided(facts(Placement("main"), paused=True))
     assert isinstance(grant, Grant)

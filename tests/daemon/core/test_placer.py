@@ -21,6 +21,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltb_transport.supervision import Proven
 from mltbd.core.desk import ASKS_MAX
 from mltbd.core.effects import Reply, StartWorkload
 from mltbd.core.failover import Policy
@@ -376,4 +377,4 @@ def test_a_heartbeat_alone_decides_nothing() -> None:
         for _, message in sent(Append, [effect for _, _, effect in wired.effects])
         for entry in message.entries
     }
-    assert commands == set()
+    assert commands == {Proven}, "but for the word that it is well where it runs, once"
