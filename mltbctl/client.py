@@ -64,6 +64,7 @@ class Client:
         self._timeout_s = timeout
         self._config = config
         self._connection: ControlConnection | None = None
+        self._credentials: list[Credential | None] = []
         self._endpoints: list[str] = []
 
     def __enter__(self) -> Client:
@@ -144,6 +145,7 @@ class Client:
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         from mltb_transport import control
+        from mltb_transport.control import ControlConnection
 
         if self._connection is None:
             self._connection = self._connect()
@@ -159,6 +161,11 @@ class Client:
                 "see whether mltbd is well there, or give it longer with `--timeout`",
             ) from error
         except control.Denied as error:
+            if len(self._credentials) > 1:  # The secret is being changed, and this node uses the other one.
+                self.close()
+                del self._credentials[0]
+                self._connection = ControlConnection(self._endpoints, self._credentials[0], self._timeout_s)
+                return self._call(method, **params)
             hint = "run `mltbctl secret show` to see which secret was used, and from where"
             raise AuthenticationFailed(error.message, hint) from error
         except control.Unreachable as error:
@@ -176,20 +183,23 @@ class Client:
         if not endpoints:
             endpoints = local_sockets(os.environ)
         self._endpoints = endpoints
-        credential = self._credential() if any(not is_local(end) for end in endpoints) else None
-        return ControlConnection(endpoints, credential, self._timeout_s)
+        self._credentials = self._keys() if any(not is_local(end) for end in endpoints) else [None]
+        return ControlConnection(endpoints, self._credentials[0], self._timeout_s)
 
-    def _credential(self) -> Credential | None:
-        from mltb_transport.keys import Keyring, SecretError
+    def _keys(self) -> list[Credential | None]:
+        """What may open a daemon elsewhere, best first; never empty."""
+        from mltb_transport.access import credential_of
+        from mltb_transport.keys import SecretError
 
-        secret = self._secret
-        if secret is None:
+        if self._secret is not None:
+            texts = [self._secret]
+        else:
             found = find_secret(self._config, os.environ)
             if found is None:
-                return None
-            secret = found.text
+                return [None]
+            texts = [text for text in (found.text, found.other) if text]
         try:
-            return Keyring.from_secret(secret).credential("admin")
+            return [credential_of(text) for text in texts]
         except SecretError as error:
             raise AuthenticationFailed(error.message, error.hint) from error
 

@@ -145,6 +145,7 @@ async def _serve(
             Keyring.from_secret(settings.secret) if settings.secret else None,
             str(socket_path),
             insecure=settings.insecure,
+            other_keys=Keyring.from_secret(settings.other_secret) if settings.other_secret else None,
         )
     )
     control = Control(bus, settings.network_timeout_s)
