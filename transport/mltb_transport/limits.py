@@ -26,7 +26,7 @@ PORT_MAX = 65534
 REQUEST_KIND = 30
 RESPONSE_KIND = 31
 
-READ_METHODS = frozenset({"ping", "status", "operation", "is"})
+READ_METHODS = frozenset({"ping", "status", "operation", "is", "facts", "survey", "clock"})
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""
 
 ERROR_CODES = ("no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome")

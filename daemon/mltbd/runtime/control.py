@@ -33,6 +33,8 @@ NAME_CHARS_MAX = 255
 REASON_CHARS_MAX = 500
 
 Done = Callable[[bool, dict[str, Any]], None]
+Extra = Callable[[dict[str, Any], Done], None]
+"""A method that another room answers."""
 
 
 def failure(code: str, message: str, hint: str = "", **more: Any) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class Control:
         self._driver: Driver | None = None
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
+        self.extras: dict[str, Extra] = {}
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
 
     def attach(self, driver: Driver) -> None:
@@ -141,6 +144,8 @@ class Control:
                 self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
             case method if method in ASKS:
                 self._ask(request, params, answer, forwarded)
+            case method if method in self.extras:
+                self.extras[method](params, answer)
             case method:
                 answer(False, failure("usage", f"unknown method `{method}`", "mltbctl --help"))
 
@@ -201,6 +206,10 @@ class Control:
             answer(True, {"answer": bool(runs), "reason": f"{target} runs {', '.join(runs) or 'nothing'}"})
             return
         answer(True, _judge(what, target, views.status(node, now)))
+
+    def ask(self, node: str, method: str, timeout_s: float, done: Done, params: dict[str, Any] | None = None) -> None:
+        """Ask another daemon. `done` hears its answer, or that none came."""
+        self._forward(node, method, json.dumps(params or {}), timeout_s, done)
 
     # -- waiting ------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
+from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.guard_line import GuardGone, GuardLine
@@ -94,7 +95,8 @@ async def _open(
         notifier = Notifier(guard.tell, node, environ)
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
-        return await _serve(settings, node, journal, guard, socket_path, ending, notifier)
+        check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
+        return await _serve(settings, node, journal, guard, socket_path, ending, notifier, check_up)
     finally:
         journal.close()
 
@@ -137,6 +139,7 @@ async def _serve(
     socket_path: Path,
     ending: Ending,
     notifier: Notifier,
+    check_up: CheckUp,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -169,6 +172,7 @@ async def _serve(
     try:
         guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
         driver.on_handled = notifier.handled
+        check_up.open(driver, control, bus)
         driver.start()
         notifier.ready()
         return await ending.code
@@ -176,6 +180,7 @@ async def _serve(
         log.error("%s", error)
         return EXIT_ORPHAN
     finally:
+        check_up.close()
         driver.close()
         guard.close()
         bus.close()

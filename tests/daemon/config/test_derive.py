@@ -190,7 +190,8 @@ def test_a_secret_file_that_is_absent_or_a_pipe_or_wrong_is_refused(tmp_path: Pa
 def test_while_it_is_changed_the_file_holds_both(tmp_path: Path) -> None:
     other = new_secret()
     for which in ("next", "previous"):
-        found = loaded(f"CLUSTER_SECRET_FILE={secret_file(tmp_path, f'{SECRET}\n{which} {other}')}")
+        path = secret_file(tmp_path, f"{SECRET}\n{which} {other}")
+        found = loaded(f"CLUSTER_SECRET_FILE={path}")
         assert (settings(found).secret, settings(found).other_secret) == (SECRET, other)
         assert found.origins["CLUSTER_SECRET_SECOND"] == "derived from CLUSTER_SECRET_FILE"
     for wrong in (f"{SECRET}\n{other}", f"{SECRET}\nnext {other}\nnext {other}", f"{SECRET}\nnext x"):
