@@ -113,6 +113,15 @@ class Client:
         """The answer to `is_` with its reason: {"answer": bool or None, "reason"}."""
         return self._call("is", what=what, node=node)
 
+    def survey(self, *, quick: bool = False) -> dict[str, Any]:
+        """What every member tells of itself, for a diagnosis: {"node", "facts" by node (None: no answer), "silent",
+        "clocks"}. `quick` leaves the disks alone."""
+        return self._call("survey", quick=quick)
+
+    def reload(self) -> dict[str, Any]:
+        """Have the daemon read its configuration anew, as SIGHUP does. What it made of it is in its log."""
+        return self._call("reload")
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._call("operation", id=operation)
@@ -257,6 +266,12 @@ class AsyncClient:
 
     async def is_(self, what: str, node: str | None = None) -> bool | None:
         return await self._run(lambda: self._client.is_(what, node))
+
+    async def survey(self, *, quick: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.survey(quick=quick))
+
+    async def reload(self) -> dict[str, Any]:
+        return await self._run(self._client.reload)
 
     async def operation(self, operation: int) -> dict[str, Any]:
         return await self._run(lambda: self._client.operation(operation))

@@ -34,6 +34,7 @@ CLOCKS_EVERY_S = 30.0
 PEER_ANSWERS_S = 2.0
 MEMBERS_MAX = 64
 """So many members one survey asks; an answer has to fit one frame."""
+ANSWER_LEAVES_S = 0.2
 PROBE_WRITES = 3
 PROBE_BYTES = 4096
 PROBE_ANSWERS_S = 1.0
@@ -134,7 +135,7 @@ class CheckUp:
         del params
         answer(True, {"node": self._driver.node.me})
         assert self._loop is not None
-        self._loop.call_soon(self._reload)  # After the answer: the daemon may end here.
+        self._timers["reload"] = self._loop.call_later(ANSWER_LEAVES_S, self._reload)  # The daemon may end there.
 
     def _facts(self, params: dict[str, Any], answer: Done) -> None:
         if params.get("quick"):
