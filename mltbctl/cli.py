@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
+from mltbctl import history_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
+from mltbctl.lock_group import lock
 from mltbctl.options import (
     Colour,
     Config,
@@ -31,6 +33,7 @@ from mltbctl.options import (
 from mltbctl.render import COLOURS
 from mltbctl.session import Session, command_session
 from mltbctl.settings import Settings
+from mltbctl.state_group import state
 
 
 class Root(RootGroup):
@@ -228,6 +231,27 @@ def is_(
         session.finish(result, told_by_code=True)
 
 
+@Root.add("health")
+def health(
+    ctx: typer.Context,
+    run: Annotated[bool, typer.Option("--run", help="Run every check now; else the last results.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show what the checks of a node and its workloads say.
+
+    Exit code 0 when nothing is unhealthy, 1 when something is. With `--node` of another node.
+    """
+    from mltbctl.commands import health as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.health(client, run=run)
+        session.tell_endpoint(client)
+    session.finish(result)
+
+
 @Root.add("wait")
 def wait(
     ctx: typer.Context,
@@ -256,6 +280,10 @@ def wait(
     session.finish(result)
 
 
+Root.add_group("lock", lock)
+Root.add_group("state", state)
+Root.add("events", aliases=("history",))(history_commands.events)
+Root.add("explain")(history_commands.explain)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", service)

@@ -25,7 +25,7 @@ class SecretGroup(LazyGroup):
 
 
 config = typer_group(ConfigGroup, "Check, show and write the configuration of a node.")
-secret = typer_group(SecretGroup, "Make, show or change the cluster's secret, and the keys made from it.")
+secret = typer_group(SecretGroup, "Make, show or change the cluster's secret; keys for others.")
 
 
 @config.callback(invoke_without_command=True)

@@ -12,11 +12,14 @@ import pytest
 
 from mltbctl.cli import Root
 from mltbctl.groups import ConfigGroup, SecretGroup
+from mltbctl.lock_group import LockGroup
+from mltbctl.state_group import StateGroup
 from tests.mltbctl import golden, pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.terminal import run_here
 
 Serve = Callable[..., FakeDaemon]
+GROUPS = {"config": ConfigGroup, "secret": SecretGroup, "lock": LockGroup, "state": StateGroup}
 
 PLAN = {
     "operation": None,
@@ -37,6 +40,33 @@ PHASES = [
     {"name": "release the lease", "seconds": 0.02, "state": "done", "detail": ""},
     {"name": "start workload on n2", "seconds": 0.31, "state": "done", "detail": ""},
 ]
+
+
+def check(
+    workload: str | None, name: str, kind: str, health: str | None, detail: str = "", **more: Any
+) -> dict[str, Any]:
+    """One row of `health`."""
+    row = {"workload": workload, "check": name, "kind": kind, "health": health, "detail": detail}
+    return row | {"seconds": None, "age_seconds": None, "failures": 0} | more
+
+
+HEALTH: dict[str, Any] = {
+    "schema": 1, "node": "n2", "health": "HEALTHY", "healthy": True,
+    "checks": [
+        check(None, "quorum", "built in", "HEALTHY"),
+        check("main", "running", "built in", "HEALTHY", "running"),
+        check(None, "disk", "disk", "HEALTHY", seconds=0.001, age_seconds=4.0),
+        check("main", "http", "http", "HEALTHY", seconds=0.012, age_seconds=2.0),
+        check("jobs", "heartbeat", "heartbeat", None, "not here"),
+    ],
+}  # fmt: skip
+UNHEALTHY = HEALTH | {
+    "health": "UNHEALTHY", "healthy": False,
+    "checks": [
+        check("main", "http", "http", "UNHEALTHY", "status 503 instead of 200", seconds=0.2, age_seconds=1.0),
+        check("main", "heartbeat", "heartbeat", "UNKNOWN"),
+    ],
+}  # fmt: skip
 
 
 def operation(state: str = "done", **changes: Any) -> dict[str, Any]:
@@ -85,6 +115,7 @@ def answers() -> dict[str, Any]:
             "answer": {"leader": True, "primary": False, "healthy": None}[params["what"]],
             "reason": "as the test says",
         },
+        "health": lambda _: HEALTH,
         "failover": started,
         "switchover": started,
         "failback": started,
@@ -107,6 +138,8 @@ HEALTHY: dict[str, str] = {
     "is-unknown": "is healthy",
     "is-quiet": "is leader -q",
     "is-json": "is primary -o json",
+    "health": "health",
+    "health-json": "health --run -o json",
     "wait-leader": "wait leader",
     "wait-node": "wait leader n1 -o json",
     "wait-timeout": "wait healthy n3 --timeout 0.05",
@@ -172,6 +205,7 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("degraded-exit-code", "status --exit-code", {"status": lambda _: dated(pictures.unreachable_node())}),
         ("refused", "failover --to n3 --yes", {"failover": refused}),
         ("refused-json", "failover --to n3 --dry-run -o json", {"failover": refused}),
+        ("health-bad", "health", {"health": lambda _: UNHEALTHY}),
         (
             "failed",
             "failover --yes",
@@ -195,7 +229,8 @@ def test_with_trouble(
 
 def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
     names = [*Root.members]
-    names += [f"config {name}" for name in ConfigGroup.members] + [f"secret {name}" for name in SecretGroup.members]
+    for group, nested in GROUPS.items():
+        names += [f"{group} {name}" for name in nested.members]
     parts = []
     for name in names:
         long, short = run_here(capsys, *name.split(), "--help"), run_here(capsys, *name.split(), "-h")
@@ -206,7 +241,7 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path
 
 
 def test_summaries_fit_one_line() -> None:
-    for group in (Root, ConfigGroup, SecretGroup):
+    for group in (Root, *GROUPS.values()):
         for name, member in group.members.items():
             assert len(member.summary) <= 66, f"the summary of `{name}` wraps in the list of commands"
 

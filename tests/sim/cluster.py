@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mltbd.core.archive import Compaction
 from mltbd.core.events import Ask
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
@@ -33,6 +34,7 @@ class Shape:
     heartbeat_s: float = 5.0
     node_timeout_s: float = 15.0
     policy: Policy = field(default_factory=lambda: Policy(max_attempts=1000))
+    compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
 
     @property
@@ -83,6 +85,7 @@ class Cluster:
             node_timeout_s=shape.node_timeout_s,
             policy=shape.policy,
             patience=shape.patience,
+            compaction=shape.compaction,
             workloads=(WORKLOAD,),
         )
         dice = random.Random(self.dice.getrandbits(48))

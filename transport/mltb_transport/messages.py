@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
+from mltb_transport.store import Batch, Forward, Forwarded
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -111,7 +115,7 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,45 +247,6 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadView:
-    """A workload as the node that owns it, or stands by for it, sees it."""
-
-    workload: str
-    state: str  # STOPPED, STARTING, RUNNING, STOPPING, BACKOFF, FAILED
-    token: int
-    pid: int
-    restarts: int
-    health: str
-    since: int  # wall milliseconds
-    hold_until: float  # seconds of lease left when published; 0 when none
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a node says of itself. A newer (incarnation, seq) replaces an older one whole."""
-
-    node: str
-    incarnation: int
-    seq: int
-    store: str
-    cluster: str
-    address: str
-    port: int
-    role: str  # voter, witness, observer
-    priority: int
-    state: str  # JOINING, ACTIVE, DEGRADED, LEAVING
-    health: str  # HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN
-    strain: int  # local health score, 0 (well) to 7
-    version: str
-    founder: bool
-    term: int
-    leader: str
-    applied: int
-    ready: tuple[str, ...]
-    workloads: tuple[WorkloadView, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Suspicion:
     """The publisher has not heard from `node`, last known in `incarnation`."""
 
@@ -303,6 +268,7 @@ class Sync:
 
     records: tuple[Record, ...]
     reply: bool
+    losses: tuple[Loss, ...] = ()
 
 
 # -- the control plane (ROUTER/DEALER with the command line and the SDK) -------------------------------------------
@@ -328,7 +294,8 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -336,6 +303,9 @@ KINDS: dict[int, type] = {
     2: Sync,
     3: Ping,
     4: Pong,
+    5: News,
+    6: Probe,
+    7: Probed,
     10: Found,
     11: Founded,
     12: Election,
@@ -346,8 +316,12 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
+    50: Piece,
+    51: PieceAnswer,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,
@@ -359,4 +333,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    20: Batch,
 }

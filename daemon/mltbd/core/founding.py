@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, Record, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding, Voter
+from mltb_transport.records import Record
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
 from mltbd.core.outbox import Outbox
@@ -105,7 +106,7 @@ class FoundingDesk:
 
     def _spread(self) -> None:
         missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]
-        if self._consensus.commit or not missing:
+        if self._consensus.commit or not missing or not self._consensus.log.holds(1):
             self._look_at = float("inf")  # From here on a leader brings the log to whoever lacks it.
             return
         for node in missing:

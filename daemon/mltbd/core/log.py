@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from bisect import bisect_right
 from typing import Any
 
 from mltb_transport.messages import Entry, Founding, Voter
@@ -32,14 +32,16 @@ class Log:
         self.snapshot = snapshot
         self.base_index, self.base_term = base or ((snapshot.index, snapshot.term) if snapshot else (0, 0))
         self._entries = list(entries)
-        self._weights = [weight(entry) for entry in entries]
+        self._sums: list[int] = []  # what has been appended up to and including each entry, in bytes
+        self._sum_before = 0
+        for entry in entries:
+            self._weigh(entry)
         for place, entry in enumerate(self._entries, start=self.base_index + 1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
-        covered = snapshot.index if snapshot else 0
-        if not self.base_index <= covered <= self.last_index:
+        if not self.base_index <= self.covered <= self.last_index:
             here = f"{self.base_index + 1} to {self.last_index}"
-            raise InvariantViolation(f"a log of {here} with a snapshot of {covered}")
+            raise InvariantViolation(f"a log of {here} with a snapshot of {self.covered}")
 
     @property
     def cluster(self) -> str:
@@ -54,6 +56,11 @@ class Log:
         if self.snapshot is not None:
             return self.snapshot.voters
         return self._founding().voters if self._entries else ()
+
+    @property
+    def covered(self) -> int:
+        """The index up to which the snapshot reaches: that much is committed, whoever leads."""
+        return self.snapshot.index if self.snapshot is not None else 0
 
     def _founding(self) -> Founding:
         command = self._entries[0].command
@@ -91,23 +98,29 @@ class Log:
         start = first - self.base_index - 1
         if start < 0:
             raise InvariantViolation(f"entry {first} is gone, the log begins at {self.base_index + 1}")
-        weights = accumulate(self._weights[start : start + BATCH_ENTRIES_MAX])
-        count = sum(total <= BATCH_BYTES_MAX for total in weights)
-        return tuple(self._entries[start : start + max(1, count)])
+        end = min(start + BATCH_ENTRIES_MAX, len(self._sums))
+        end = bisect_right(self._sums, self._sum_up_to(first - 1) + BATCH_BYTES_MAX, start, max(start, end))
+        return tuple(self._entries[start : max(start + 1, end)])
 
     def after(self, index: int) -> tuple[Entry, ...]:
         """All entries behind `index` that are still here."""
         return tuple(self._entries[max(0, index - self.base_index) :])
 
-    def weight_up_to(self, index: int) -> int:
-        """What the entries up to `index` weigh, about as many bytes."""
-        return sum(self._weights[: max(0, index - self.base_index)])
+    def weight_between(self, index: int, last: int) -> int:
+        """What the entries behind `index` up to `last` weigh, of those that are here; about as many bytes."""
+        return self._sum_up_to(last) - self._sum_up_to(index)
+
+    def _sum_up_to(self, index: int) -> int:
+        return self._sums[index - self.base_index - 1] if index > self.base_index else self._sum_before
+
+    def _weigh(self, entry: Entry) -> None:
+        self._sums.append((self._sums[-1] if self._sums else self._sum_before) + weight(entry))
 
     def append(self, entry: Entry) -> None:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
-        self._weights.append(weight(entry))
+        self._weigh(entry)
 
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:
         """Take over a leader's entries, which follow an index that matches. Returns what is new and must be saved.
@@ -117,15 +130,33 @@ class Log:
         for place, entry in enumerate(entries):
             if self.term_at(entry.index) == entry.term:
                 continue
-            if entry.index <= max(commit, self.base_index):
+            if entry.index <= max(commit, self.covered):
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
             del self._entries[entry.index - self.base_index - 1 :]
-            del self._weights[entry.index - self.base_index - 1 :]
+            del self._sums[entry.index - self.base_index - 1 :]
             fresh = entries[place:]
             for added in fresh:
                 self.append(added)
             return fresh
         return ()
+
+    def compact(self, snapshot: Snapshot, base: int) -> None:
+        """Forget the entries up to `base`, which the snapshot covers. The rest stays."""
+        if self.term_at(snapshot.index) != snapshot.term or not self.base_index <= base <= snapshot.index:
+            raise InvariantViolation(f"a snapshot of {snapshot.index} does not cover this log up to {base}")
+        self.base_term, self._sum_before = self.term_at(base), self._sum_up_to(base)
+        del self._entries[: base - self.base_index]
+        del self._sums[: base - self.base_index]
+        self.base_index, self.snapshot = base, snapshot
+
+    def install(self, snapshot: Snapshot) -> bool:
+        """Begin behind this snapshot of a leader. What follows the same entry here stays; whether it does."""
+        if self.term_at(snapshot.index) == snapshot.term:
+            self.compact(snapshot, snapshot.index)
+            return True
+        self._entries, self._sums, self._sum_before = [], [], 0
+        self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
+        return False
 
 
 def weight(value: Any) -> int:

@@ -11,13 +11,13 @@ from mltb_transport.messages import (
     Entry,
     Grant,
     Move,
-    Record,
     Release,
     Renew,
     Renewed,
     Settled,
     Started,
 )
+from mltb_transport.records import Record
 from mltbd.core import describe, quorum
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
@@ -137,6 +137,7 @@ class Placer:
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
         tags, self.consensus.confirmations = self.consensus.confirmations, []
+        others = self.consensus.confirmations
         for tag in tags:
             match tag:
                 case (str() as sender, Renew() as request):
@@ -144,7 +145,9 @@ class Placer:
                 case Read(number):
                     self._reads.discard(number)
                     self._out.put(Reply(number, result={"leader": self.me, "index": self.consensus.commit}))
-        return bool(tags)
+                case _:
+                    others.append(tag)
+        return len(tags) > len(others)
 
     def _answer(self, sender: str, answer: Renewed, wall: int) -> None:
         if sender == self.me:
@@ -375,4 +378,9 @@ def _why_not_ready(workload: str, record: Record | None) -> str:
         return "a witness: votes only"
     if record is not None and record.state == "LEAVING":
         return "leaving"
+    if record is not None and record.troubles:
+        return "; ".join(record.troubles)
+    for view in record.workloads if record is not None else ():
+        if view.workload == workload and view.reason:
+            return f"it failed there lately: {view.reason}"
     return f"cannot run `{workload}` now: not configured there, or it failed there lately"

@@ -34,7 +34,7 @@ class Snapshot:
     @cached_property
     def digest(self) -> str:
         """Names these bytes: two snapshots with one digest are one snapshot."""
-        return hashlib.sha256(self.data).hexdigest()
+        return digest_of(self.data)
 
     @classmethod
     def take(cls, index: int, term: int, cluster: str, voters: tuple[Voter, ...], dump: list[Any]) -> Snapshot:
@@ -64,6 +64,11 @@ class Snapshot:
             raise
         except ValueError as error:
             raise SnapshotError(f"not a snapshot: {error}") from error
+
+
+def digest_of(data: bytes) -> str:
+    """The name of these bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def restored(snapshot: Snapshot | None) -> State:

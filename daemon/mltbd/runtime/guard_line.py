@@ -13,6 +13,7 @@ from typing import Any
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
+from mltbd.runtime.environment import Environment
 
 REPORTS_PER_TURN = 64
 HELLO_S = 5.0
@@ -33,8 +34,7 @@ class GuardLine:
         os.set_inheritable(self._socket.fileno(), False)
         self._specs = {workload.name: workload for workload in settings.workloads}
         self._settings = settings
-        self._environ = environ
-        self._control_socket = control_socket
+        self._environment = Environment(settings, control_socket, environ)
         self._on_event: Callable[[Event], None] | None = None
         self._on_gone: Callable[[], None] | None = None
         self.kill_path = ""
@@ -75,12 +75,7 @@ class GuardLine:
 
     def start(self, workload: str, token: int) -> None:
         spec = self._specs[workload]
-        env = spec.environment(self._environ) | {
-            "MLTB_NODE_ID": self._settings.node_id,
-            "MLTB_WORKLOAD": workload,
-            "MLTB_TOKEN": str(token),
-            "MLTB_SOCKET": self._control_socket,
-        }
+        env = self._environment.of_workload(spec, token)
         order = {
             "do": "start",
             "workload": workload,

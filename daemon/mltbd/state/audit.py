@@ -17,6 +17,8 @@ from mltbd.state.placements import Placement, Placements
 EVENTS_MAX = 2000
 TEXT_CHARS_MAX = 500
 """Of a reason, a choice or an error: an event must stay small wherever its words came from."""
+PHASES_MAX = 32
+"""Of one event: a workload may be granted to the same node again and again before it starts."""
 RUNNING, DONE, FAILED = "running", "done", "failed"
 MOVES = ("placement", "failover", "switchover", "failback", "handover", "rollback")
 
@@ -157,7 +159,7 @@ class Audit:
     # -- the events ------------------------------------------------------------------------------------------
 
     def _go_on(self, entry: Entry, event: Event, *phases: Phase) -> None:
-        self._keep(replace(event, phases=(*event.phases, *phases), ended=entry.wall), entry)
+        self._keep(replace(event, phases=(*event.phases, *phases)[-PHASES_MAX:], ended=entry.wall), entry)
 
     def _close_failed(self, entry: Entry, number: int, placements: Placements) -> None:
         """A move that failed by this entry is told so in its own event."""

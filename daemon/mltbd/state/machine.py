@@ -8,6 +8,7 @@ from mltb_transport.messages import Entry, Founding, Voter
 from mltbd.state.audit import Audit
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
+from mltbd.state.store import Done, Store
 
 
 class Part(Protocol):
@@ -18,7 +19,7 @@ class Part(Protocol):
     def load(cls, dumped: list[Any]) -> Self: ...
 
 
-PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit}
+PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store}
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -34,6 +35,9 @@ class State:
         self.name = ""
         self.voters: tuple[Voter, ...] = ()
         self.placements = Placements()
+        self.store = Store()
+        self.done: list[Done] = []
+        """What came of the client commands in the entry applied last."""
         self.audit = Audit()
 
     def apply(self, entry: Entry) -> None:
@@ -41,6 +45,7 @@ class State:
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        self.done = self.store.apply(entry)
         before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster

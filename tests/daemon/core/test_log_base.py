@@ -99,7 +99,7 @@ def test_a_batch_weighs_less_than_a_frame_and_is_never_empty() -> None:
 def test_weights_add_up_from_the_base_on() -> None:
     whole = log_of(("n1",), 1, 1)
     log = Log(whole)
-    assert log.weight_up_to(0) == 0
-    assert log.weight_up_to(2) == weight(whole[0]) + weight(whole[1])
+    assert log.weight_between(0, 0) == 0
+    assert log.weight_between(0, 2) == weight(whole[0]) + weight(whole[1])
     log.append(Entry(4, 1, 0, Grant("main", "n1", "placement", "ü" * 100)))
-    assert log.weight_up_to(4) - log.weight_up_to(3) > 400
+    assert 400 < log.weight_between(3, 4) == log.weight_between(0, 4) - log.weight_between(0, 3)

@@ -8,8 +8,9 @@ from mltb_transport.messages import Answer, Append, Election, Heartbeat, Ping, R
 from mltbd.core.effects import Leave, Reply, Send, StartWorkload
 from mltbd.core.events import GuardSays, Lost, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
+from mltbd.core.farewell import LEAVE_PATIENCE_S
 from mltbd.core.log import InvariantViolation
-from mltbd.core.node import LEAVE_PATIENCE_S, SENDERS_MAX
+from mltbd.core.node import SENDERS_MAX
 from mltbd.core.voting import FOLLOWER
 from tests.daemon.core.core_kit import THREE, TIMING, WALL, levels, of, sent
 from tests.daemon.core.membership_kit import record

@@ -111,9 +111,11 @@ def test_a_node_begins_with_the_state_of_its_snapshot() -> None:
     config = NodeConfig("n1", "c9", TIMING)
     node = Node(config, Recovered("disk-n1", 4, 1, "", tail, taken), Fixed(), 0.0)
     node.start(0.0, WALL)
-    assert (node.cluster, node.state.applied, node.state.placements.get("main").owner) == ("c1", taken.index, "n2")
-    assert (node.consensus.commit, node.consensus.durable) == (taken.index, taken.index + 2)
-    assert node.consensus.is_voter
+    assert (node.cluster, node.consensus.is_voter, node.consensus.durable) == ("c1", True, taken.index + 2)
+    assert (node.state.applied, node.consensus.commit) == (0, 0), "nobody has told yet how things stand"
+    heartbeat = Append(1, 1, taken.index + 2, 1, taken.index + 1, ("n2",), ())
+    node.handle(Received("n2", 1, "c1", heartbeat), 0.1, WALL)
+    assert (node.state.applied, node.state.placements.get("main").owner) == (taken.index + 1, "n2")
     node.check()
 
 

@@ -23,7 +23,7 @@ from mltb_transport.messages import (
     Started,
     Voter,
 )
-from mltbd.state.audit import EVENTS_MAX, TEXT_CHARS_MAX, Audit, Event
+from mltbd.state.audit import EVENTS_MAX, PHASES_MAX, TEXT_CHARS_MAX, Audit, Event
 from mltbd.state.machine import State
 from tests.daemon.state.test_placements import commands
 
@@ -187,6 +187,12 @@ def test_the_history_is_bounded_and_the_oldest_go_first() -> None:
         tale.tell(LED)
     assert len(tale.events) == EVENTS_MAX
     assert (tale.events[0].id, tale.last.id) == (7, EVENTS_MAX + 6)
+
+
+def test_the_phases_of_one_event_are_bounded() -> None:
+    tale = Tale(*[Grant("main", "n1", "placement", phases=LOST)] * 100)
+    assert len(tale.events) == 2
+    assert len(tale.last.phases) == PHASES_MAX
 
 
 elections = st.builds(
