@@ -107,6 +107,9 @@ class AsyncClient:
     async def reload(self) -> dict[str, Any]:
         return await self._run(self._client.reload)
 
+    async def simulate(self, fault: str) -> dict[str, Any]:
+        return await self._run(lambda: self._client.simulate(fault))
+
     async def operation(self, operation: int) -> dict[str, Any]:
         return await self._run(lambda: self._client.operation(operation))
 

@@ -13,6 +13,7 @@ from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -67,6 +68,7 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,4 +336,5 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     20: Batch,
+    41: Proven,
 }
