@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -51,7 +55,7 @@ class Grant:
 
     workload: str
     owner: str
-    cause: str  # placement, failover, switchover, failback, handover, rollback
+    cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
     choice: str = ""  # why this node, for the history
     phases: tuple[Phase, ...] = ()
@@ -65,18 +69,24 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id.
+
+    It counts only while the placement is as it was at index `at` (0: whenever). `over` is the operation it replaces.
+    """
 
     workload: str
     token: int
     target: str
-    cause: str  # switchover, failover, failback
+    cause: str  # switchover, failover, failback, drain
     reason: str = ""
     operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
+    at: int = 0
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,10 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+    | Pause | Resume | Drain | Undrain | Proven
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,47 +258,6 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadView:
-    """A workload as the node that owns it, or stands by for it, sees it."""
-
-    workload: str
-    state: str  # STOPPED, STARTING, RUNNING, STOPPING, BACKOFF, FAILED
-    token: int
-    pid: int
-    restarts: int
-    health: str
-    since: int  # wall milliseconds
-    hold_until: float  # seconds of lease left when published; 0 when none
-    reason: str = ""  # what is wrong with it there
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a node says of itself. A newer (incarnation, seq) replaces an older one whole."""
-
-    node: str
-    incarnation: int
-    seq: int
-    store: str
-    cluster: str
-    address: str
-    port: int
-    role: str  # voter, witness, observer
-    priority: int
-    state: str  # JOINING, ACTIVE, DEGRADED, LEAVING
-    health: str  # HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN
-    strain: int  # local health score, 0 (well) to 7
-    version: str
-    founder: bool
-    term: int
-    leader: str
-    applied: int
-    ready: tuple[str, ...]
-    workloads: tuple[WorkloadView, ...]
-    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
-
-
-@dataclass(frozen=True, slots=True)
 class Suspicion:
     """The publisher has not heard from `node`, last known in `incarnation`."""
 
@@ -307,6 +279,7 @@ class Sync:
 
     records: tuple[Record, ...]
     reply: bool
+    losses: tuple[Loss, ...] = ()
 
 
 # -- the control plane (ROUTER/DEALER with the command line and the SDK) -------------------------------------------
@@ -332,7 +305,8 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response | Forward | Forwarded | Piece | PieceAnswer
+    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Piece | PieceAnswer
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -340,6 +314,9 @@ KINDS: dict[int, type] = {
     2: Sync,
     3: Ping,
     4: Pong,
+    5: News,
+    6: Probe,
+    7: Probed,
     10: Found,
     11: Founded,
     12: Election,
@@ -368,4 +345,9 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     20: Batch,
+    30: Pause,
+    31: Resume,
+    32: Drain,
+    33: Undrain,
+    41: Proven,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, Record, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding, Voter
+from mltb_transport.records import Record
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
 from mltbd.core.outbox import Outbox

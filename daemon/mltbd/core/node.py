@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mltb_transport.gossip import News, Probe, Probed
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -15,13 +16,13 @@ from mltb_transport.messages import (
     Ping,
     Pong,
     Propose,
-    Record,
     Renew,
     Renewed,
     Sync,
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltbd.core import describe
 from mltbd.core.archive import Archive
@@ -104,6 +105,7 @@ class Node:
             self.membership,
             self.owner,
             self.out,
+            now,
         )
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
@@ -223,7 +225,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
-        if isinstance(message, Heartbeat | Sync):
+        if isinstance(message, Heartbeat | Sync | News):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
@@ -234,7 +236,7 @@ class Node:
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation
-        if isinstance(message, Ping | Pong):
+        if isinstance(message, Ping | Pong | Probe | Probed):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         self._put_all(self.membership.alive(sender, event.incarnation, now))
@@ -285,6 +287,7 @@ class Node:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
         self._watch_leader(now)
+        self._put_all(self.membership.need(self._partners(), now))
         for _ in range(STEPS_MAX):
             self._apply(now)
             self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
@@ -300,6 +303,11 @@ class Node:
         self.check()
         return self.out.take()
 
+    def _partners(self) -> frozenset[str]:
+        """Whom the log needs connected, whoever our neighbours are."""
+        reign = self.consensus.reign
+        return frozenset(self.consensus.voters) | (reign.peers.keys() if reign else frozenset())
+
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
@@ -313,7 +321,7 @@ class Node:
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
-                self.placer.applied(entry, now)
+                self.placer.applied(entry, now, fresh=entry.index > self._history)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -344,7 +352,7 @@ class Node:
             self._hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
-            self.placer.led_at.append(now)
+            self.placer.succession.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp, Record, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp, Voter
+from mltb_transport.records import Record
 from mltbd.core.effects import Send
 from mltbd.core.founding import (
     ASK_AGAIN_S,

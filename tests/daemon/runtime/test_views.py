@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import CancelFailback, Heartbeat, Record
+from mltb_transport.messages import CancelFailback, Heartbeat
+from mltb_transport.records import Record
 from mltbd.core.events import Received, StopRequested
 from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
@@ -256,7 +257,7 @@ def test_a_workload_that_fails_everywhere_is_failed_and_says_what_to_do() -> Non
         assert (shown["failover"]["state"], shown["failover"]["primary_node"]) == ("FAILED", None)
         assert shown["cluster"]["state"] == "DEGRADED"
         [alert] = shown["alerts"]
-        assert alert == {"kind": "failed", "message": "`main` failed on every node that tried it"}
+        assert alert == {"kind": "failed", "message": "`main` failed on n1, n2, n3: no such file"}
     operation = shown["failover"]["last_operation"]
     assert (operation["state"], operation["error"]) == ("failed", "n3 gave it up: failed")
     assert phases_of(operation) == [("grant", "done"), ("start", "failed")]
