@@ -12,6 +12,7 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import PieceAnswer
+from mltb_transport.store import Batch
 from mltbd.core import describe
 from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
@@ -26,6 +27,7 @@ from mltbd.core.timing import Timing
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
 PEERS_MAX = 64
+GAP_MAX = 64
 
 
 class Consensus(Voting):
@@ -61,6 +63,12 @@ class Consensus(Voting):
     def in_charge(self) -> bool:
         """Leader, with an entry of its own term committed: only then is the state current."""
         return self.reign is not None and self.reign.first_index <= self.commit
+
+    def only_batches_after(self, applied: int) -> bool:
+        """Whether nothing but clients' commands was committed behind this index."""
+        if self.commit - applied > GAP_MAX:
+            return False
+        return all(isinstance(self.log.entry(i).command, Batch) for i in range(applied + 1, self.commit + 1))
 
     def found(self, entry: Entry) -> None:
         """Take over the founding entry on an empty disk."""
@@ -312,6 +320,7 @@ class Consensus(Voting):
         if reign is None or reign.transfer is not None or not reign.counts(target):
             return False
         if reign.peers[target].match_index != self.log.last_index or self.durable != self.log.last_index:
+            reign.rest(now)
             return False
         reign.transfer = Transfer(target, now)
         self._out.note("info", f"hands leadership to {target}")

@@ -288,6 +288,8 @@ class Node:
         self._join(now)
         self._watch_leader(now)
         self._put_all(self.membership.need(self._partners(), now))
+        if self.desk.commands.rests(now):
+            self.placer.look_again(now)  # For the moment at which leadership can change hands.
         for _ in range(STEPS_MAX):
             self._apply(now)
             self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
