@@ -384,7 +384,8 @@ class Machine:
         last = node.state.applied
         for index in range(self._applied + 1, last + 1):
             entry = node.consensus.log.entry(index)
-            digest = repr(sorted(node.state.placements.by_workload.items())) if index == last else ""
+            digest = repr((sorted(node.state.placements.by_workload.items()), node.state.voters.dump()))
+            digest = digest if index == last else ""
             self._history.append(Applied(self._real(), self.name, node.consensus.term, entry, digest))
         self._applied = last
 

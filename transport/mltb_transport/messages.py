@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.voters import ChangeVoters, Removed, Voter
+
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Voter:
-    """A member that counts for quorum. `store` names the disk: a wiped node is another voter."""
-
-    node: str
-    store: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +89,7 @@ class CancelFailback:
     workload: str
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | ChangeVoters
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +135,14 @@ class Answer:
     """ANSWER to an Election. A grant carries the request's term, a refusal the voter's own.
 
     `age`: seconds since this voter last acknowledged any leader, on its own clock; 0 when it does not know.
+    `store`: its disk, for the candidate to see whether it is the voter that was agreed on.
     """
 
     term: int
     stage: str
     granted: bool
     age: float
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +308,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response
+    | Heartbeat | Sync | Request | Response | Removed
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -332,6 +328,7 @@ KINDS: dict[int, type] = {
     19: Propose,
     30: Request,
     31: Response,
+    40: Removed,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,
@@ -343,4 +340,5 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    10: ChangeVoters,
 }

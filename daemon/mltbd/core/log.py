@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.messages import Entry, Founding
+from mltb_transport.voters import ChangeVoters, Voter
 
 BATCH_ENTRIES_MAX = 128
 """Entries in one Append. A grant is under 200 bytes, so a batch stays far below a frame."""
@@ -17,9 +18,11 @@ class Log:
 
     def __init__(self, entries: tuple[Entry, ...] = ()) -> None:
         self._entries = list(entries)
+        self._voters: list[tuple[int, tuple[Voter, ...]]] = []  # by the index of the entry from which on they rule
         for place, entry in enumerate(self._entries, start=1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
+            self._note_voters(entry)
 
     @property
     def cluster(self) -> str:
@@ -28,8 +31,24 @@ class Log:
 
     @property
     def voters(self) -> tuple[Voter, ...]:
-        """The agreed voters; none before the founding."""
-        return self._founding().voters if self._entries else ()
+        """The voters that rule now, by the youngest entry about them, committed or not; none before the founding."""
+        if not self._voters:
+            return self._founding().voters if self._entries else ()
+        return self._voters[-1][1]
+
+    @property
+    def voters_index(self) -> int:
+        """The entry that `voters` come from; 0 before the founding."""
+        return self._voters[-1][0] if self._voters else 0
+
+    @property
+    def voters_before(self) -> tuple[Voter, ...]:
+        """Whom the youngest change replaced; as long as it may be cut, they matter still."""
+        return self._voters[-2][1] if len(self._voters) > 1 else ()
+
+    def _note_voters(self, entry: Entry) -> None:
+        if isinstance(entry.command, Founding | ChangeVoters):
+            self._voters.append((entry.index, entry.command.voters))
 
     def _founding(self) -> Founding:
         command = self._entries[0].command
@@ -68,6 +87,7 @@ class Log:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
+        self._note_voters(entry)
 
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:
         """Take over a leader's entries, which follow an index that matches. Returns what is new and must be saved.
@@ -80,6 +100,8 @@ class Log:
             if entry.index <= commit:
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
             del self._entries[entry.index - 1 :]
+            while self._voters and self._voters[-1][0] >= entry.index:
+                self._voters.pop()  # What was cut rules no more.
             fresh = entries[place:]
             for added in fresh:
                 self.append(added)

@@ -6,11 +6,12 @@ Everything here is a hint: rank, display, whom to talk to. Quorum, votes and lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Unpack
 
 from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Suspicion, Sync
+from mltb_transport.voters import Removed
 from mltbd.core.effects import Contact, Effect, Note, Publish, Send
 from mltbd.core.identity import Identity, OwnChanges
 from mltbd.core.log import InvariantViolation
@@ -28,6 +29,8 @@ HELPERS_MAX = 3
 PROBES = 6
 """Direct probes of a suspect, spread over one node timeout."""
 SYNC_MIN_S, SYNC_MAX_S = 15.0, 30.0
+TOLD_AGAIN_S = 3.0
+"""Between two messages to a removed node that goes on speaking."""
 
 
 class Membership:
@@ -59,6 +62,7 @@ class Membership:
         self._timeout_s = node_timeout_s
         self._seeds = {seed: Retry() for seed in seeds if seed != f"{own.address}:{own.port}"}
         self._pings: dict[int, float] = {}
+        self._removed: dict[tuple[str, str], float] = {}  # (node, store) -> when it may be told again
         # A pong to an earlier incarnation must not match a ping of this one.
         self._nonce = (own.incarnation % 2**30) << 32
         self._beat_at = self._sync_at = inf
@@ -154,6 +158,7 @@ class Membership:
             self.counters["forged"] += 1
             return effects
         effects += self._merge(records, now, heartbeat=isinstance(message, Heartbeat))
+        effects += self._turn_away(sender, records, now)
         if not any(record.node == sender and self._self.is_foreign(record) for record in records):
             effects += self._roster.alive(sender, incarnation, now)
             effects += self._answer(sender, message, now)
@@ -165,6 +170,12 @@ class Membership:
         if sender != self.node:
             effects += self._roster.alive(sender, incarnation, now)
         return effects + self._say(now)
+
+    def refuse(self, removed: Iterable[tuple[str, str]]) -> None:
+        """These (node, store) are no members: not listed, not listened to, and told so when they speak."""
+        self._removed = {subject: self._removed.get(subject, -inf) for subject in removed}
+        for node, store in self._removed:
+            self._roster.turn_out(node, store)
 
     def update_own(self, now: float, **changes: Unpack[OwnChanges]) -> list[Effect]:
         """This node has changed. Published at once, but for `applied` and what is left of leases."""
@@ -270,9 +281,22 @@ class Membership:
                 self._roster.expel(record.node, record.store)
             elif record.node == self.node:
                 effects += self._self.claimed(record)
+            elif (record.node, record.store) in self._removed:
+                self.counters["removed"] += 1
             else:
                 effects += self._roster.merge(record, now, heartbeat=heartbeat)
         self.counters["records_left"] += max(len(records) - RECORDS_MAX, 0)
+        return effects
+
+    def _turn_away(self, sender: str, records: tuple[Record, ...], now: float) -> list[Effect]:
+        """A removed node speaks for itself: it may not know."""
+        effects: list[Effect] = []
+        for record in records[:RECORDS_MAX]:
+            tell_at = self._removed.get((record.node, record.store), inf)
+            if record.node == sender and now >= tell_at and not flaw(record):
+                self._removed[record.node, record.store] = now + TOLD_AGAIN_S
+                told = Removed(self.own.cluster, record.node, record.store)
+                effects.append(Contact(f"{record.address}:{record.port}", told))
         return effects
 
     def _answer(self, sender: str, message: Heartbeat | Sync | Ping | Pong, now: float) -> list[Effect]:

@@ -7,6 +7,7 @@ from mltb_transport.messages import (
     Append,
     AppendAnswer,
     Election,
+    Entry,
     Found,
     Founded,
     Grant,
@@ -21,6 +22,7 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
+from mltb_transport.voters import ChangeVoters, Removed
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Leave
 from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
@@ -32,6 +34,7 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
 from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
 
@@ -85,6 +88,10 @@ class Node:
             self.owner,
             self.out,
         )
+        self.voter_desk = VoterDesk(
+            self.me, self.consensus, self.state, self.membership, self.out, config.timing.heartbeat_s
+        )
+        self._told_removed = False
         self._now = now
         self._last = now
         self._leave_by = float("inf")
@@ -110,6 +117,11 @@ class Node:
         cluster = self.cluster
         members = self.membership.members(self._now)
         return tuple(m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE")
+
+    @property
+    def removed(self) -> bool:
+        """This node, with this disk, was taken out of its cluster."""
+        return self._told_removed or self.state.voters.is_removed(self.me, self.store)
 
     def ready(self) -> tuple[str, ...]:
         return self.owner.ready(self._now)
@@ -172,6 +184,8 @@ class Node:
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
                 self._stop(now)
+            case Ask(verb=verb) if verb in VOTER_VERBS:
+                self.voter_desk.asked(event, now, wall)
             case Ask():
                 self.placer.asked(event, now, wall)
         return self._settle(now, wall)
@@ -216,6 +230,8 @@ class Node:
     def _consensus_message(self, sender: str, message: Message, now: float, wall: int) -> None:
         match message:
             case Append():
+                self._told_removed = False  # A leader replicates to us: we are a member, or soon told again.
+                self.consensus.expelled = self.removed
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
@@ -233,6 +249,10 @@ class Node:
                 self.consensus.timeout_now(sender, message, now, wall)
             case Found(entry):
                 self._founding.asked_to_join(sender, entry)
+            case Removed(cluster, node, store):
+                if (cluster, node, store) == (self.cluster, self.me, self.store) and not self.removed:
+                    self._told_removed = True
+                    self._out_of_it(now)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
             case _:
@@ -265,6 +285,7 @@ class Node:
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
+            moved |= self.voter_desk.work(now, wall)
             if not moved:
                 break
         self._leave_when_done(now)
@@ -283,6 +304,19 @@ class Node:
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
             self.placer.applied(entry, now)
+            if isinstance(entry.command, ChangeVoters):
+                self._voters_changed(entry, now)
+
+    def _voters_changed(self, entry: Entry, now: float) -> None:
+        self.voter_desk.applied(entry)
+        self.membership.refuse(self.state.voters.removed)
+        self.consensus.expelled = self.removed
+        if self.removed:
+            self._out_of_it(now)
+
+    def _out_of_it(self, now: float) -> None:
+        self.out.note("error", "this node was removed from its cluster: wipe it, or have it admitted again")
+        self.consensus.expel(now)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""

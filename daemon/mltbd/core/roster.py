@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from mltb_transport.messages import Record, Suspicion
-from mltbd.core.effects import Effect, Link, Note
+from mltb_transport.messages import Record, Suspicion, Sync
+from mltbd.core.effects import Contact, Effect, Link, Note
 from mltbd.core.peers import Peer, version
 from mltbd.core.strain import StrainScore
 
@@ -25,7 +25,7 @@ class Roster:
         self.counters = counters
         self.strain = StrainScore()
         self._timeout_s = timeout_s
-        self._forgotten: dict[str, tuple[int, int]] = {}
+        self._forgotten: dict[str, Record] = {}
         self._full_told = False
 
     def patience_s(self, now: float) -> float:
@@ -106,6 +106,12 @@ class Roster:
         if peer is not None and peer.record.store == store:
             del self.peers[node]
 
+    def turn_out(self, node: str, store: str) -> None:
+        """This disk was removed from our cluster."""
+        peer = self.peers.get(node)
+        if peer is not None and peer.record.store == store:
+            self._drop(node)
+
     def forget(self, now: float) -> None:
         """Drop who left, and who has been silent for a day."""
         timeout_s = self.patience_s(now)
@@ -113,15 +119,22 @@ class Roster:
             after_s = timeout_s if peer.record.state == LEAVING else FORGET_S
             if now < peer.since + after_s:
                 continue
-            del self.peers[node]
-            # Others may still speak of it: only news of it brings it back.
-            self._forgotten[node] = version(peer.record)
-            if len(self._forgotten) > FORGOTTEN_MAX:
-                del self._forgotten[next(iter(self._forgotten))]
+            self._drop(node)
+
+    def _drop(self, node: str) -> None:
+        """Others may still speak of it: only news of it brings it back."""
+        self._forgotten.pop(node, None)
+        self._forgotten[node] = self.peers.pop(node).record
+        if len(self._forgotten) > FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _admit(self, record: Record, now: float) -> list[Effect]:
-        if version(record) <= self._forgotten.get(record.node, (-1, -1)):
-            return []
+        before = self._forgotten.get(record.node)
+        if before is not None and version(record) <= version(before):
+            if record.store == before.store:
+                return []
+            # A new disk under an old name counts from the beginning, and must be told how far the old one came.
+            return [Contact(f"{record.address}:{record.port}", Sync((before,), reply=False))]
         if len(self.peers) + 1 >= MEMBERS_MAX:
             self.counters["refused"] += 1
             if self._full_told:

@@ -297,8 +297,11 @@ def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any])
         elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
-    lost = "came back with another disk: it follows, but its vote is lost"
+    lost = "came back with another disk: it follows, and votes again once it has caught up"
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
+    if node.removed:
+        out = f"{node.me} was removed from this cluster: wipe its disk, or let it in: mltbctl node admit {node.me}"
+        found.append(("removed", out))
     if len(node.consensus.voters) == 2:
         found.append(("two_voters", "2 voters cannot lose one: add a witness"))
     return [{"kind": kind, "message": message} for kind, message in found]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.messages import Entry, Founding
 from mltbd.state.placements import Placements
+from mltbd.state.voters import Voters
 
 
 class State:
@@ -13,7 +14,7 @@ class State:
         self.applied = 0
         self.cluster = ""
         self.name = ""
-        self.voters: tuple[Voter, ...] = ()
+        self.voters = Voters()
         self.placements = Placements()
 
     def apply(self, entry: Entry) -> None:
@@ -21,9 +22,9 @@ class State:
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
+        self.voters.apply(entry)
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
             self.name = entry.command.name
-            self.voters = entry.command.voters
         else:
             self.placements.apply(entry)

@@ -44,7 +44,7 @@ def test_three_nodes_found_one_cluster_and_run_one_workload() -> None:
     wired = three()
     for node in wired.nodes.values():
         assert (node.cluster, node.consensus.leader, node.state.placements.get("main").owner) == ("c1", "n1", "n1")
-        assert [voter.node for voter in node.state.voters] == list(THREE)
+        assert [voter.node for voter in node.state.voters.agreed] == list(THREE)
         assert node.membership.own.state == "ACTIVE"
         assert node.state.applied == node.consensus.commit
     assert wired.running() == ["n1"]

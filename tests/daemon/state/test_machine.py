@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mltb_transport.messages import Entry, Founding, Grant, NoOp, Voter
+from mltb_transport.messages import Entry, Founding, Grant, NoOp
+from mltb_transport.voters import Voter
 from mltbd.state.machine import State
 
 VOTERS = (Voter("n1", "disk-n1"), Voter("n2", "disk-n2"))
@@ -13,13 +14,13 @@ FOUNDING = Entry(1, 1, 0, Founding("c1", "bots", VOTERS))
 
 def test_before_the_founding_there_is_nothing() -> None:
     state = State()
-    assert (state.applied, state.cluster, state.name, state.voters) == (0, "", "", ())
+    assert (state.applied, state.cluster, state.name, state.voters.agreed) == (0, "", "", ())
 
 
 def test_the_founding_names_the_cluster_and_its_voters() -> None:
     state = State()
     state.apply(FOUNDING)
-    assert (state.applied, state.cluster, state.name, state.voters) == (1, "c1", "bots", VOTERS)
+    assert (state.applied, state.cluster, state.name, state.voters.agreed) == (1, "c1", "bots", VOTERS)
     assert state.placements.by_workload == {}
 
 
