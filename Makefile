@@ -27,8 +27,15 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# What only thinks runs beside what starts processes, and steps back for it.
+THINKERS := tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
+
 test: lint
-	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest
+	@mkdir -p .pytest_cache; trap 'kill $$thinks 2>/dev/null; exit 130' INT TERM; \
+	MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest $(THINKERS) >.pytest_cache/thinkers.log 2>&1 & thinks=$$!; \
+	$(BIN)/python -m pytest $(THINKERS:%=--ignore=%); machine=$$?; \
+	wait $$thinks; thought=$$?; cat .pytest_cache/thinkers.log; \
+	[ $$machine -eq 0 ] && [ $$thought -eq 0 ]
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q

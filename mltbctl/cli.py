@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
+from mltbctl import history_commands
+from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.options import (
@@ -227,6 +229,27 @@ def is_(
         session.finish(result, told_by_code=True)
 
 
+@Root.add("health")
+def health(
+    ctx: typer.Context,
+    run: Annotated[bool, typer.Option("--run", help="Run every check now; else the last results.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show what the checks of a node and its workloads say.
+
+    Exit code 0 when nothing is unhealthy, 1 when something is. With `--node` of another node.
+    """
+    from mltbctl.commands import health as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.health(client, run=run)
+        session.tell_endpoint(client)
+    session.finish(result)
+
+
 @Root.add("wait")
 def wait(
     ctx: typer.Context,
@@ -255,8 +278,11 @@ def wait(
     session.finish(result)
 
 
+Root.add("events", aliases=("history",))(history_commands.events)
+Root.add("explain")(history_commands.explain)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
+Root.add_group("service", service)
 
 
 @Root.add("demo")

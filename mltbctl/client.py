@@ -19,6 +19,7 @@ from mltbctl.errors import (
     UnknownOutcome,
     Unreachable,
 )
+from mltbctl.operator_name import operator_name
 from mltbctl.settings import TIMEOUT_S, TIMEOUT_S_MAX, endpoint_of, find_secret, is_local, local_sockets, named_nodes
 
 if TYPE_CHECKING:
@@ -112,9 +113,24 @@ class Client:
         """The answer to `is_` with its reason: {"answer": bool or None, "reason"}."""
         return self._call("is", what=what, node=node)
 
+    def health(self, *, run: bool = False) -> dict[str, Any]:
+        """What this node's checks say: the dict of `mltbctl health -o json`. `run`: after running them all now."""
+        return self._call("health", run=run)
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._call("operation", id=operation)
+
+    def events(self, **choice: Any) -> dict[str, Any]:
+        """A page of the history: {"events", "last", "more"}; the next page is the one `after` this one's `last`.
+
+        `choice`: `after`, `since` (wall milliseconds), `newest` (how many at most), `kind`, `workload`.
+        """
+        return self._call("events", **choice)
+
+    def event(self, number: int | None = None) -> dict[str, Any]:
+        """One event of the history with what belongs to its story; None: the last that mattered, or null."""
+        return self._call("event", id=number)
 
     # -- what moves a workload ------------------------------------------------------------------------------
 
@@ -148,6 +164,8 @@ class Client:
         if self._connection is None:
             self._connection = self._connect()
         given = {name: value for name, value in params.items() if value is not None}
+        if method in _CHANGING:
+            given["operator"] = operator_name()
         try:
             return self._connection.call(method, given)
         except control.CallTimeout as error:
@@ -248,8 +266,17 @@ class AsyncClient:
     async def is_(self, what: str, node: str | None = None) -> bool | None:
         return await self._run(lambda: self._client.is_(what, node))
 
+    async def health(self, *, run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.health(run=run))
+
     async def operation(self, operation: int) -> dict[str, Any]:
         return await self._run(lambda: self._client.operation(operation))
+
+    async def events(self, **choice: Any) -> dict[str, Any]:
+        return await self._run(lambda: self._client.events(**choice))
+
+    async def event(self, number: int | None = None) -> dict[str, Any]:
+        return await self._run(lambda: self._client.event(number))
 
     async def failover(
         self, workload: str = "main", *, to: str | None = None, reason: str = "", dry_run: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mltbctl.errors import MltbError
 
 COMPLETION_S = 0.4  # a person waits for this after pressing Tab
+EVENTS_OFFERED_MAX = 20
 
 
 def node_names(incomplete: str) -> list[str]:
@@ -17,3 +18,18 @@ def node_names(incomplete: str) -> list[str]:
     except (MltbError, OSError, KeyError, TypeError):
         return []  # No completion is better than noise on the command line being typed.
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def event_ids(incomplete: str) -> list[tuple[str, str]]:
+    """The ids of the last events that begin with `incomplete`, youngest first, each with its sentence."""
+    from mltbctl.client import Client
+
+    try:
+        with Client(timeout=COMPLETION_S) as client:
+            told = [
+                (str(event["id"]), str(event["text"])) for event in client.events(newest=EVENTS_OFFERED_MAX)["events"]
+            ]
+    except (MltbError, OSError, KeyError, TypeError):
+        return []
+    offered = [("last", "the last that mattered"), *reversed(told)]
+    return [(name, words) for name, words in offered if name.startswith(incomplete)]

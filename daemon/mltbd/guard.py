@@ -22,11 +22,12 @@ from typing import Any, NoReturn
 from mltbd.alarm import Alarm
 from mltbd.cages import KillPathError
 from mltbd.daemon_child import DaemonChild
-from mltbd.orders import Arm, Hello, Order, OrderError, Start, Stop, decode
+from mltbd.orders import Arm, Hello, Order, OrderError, Start, Stop, Tell, decode
 from mltbd.processes import adopt_orphans, boottime_s, descendants, lock_memory, processes, send
 from mltbd.runs import Run
 from mltbd.sentinel import Sentinel, margin_s
-from mltbd.spawn import Standing, close_on_exec
+from mltbd.spawn import Standing, close_on_exec, has_terminal
+from mltbd.supervisor import Supervisor
 from mltbd.tenancy import TenancyError, take
 from mltbd.tree import Forest
 
@@ -70,6 +71,8 @@ class Guard:
     def __init__(self, daemon_argv: Sequence[str], forest: Forest, standing: Standing) -> None:
         self._forest = forest
         self._standing = standing
+        self._supervisor = Supervisor()
+        self._terminal = has_terminal()
         self._daemon = DaemonChild(daemon_argv, standing)
         self._sentinel = Sentinel(forest)
         self._sentinel_at = 0.0
@@ -177,6 +180,7 @@ class Guard:
                         "is": "hello",
                         "kill_path": self._forest.path,
                         "restarts": self._daemon.restarts,
+                        "supervised": self._supervisor.listens,
                         "workloads": [run.describe() for run in self._runs.values()],
                     }
                 )
@@ -201,8 +205,12 @@ class Guard:
             log(f"the daemon ended with {status}: restart in {wait_s:.1f} s")
 
     def _interrupted(self, number: int) -> None:
+        if number == signal.SIGHUP and not self._terminal:
+            self._daemon.send({"is": "reload"})  # From a terminal it means that the terminal is gone: a stop.
+            return
         if number not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             return
+        self._supervisor.tell(["STOPPING=1", "STATUS=stops"])
         if self._give_up_at == math.inf and self._exit is None:
             self._give_up_at = boottime_s() + self._patience_s
             self._daemon.send({"is": "stop"})
@@ -262,6 +270,8 @@ class Guard:
                 if run is None or run.start.token != order.token:
                     raise OrderError(f"`{order.workload}` does not run with token {order.token}")
                 run.end("stopped", boottime_s() + run.start.stop_timeout_s)
+            case Tell():
+                self._supervisor.tell(order.lines)
 
     def _arm(self, order: Arm) -> None:
         if order.deadline > boottime_s() + self._horizon_s:

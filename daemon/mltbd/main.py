@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from mltb_transport.limits import RELEASE
@@ -70,7 +71,8 @@ def _daemon(options: argparse.Namespace) -> int:
     from mltbd.config.settings import load
 
     sets = list(options.sets)
-    loaded = load(options.preset, options.config, sets, os.environ)
+    again = partial(load, options.preset, options.config, sets, os.environ)
+    loaded = again()
     for problem in loaded.problems:
         print(f"{problem.level}: {problem.key}: {problem.message}", file=sys.stderr)
         if problem.hint:
@@ -82,9 +84,12 @@ def _daemon(options: argparse.Namespace) -> int:
         print("\nhint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset", file=sys.stderr)
         return EXIT_CONFIG
     from mltbd.runtime.daemon import run
+    from mltbd.runtime.reload import Origin
 
     path = socket_path(loaded.settings.node_id, options.runtime_dir, os.environ)
-    return run(loaded.settings, state_dir(options.state_dir, os.environ), path, RELEASE, os.environ)
+    return run(
+        loaded.settings, state_dir(options.state_dir, os.environ), path, RELEASE, os.environ, Origin(loaded, again)
+    )
 
 
 if __name__ == "__main__":

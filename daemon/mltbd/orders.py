@@ -23,6 +23,10 @@ HORIZON_S_MAX = 300.0
 TIMEOUT_S_MAX = 3600.0
 FORBIDDEN_ENV = ("NOTIFY_SOCKET", FD_VARIABLE, "CLUSTER_SECRET")
 """Never passed on to a workload, whatever the daemon sends."""
+NEWS = frozenset({"READY", "STATUS", "WATCHDOG", "RELOADING", "MONOTONIC_USEC"})
+"""What a daemon may tell the service manager. Who the main process is, for one, is not its to say."""
+NEWS_LINES_MAX = 8
+NEWS_CHARS_MAX = 256
 
 
 class OrderError(ValueError):
@@ -67,7 +71,14 @@ class Stop:
     token: int
 
 
-Order = Hello | Arm | Start | Stop
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Pass these lines on to the service manager."""
+
+    lines: tuple[str, ...]
+
+
+Order = Hello | Arm | Start | Stop | Tell
 
 
 def channel() -> tuple[socket.socket, socket.socket]:
@@ -103,6 +114,8 @@ def decode(datagram: bytes) -> Order:
             return _start(body)
         case "stop":
             return Stop(_name(body), _token(body))
+        case "tell":
+            return _tell(body)
         case _:
             raise OrderError("an unknown order")
 
@@ -125,6 +138,18 @@ def _start(body: dict[str, Any]) -> Start:
         _seconds(body, "stop_timeout", TIMEOUT_S_MAX),
         _seconds(body, "grace", HORIZON_S_MAX),
     )
+
+
+def _tell(body: dict[str, Any]) -> Tell:
+    lines = body.get("lines")
+    if not isinstance(lines, list) or not 0 < len(lines) <= NEWS_LINES_MAX:
+        raise OrderError(f"`lines` must be a list of 1 to {NEWS_LINES_MAX} texts")
+    texts = tuple(_text(line, "lines") for line in lines)
+    for text in texts:
+        name, equals, _ = text.partition("=")
+        if name not in NEWS or not equals or "\n" in text or len(text) > NEWS_CHARS_MAX:
+            raise OrderError("`lines` has one that is not for the service manager")
+    return Tell(texts)
 
 
 def _text(value: Any, field: str) -> str:

@@ -66,6 +66,15 @@ def close_on_exec() -> None:
             os.set_inheritable(fd, False)
 
 
+def has_terminal() -> bool:
+    """Whether this process belongs to a terminal: then SIGHUP means that it is gone."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def open_fds() -> list[int]:
     """Every open descriptor above 2."""
     return [fd for name in os.listdir("/dev/fd") if (fd := int(name)) > 2]

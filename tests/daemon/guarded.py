@@ -35,9 +35,14 @@ def alive(row: Process) -> bool:
 
 
 class Guarded:
-    """The guard under test. Leaving the block ends it, and demands that nothing of it is left."""
+    """The guard under test. Leaving the block ends it, and demands that nothing of it is left.
 
-    def __init__(self, base: Path, kill_path: str | None = None, horizon_s: float = 60.0) -> None:
+    `alone`: it does not belong to our terminal.
+    """
+
+    def __init__(
+        self, base: Path, kill_path: str | None = None, horizon_s: float = 60.0, *, alone: bool = False
+    ) -> None:
         self.base = base
         self.state_dir = base / "state"
         self.horizon_s = horizon_s
@@ -55,7 +60,9 @@ class Guarded:
         env = {**os.environ, "PYTHONPATH": str(ROOT / "daemon"), "MLTB_KILL_PATH": kill_path or ""}
         argv = [sys.executable, "-P", "-m", "mltbd.guard", str(self.state_dir), sys.executable, str(relay), name]
         with self.errors.open("wb") as stderr:
-            self.guard = subprocess.Popen(argv, env=env, stderr=stderr, stdin=subprocess.DEVNULL)
+            self.guard = subprocess.Popen(
+                argv, env=env, stderr=stderr, stdin=subprocess.DEVNULL, start_new_session=alone
+            )
 
     def __enter__(self) -> Guarded:
         return self

@@ -19,7 +19,7 @@ HEAVY = {"asyncio", "zmq", "msgpack", "typer", "rich", "platformdirs", "tomllib"
 OURS = re.compile(r"(mltbd|mltb_transport|mltbctl)\b")
 GUARD_MODULES = {
     "alarm", "cages", "config", "daemon_child", "guard", "main", "orders", "processes", "runs", "sentinel", "spawn",
-    "tenancy", "tree",
+    "supervisor", "tenancy", "tree",
 }  # fmt: skip
 
 

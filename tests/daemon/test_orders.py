@@ -22,6 +22,7 @@ from mltbd.orders import (
     OrderError,
     Start,
     Stop,
+    Tell,
     decode,
     encode,
 )
@@ -37,6 +38,7 @@ def test_orders_come_through() -> None:
     assert decode(encode({"do": "hello", "horizon": 2.4, "patience": 10})) == Hello(2.4, 10.0)
     assert decode(encode(ARM)) == Arm("main", 7, 12.5)
     assert decode(encode({"do": "stop", "workload": "main", "token": 0})) == Stop("main", 0)
+    assert decode(encode({"do": "tell", "lines": ["READY=1"]})) == Tell(("READY=1",))
     assert decode(encode(START)) == Start("main", 7, ("bot", "-v"), "/srv", {"A": "1"}, 2.0, 0.5)
 
 

@@ -35,7 +35,7 @@ class Silence(Exception):
 class FakeDaemon:
     """Serves `answers` (method -> function of params) on `path`, and on a TCP port when `secret` is given.
 
-    `calls` holds every request served, in order.
+    `calls` holds every request served, in order, `operators` who each said to be.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class FakeDaemon:
     secret: str = ""
     port: int = 0
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    operators: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeDaemon:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -99,6 +100,7 @@ class FakeDaemon:
         if not isinstance(request, Request):
             return
         params = json.loads(request.params)
+        self.operators.append(params.pop("operator", ""))
         self.calls.append((request.method, params))
         try:
             ok, body = True, self.answers[request.method](params)

@@ -39,6 +39,33 @@ PHASES = [
 ]
 
 
+def check(
+    workload: str | None, name: str, kind: str, health: str | None, detail: str = "", **more: Any
+) -> dict[str, Any]:
+    """One row of `health`."""
+    row = {"workload": workload, "check": name, "kind": kind, "health": health, "detail": detail}
+    return row | {"seconds": None, "age_seconds": None, "failures": 0} | more
+
+
+HEALTH: dict[str, Any] = {
+    "schema": 1, "node": "n2", "health": "HEALTHY", "healthy": True,
+    "checks": [
+        check(None, "quorum", "built in", "HEALTHY"),
+        check("main", "running", "built in", "HEALTHY", "running"),
+        check(None, "disk", "disk", "HEALTHY", seconds=0.001, age_seconds=4.0),
+        check("main", "http", "http", "HEALTHY", seconds=0.012, age_seconds=2.0),
+        check("jobs", "heartbeat", "heartbeat", None, "not here"),
+    ],
+}  # fmt: skip
+UNHEALTHY = HEALTH | {
+    "health": "UNHEALTHY", "healthy": False,
+    "checks": [
+        check("main", "http", "http", "UNHEALTHY", "status 503 instead of 200", seconds=0.2, age_seconds=1.0),
+        check("main", "heartbeat", "heartbeat", "UNKNOWN"),
+    ],
+}  # fmt: skip
+
+
 def operation(state: str = "done", **changes: Any) -> dict[str, Any]:
     """Operation 912 as the daemon tells it."""
     done = {
@@ -85,6 +112,7 @@ def answers() -> dict[str, Any]:
             "answer": {"leader": True, "primary": False, "healthy": None}[params["what"]],
             "reason": "as the test says",
         },
+        "health": lambda _: HEALTH,
         "failover": started,
         "switchover": started,
         "failback": started,
@@ -107,6 +135,8 @@ HEALTHY: dict[str, str] = {
     "is-unknown": "is healthy",
     "is-quiet": "is leader -q",
     "is-json": "is primary -o json",
+    "health": "health",
+    "health-json": "health --run -o json",
     "wait-leader": "wait leader",
     "wait-node": "wait leader n1 -o json",
     "wait-timeout": "wait healthy n3 --timeout 0.05",
@@ -172,6 +202,7 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("degraded-exit-code", "status --exit-code", {"status": lambda _: dated(pictures.unreachable_node())}),
         ("refused", "failover --to n3 --yes", {"failover": refused}),
         ("refused-json", "failover --to n3 --dry-run -o json", {"failover": refused}),
+        ("health-bad", "health", {"health": lambda _: UNHEALTHY}),
         (
             "failed",
             "failover --yes",

@@ -39,7 +39,7 @@ def test_validate_says_valid_with_warnings_and_their_remedies() -> None:
     assert "warning: HA_MIN_NODES: two nodes cannot both be safe and available" in text
     assert "  origin: preset simple_failover\n" in text
     assert "  hint: add a third machine with CLUSTER_ROLE=witness" in text
-    assert text.splitlines()[-1] == "valid: 4 warnings (preset simple_failover)"
+    assert text.splitlines()[-1] == "valid: 3 warnings (preset simple_failover)"
     assert "\x1b[" in painted(result, COLOURED)
     assert "\x1b[" not in text
 

@@ -19,6 +19,7 @@ from tests.sim.history import (
     Held,
     History,
     Joined,
+    Kept,
     Leads,
     Replied,
     Spoke,
@@ -93,7 +94,7 @@ def logs_match(history: History) -> None:
     for happening in history:
         if not isinstance(happening, Held | Leads):
             continue
-        before = 0
+        before = happening.base[1]
         for entry in happening.log:
             known = seen.setdefault((entry.index, entry.term), (entry, before))
             if known != (entry, before):
@@ -120,10 +121,18 @@ def committed_is_stable(history: History) -> None:
                 known = digests.setdefault(entry.index, happening.digest)
                 if known != happening.digest:
                     raise Wrong(f"after {entry.index}: {happening.node} has {happening.digest}, else {known}")
+        elif isinstance(happening, Kept):
+            if happening.index > len(entries) or entries[happening.index - 1].term != happening.term:
+                raise Wrong(f"{happening.node} keeps a snapshot of entry {happening.index}, which nobody applied")
+            known = digests.setdefault(happening.index, happening.digest)
+            if known != happening.digest:
+                raise Wrong(f"snapshot of {happening.index} on {happening.node}: {happening.digest}, else {known}")
         elif isinstance(happening, Leads):
             # One that was elected before, and only now counts its votes, need not know of later terms.
             due = max((place for place, term in enumerate(terms, start=1) if term < happening.term), default=0)
-            if list(happening.log[:due]) != entries[:due]:
+            base, base_term = happening.base
+            known_to_be = base == 0 or (base <= len(entries) and entries[base - 1].term == base_term)
+            if not known_to_be or (base < due and list(happening.log[: due - base]) != entries[base:due]):
                 raise Wrong(f"{happening.node} leads term {happening.term} without all that was committed")
     if not entries:
         raise Undecided("nothing was ever applied")

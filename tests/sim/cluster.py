@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mltbd.core.archive import Compaction
 from mltbd.core.events import Ask
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
@@ -35,6 +36,7 @@ class Shape:
     late: int = 0
     """How many of the last machines are bought, and switched on, only later."""
     policy: Policy = field(default_factory=lambda: Policy(max_attempts=1000))
+    compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
 
     @property
@@ -86,6 +88,7 @@ class Cluster:
             node_timeout_s=shape.node_timeout_s,
             policy=shape.policy,
             patience=shape.patience,
+            compaction=shape.compaction,
             workloads=(WORKLOAD,),
         )
         dice = random.Random(self.dice.getrandbits(48))

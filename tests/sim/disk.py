@@ -9,6 +9,7 @@ from collections.abc import Callable
 from mltb_transport.messages import Entry
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
+from mltbd.core.snapshots import Snapshot
 
 FAST_S = (0.0002, 0.004)
 SLOW_S = (0.01, 1.0)
@@ -31,6 +32,8 @@ class Disk:
         self.term = 0
         self.vote = ""
         self.entries: list[Entry] = []
+        self.base = (0, 0)
+        self.snapshot: Snapshot | None = None
         self.slow = False
         self._dice = dice
         self._at = at
@@ -64,9 +67,16 @@ class Disk:
 
     def _keep(self, save: Save) -> None:
         self.term, self.vote = save.term, save.vote
+        if save.snapshot is not None:
+            self._keep_snapshot(save.snapshot, save.base)
         if save.entries:
-            del self.entries[save.entries[0].index - 1 :]
+            del self.entries[save.entries[0].index - self.base[0] - 1 :]
             self.entries.extend(save.entries)
+
+    def _keep_snapshot(self, snapshot: Snapshot, base: tuple[int, int]) -> None:
+        held = [self.base, *((entry.index, entry.term) for entry in self.entries)]
+        self.entries = self.entries[base[0] - self.base[0] :] if base in held else []
+        self.snapshot, self.base = snapshot, base
 
     def crash(self) -> None:
         """The transaction under way is kept as a whole or not at all; what waits behind it is lost."""
@@ -84,8 +94,10 @@ class Disk:
         self.incarnation = self.term = 0
         self.vote = ""
         self.entries = []
+        self.base, self.snapshot = (0, 0), None
 
     def recover(self) -> Recovered:
         """What a new incarnation finds; its number is durable before it begins."""
         self.incarnation += 1
-        return Recovered(self.store, self.incarnation, self.term, self.vote, tuple(self.entries))
+        entries = tuple(self.entries)
+        return Recovered(self.store, self.incarnation, self.term, self.vote, entries, self.snapshot, self.base)

@@ -6,6 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from mltb_transport.voters import Voter
 from mltbd.core.log import Log
 from tests.sim.cluster import Cluster
 from tests.sim.machine import Machine
@@ -54,7 +55,7 @@ class MemberFaults(ABC):
     def _admit(self) -> None:
         leader = self._cluster.leader
         if leader is not None and leader.node is not None:
-            self._about_voters("admit_node", sorted({name for name, _ in leader.node.state.voters.removed}))
+            self._about_voters("admit_node", sorted({name for name, _ in leader.node.state.removals.removed}))
 
     def _about_voters(self, verb: str, names: list[str]) -> None:
         """Of the leader, now and perhaps again at once: two requests must not become two changes at a time."""
@@ -69,8 +70,13 @@ def _bearable(cluster: Cluster, victim: Machine) -> bool:
     """Whether no set of voters that stands in any log loses its majority with this disk: else nobody could go on."""
     stores = {machine.name: machine.disk.store for machine in cluster.machines.values() if machine is not victim}
     for machine in cluster.machines.values():
-        voters = Log(tuple(machine.disk.entries)).voters
+        voters = _on_disk(machine)
         left = sum(stores.get(voter.node) == voter.store for voter in voters)
         if voters and left <= len(voters) // 2:
             return False
     return bool(victim.disk.entries)
+
+
+def _on_disk(machine: Machine) -> tuple[Voter, ...]:
+    disk = machine.disk
+    return Log(tuple(disk.entries), disk.snapshot, disk.base).voters

@@ -30,12 +30,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Leads:
-    """A node became leader of `term`, holding this log."""
+    """A node became leader of `term`, holding this log, which begins behind index and term of `base`."""
 
     at: float
     node: str
     term: int
     log: tuple[Entry, ...]
+    base: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,23 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The whole log of a node at this moment."""
+    """The whole log of a node at this moment, from `base` on."""
 
     at: float
     node: str
     log: tuple[Entry, ...]
+    base: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A node took this snapshot, took it over, or began with it. `digest` describes the state in it."""
+
+    at: float
+    node: str
+    index: int
+    term: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +198,12 @@ class Closed:
 
 
 Happening = (
-    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Up | Down | Cut | Joined | Asked | Replied
+    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Up | Down | Cut | Joined | Asked | Replied
     | Noted | Fault | Broke | Healed | Closed
 )  # fmt: skip
 History = list[Happening]
 
-STORY_SILENT = (Applied, Held, Spoke)
+STORY_SILENT = (Applied, Held, Kept, Spoke)
 
 
 def story(history: History, last: int = 80) -> str:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Message
 from mltbd.core.effects import (
     Arm,
     Contact,
@@ -26,25 +25,18 @@ from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopReque
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
-from mltbd.core.voting import LEADER
 from tests.sim.clock import Clock
 from tests.sim.disk import Disk
 from tests.sim.guard import Guard
 from tests.sim.history import (
-    Applied,
-    Began,
     Broke,
-    Deposed,
     Ended,
-    Held,
     History,
-    Leads,
     Noted,
     Replied,
-    Spoke,
-    Voted,
 )
 from tests.sim.network import Network
+from tests.sim.observer import Observer
 
 BACKLOG_MAX = 2000
 RESTART_S = (0.2, 0.6)
@@ -88,17 +80,15 @@ class Machine:
         self.restart_s = RESTART_S
         """How long it takes from the death of a daemon until the next one begins."""
         self.paused = False
-        self.leads = False
         self.linked: set[str] = set()
         self.handled = 0
         self._backlog: deque[Event] = deque()
         self._epoch = 0
         self._service = 0
         self._wake_at = float("inf")
-        self._applied = 0
         self._idle_ticks = 0
         self._last_tick_at = -1.0
-        self._spoken: dict[str, int] = {}
+        self._observer = Observer(config.node, real, history)
 
     # -- life and death --------------------------------------------------------------------------------------
 
@@ -117,17 +107,14 @@ class Machine:
         epoch = self._epoch
         recovered = self.disk.recover()
         self.linked = set()
-        self._applied = 0
         self._wake_at = float("inf")
-        self._history.append(
-            Began(self._real(), self.name, recovered.incarnation, recovered.store, recovered.term, recovered.vote)
-        )
-        self._history.append(Held(self._real(), self.name, recovered.entries))
+        self._observer.began(recovered)
         self._network.restarted(self.name)
         entropy = random.Random(self.dice.getrandbits(48))
         self.guard.tell = lambda says: self._if_alive(epoch, says)
         try:
             self.node = Node(self.config, recovered, entropy, self.clock.local(self._real()))
+            self._observer.follow(self.node)
             self._perform(self.node.start(self.clock.local(self._real()), self.clock.wall(self._real())))
         except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
             self._broken(error)
@@ -144,9 +131,8 @@ class Machine:
         if self.node is None:
             return
         self._history.append(Ended(self._real(), self.name, how))
-        if self.leads:
-            self.leads = False
-            self._history.append(Deposed(self._real(), self.name))
+        self._observer.look(self.node)  # Its last event may be what ends it.
+        self._observer.deposed()
         self.node = None
         self.paused = False
         self._backlog.clear()
@@ -255,7 +241,8 @@ class Machine:
             return
         if effects:
             self._perform(effects)
-        self._observe()
+        if self.node is not None:
+            self._observer.look(self.node)
         self._schedule()
 
     def _broken(self, error: Exception) -> None:
@@ -310,7 +297,7 @@ class Machine:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
-                    self._listen(to, message)
+                    self._observer.listen(self.disk.store, to, message)
                 case Save():
                     self.disk.submit(effect, lambda number: self._saved(epoch, number))
                 case Publish(message):
@@ -347,52 +334,14 @@ class Machine:
 
     # -- what an observer sees -------------------------------------------------------------------------------
 
-    def _listen(self, to: str, message: Message) -> None:
-        match message:
-            case Append(term=term) | AppendAnswer(term=term):
-                pass
-            case Election(term, stage):
-                if stage not in ("vote", "transfer"):
-                    return
-                self._history.append(Voted(self._real(), self.name, term, self.name))
-            case Answer(term, stage, granted):
-                if not granted or stage not in ("vote", "transfer"):
-                    return
-                self._history.append(Voted(self._real(), self.name, term, to))
-            case _:
-                return
-        if term > self._spoken.get(self.disk.store, 0):
-            self._spoken[self.disk.store] = term
-            self._history.append(Spoke(self._real(), self.name, self.disk.store, term))
-
-    def _observe(self) -> None:
-        node = self.node
-        if node is None:
-            return
-        leads = node.consensus.role == LEADER
-        if leads != self.leads:
-            self.leads = leads
-            if leads:
-                log = node.consensus.log.after(0)
-                self._history.append(Leads(self._real(), self.name, node.consensus.term, log))
-            else:
-                self._history.append(Deposed(self._real(), self.name))
-        if node.state.applied != self._applied:
-            self._observe_applied(node)
-
-    def _observe_applied(self, node: Node) -> None:
-        last = node.state.applied
-        for index in range(self._applied + 1, last + 1):
-            entry = node.consensus.log.entry(index)
-            digest = repr((sorted(node.state.placements.by_workload.items()), node.state.voters.dump()))
-            digest = digest if index == last else ""
-            self._history.append(Applied(self._real(), self.name, node.consensus.term, entry, digest))
-        self._applied = last
+    @property
+    def leads(self) -> bool:
+        return self._observer.leads
 
     def hold_still(self) -> None:
         """Write down the log as it is now."""
         if self.node is not None:
-            self._history.append(Held(self._real(), self.name, self.node.consensus.log.after(0)))
+            self._observer.hold_still(self.node)
 
     def reconfigure(self, **changes: object) -> None:
         """What the next daemon here will be told."""

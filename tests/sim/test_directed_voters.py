@@ -124,12 +124,12 @@ def test_a_removed_node_is_told_and_disturbs_nobody(seed: int) -> None:
     out.crash_machine()  # It is not there to hear of it.
     assert asked(cluster, "remove_node", out.name).code == ""
     cluster.start_again(out)
-    until(cluster, lambda: out.node is not None and out.node.removed, "a removed node that knows")
+    until(cluster, lambda: out.node is not None and out.node.belonging.removed, "a removed node that knows")
     cluster.run_for(20.0)
     out.crash_daemon()
     cluster.run_for(20.0)
     assert out.node is not None
-    assert out.node.removed
+    assert out.node.belonging.removed
     assert len(voters(cluster)) == 2
     for machine in cluster.machines.values():
         assert machine is out or (machine.node is not None and machine.node.membership.record(out.name) is None)
@@ -155,7 +155,7 @@ def test_a_removed_node_is_let_in_again(seed: int, how: str) -> None:
         assert asked(cluster, "admit_node", out.name).code == ""
     until(cluster, lambda: len(voters(cluster)) == 3, "three voters again", 30.0)
     assert out.node is not None
-    assert not out.node.removed
+    assert not out.node.belonging.removed
     all_safe(cluster)
 
 

@@ -23,8 +23,12 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.floats(allow_nan=False, allow_infinity=False)
     if hint is bool:
         return st.booleans()
+    if hint is bytes:
+        return st.binary(max_size=12)
     if hint is str:
         return st.text(max_size=12)
+    if hint is bytes:
+        return st.binary(max_size=12)
     if get_origin(hint) is tuple:
         return st.lists(values(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) in (types.UnionType, Union):

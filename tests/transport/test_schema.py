@@ -146,7 +146,7 @@ def test_tuples_have_a_limit() -> None:
 
 
 def test_entries_have_a_limit() -> None:
-    voters = tuple(Voter("n" * 1000, "s" * 1000) for _ in range(40))
+    voters = tuple(Voter("n" * 1000, "s" * 1000) for _ in range(100))
     with pytest.raises(FrameError, match=f"exceeds the {ENTRY_BYTES_MAX} byte limit"):
         pack_entry(Entry(1, 1, 1, Founding("c", "name", voters)))
     with pytest.raises(FrameError, match="byte limit"):

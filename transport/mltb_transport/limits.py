@@ -16,7 +16,15 @@ STRING_CHARS_MAX = 1024
 TEXT_CHARS_MAX = 256 * 1024
 """Of the two fields that hold JSON: `Request.params` and `Response.body`."""
 ITEMS_MAX = 1024
-ENTRY_BYTES_MAX = 64 * 1024
+PIECE_BYTES_MAX = 64 * 1024
+"""Of a snapshot, in one message."""
+VALUE_BYTES_MAX = 64 * 1024
+"""Of one replicated value, as JSON text in UTF-8."""
+COMMAND_BYTES_MAX = VALUE_BYTES_MAX + 4 * 1024
+"""Of one client command: a value, a key, and who sent it."""
+BATCH_BYTES_MAX = 128 * 1024
+"""Of the client commands in one entry."""
+ENTRY_BYTES_MAX = BATCH_BYTES_MAX + 16 * 1024
 SEND_QUEUE_MAX = 128
 RECEIVE_QUEUE_MAX = 256
 """Messages per connection. When full, the kernel's buffers fill, then the sender's queue, then it drops."""
@@ -26,7 +34,15 @@ PORT_MAX = 65534
 REQUEST_KIND = 30
 RESPONSE_KIND = 31
 
-READ_METHODS = frozenset({"ping", "status", "operation", "is"})
+READ_METHODS = frozenset(
+    {
+        "ping", "status", "operation", "is", "health", "events", "event",
+        "state_get", "state_list", "state_watch", "lock_show", "lock_list",
+    }
+)  # fmt: skip
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""
 
-ERROR_CODES = ("no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome")
+ERROR_CODES = (
+    "no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome", "overloaded",
+    "forgotten", "full",
+)  # fmt: skip

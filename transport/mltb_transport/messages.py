@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.history import Phase
+from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.store import Batch, Forward, Forwarded
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -15,7 +18,15 @@ from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed."""
+    """The first entry of every term (COORDINATOR): until it commits, nothing older counts as committed.
+
+    What it tells of the election is for the history; `leader` is empty when it was written for another reason.
+    """
+
+    leader: str = ""
+    cause: str = ""  # first, silence, broken, transfer; of another reason: what was given up
+    votes: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,8 @@ class Grant:
     owner: str
     cause: str  # placement, failover, switchover, failback, handover, rollback
     reason: str = ""
+    choice: str = ""  # why this node, for the history
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Release:
     workload: str
     token: int
     cause: str  # moved, leaving, failed, restarted
+    took_s: float = 0.0  # since the move was asked for; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ class Move:
     target: str
     cause: str  # switchover, failover, failback
     reason: str = ""
+    operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,7 @@ class Started:
 
     workload: str
     token: int
+    took_s: float = 0.0  # since the grant; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +103,10 @@ class CancelFailback:
     """No automatic failback of `workload` until its placement changes again."""
 
     workload: str
+    operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | ChangeVoters
+Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | ChangeVoters
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +251,7 @@ class WorkloadView:
     health: str
     since: int  # wall milliseconds
     hold_until: float  # seconds of lease left when published; 0 when none
+    reason: str = ""  # what is wrong with it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +277,7 @@ class Record:
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +327,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response | Removed
+    | Heartbeat | Sync | Request | Response | Forward | Forwarded | Piece | PieceAnswer | Removed
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -326,9 +345,13 @@ KINDS: dict[int, type] = {
     17: Renew,
     18: Renewed,
     19: Propose,
+    20: Forward,
+    21: Forwarded,
     30: Request,
     31: Response,
     40: Removed,
+    50: Piece,
+    51: PieceAnswer,
 }
 COMMANDS: dict[int, type] = {
     1: NoOp,
@@ -341,4 +364,5 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     10: ChangeVoters,
+    20: Batch,
 }

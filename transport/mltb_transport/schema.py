@@ -14,7 +14,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
 
-from mltb_transport.limits import ENTRY_BYTES_MAX, ITEMS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
+from mltb_transport.limits import COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ITEMS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
 from mltb_transport.messages import COMMANDS, KINDS, Entry, Request, Response
 
 INT_MIN = -(2**63)
@@ -68,7 +68,7 @@ def to_bytes(value: list[Any]) -> bytes:
 
 
 def from_bytes(packed: bytes, bytes_max: int) -> Any:
-    """One msgpack value of nothing but nil, booleans, numbers, text and arrays, within the limits above."""
+    """One msgpack value of nothing but nil, booleans, numbers, text, bytes and arrays, within the limits above."""
     if len(packed) > bytes_max:
         raise FrameError(f"{len(packed)} bytes exceed the {bytes_max} byte limit")
     try:
@@ -77,7 +77,7 @@ def from_bytes(packed: bytes, bytes_max: int) -> Any:
             raw=False,
             max_str_len=bytes_max,
             max_array_len=ITEMS_MAX,
-            max_bin_len=0,
+            max_bin_len=bytes_max,
             max_map_len=0,
             max_ext_len=0,
         )
@@ -150,6 +150,9 @@ def _field_codec(hint: Any, name: str, field: tuple[type, str]) -> tuple[Check, 
     if hint is str:
         check = _str_check(name, TEXT_CHARS_MAX if field in _TEXT_FIELDS else STRING_CHARS_MAX)
         return check, check
+    if hint is bytes:
+        check = _bytes_check(name)
+        return check, check
     if get_origin(hint) is tuple and len(get_args(hint)) == 2 and get_args(hint)[1] is Ellipsis:
         return _tuple_codec(get_args(hint)[0], name, field)
     if get_origin(hint) in (types.UnionType, Union):
@@ -196,6 +199,17 @@ def _str_check(name: str, chars_max: int) -> Check:
         if type(value) is str:
             raise FrameError(f"{name} of {len(value)} characters exceeds the limit of {chars_max}")
         raise FrameError(f"{name} is not text but {_kind(value)}")
+
+    return check
+
+
+def _bytes_check(name: str) -> Check:
+    def check(value: Any) -> bytes:
+        if type(value) is bytes and len(value) <= COMMAND_BYTES_MAX:
+            return value
+        if type(value) is bytes:
+            raise FrameError(f"{name} of {len(value)} bytes exceeds the limit of {COMMAND_BYTES_MAX}")
+        raise FrameError(f"{name} is not bytes but {_kind(value)}")
 
     return check
 

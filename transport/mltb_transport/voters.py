@@ -26,12 +26,17 @@ class ChangeVoters:
     node: str
     store: str
     reason: str = ""
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """To a node that speaks as a member and is none: `node` with the disk `store` was removed from `cluster`."""
+    """To a node that speaks as a member and is none: entry `index` removed `node` with the disk `store`.
+
+    Who says so may be behind: the node can have been let in again since.
+    """
 
     cluster: str
     node: str
     store: str
+    index: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mltbd.config.checks import NODE_KINDS, CheckSpec, read_checks
 from mltbd.config.names import shown
 from mltbd.config.options import OPTIONS, PREFIXES, Value
 from mltbd.config.parsing import parse_text, parse_value
@@ -50,6 +51,8 @@ class Layers:
     values: dict[str, Sourced]
     preset: Preset | None
     workloads: tuple[WorkloadSpec, ...]
+    checks: tuple[CheckSpec, ...]
+    """Of the node itself."""
     api_port: Sourced
     file: TomlFile
     problems: tuple[Problem, ...]
@@ -71,8 +74,10 @@ def merge(preset: str | None, config: tuple[Path, bool], sets: Sequence[str], en
     workloads, found = read_workloads(file.workload, file.lines) if file.workload is not None else ((), [])
     problems += found
     api_port, found = _api(file)
-    problems += found + _node_checks(file)
-    return Layers(values, chosen, workloads, api_port, file, tuple(problems))
+    problems += found
+    checks, found = _node_checks(file)
+    problems += found
+    return Layers(values, chosen, workloads, checks, api_port, file, tuple(problems))
 
 
 def _choose_preset(flag: str | None, file: TomlFile, environ: Mapping[str, str]) -> tuple[Preset | None, list[Problem]]:
@@ -196,17 +201,11 @@ def _api(file: TomlFile) -> tuple[Sourced, list[Problem]]:
     return Sourced(port, origin, "file"), problems
 
 
-def _node_checks(file: TomlFile) -> list[Problem]:
+def _node_checks(file: TomlFile) -> tuple[tuple[CheckSpec, ...], list[Problem]]:
     if file.check is None:
-        return []
-    return [
-        error(
-            "check",
-            "checks of the node belong to the health monitor, which this version does not have",
-            "take `[[check]]` out",
-            file.origin("check"),
-        )
-    ]
+        return (), []
+    specs, found = read_checks(file.check, "check", NODE_KINDS)
+    return specs, [Problem(p.level, p.key, p.message, p.hint, file.origin(p.key)) for p in found]
 
 
 def _at_most(problems: Iterable[Problem], most: int) -> list[Problem]:

@@ -32,7 +32,7 @@ NOT_BUILT = {
     "replication": ("REPLICATION_ENABLED",),
     "distributed state": ("DISTRIBUTED_STATE_ENABLED",),
     "distributed locks": ("DISTRIBUTED_LOCKS_ENABLED",),
-    "health monitor": ("HEALTH_MONITOR_ENABLED",),
+    "component checks": (),
     "alerts": (),
     "operation limits": (),
     "compression": ("HA_COMPRESSION_ENABLED",),
@@ -160,12 +160,12 @@ _STATE = (
     _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "distributed locks"),
 )  # fmt: skip
 
-_H = "health monitor"
+_H = "component checks"
 _HEALTH = (
-    _on("HEALTH_MONITOR_ENABLED", False, "run health checks", _H),
-    _seconds("HEALTH_CHECK_INTERVAL", 30.0, "between two runs of one check", _H),
-    _seconds("HEALTH_CHECK_TIMEOUT", 5.0, "longest one check may take", _H),
-    _number("HEALTH_FAILURE_THRESHOLD", 3, "failures in a row before UNHEALTHY", _H, 1, 1000),
+    _on("HEALTH_MONITOR_ENABLED", None, "run the checks; on whenever some are written", "health"),
+    _seconds("HEALTH_CHECK_INTERVAL", 30.0, "between two runs of one check, unless it says", "health"),
+    _seconds("HEALTH_CHECK_TIMEOUT", 5.0, "longest one check may take, unless it says", "health"),
+    _number("HEALTH_FAILURE_THRESHOLD", 3, "failures in a row before UNHEALTHY, unless it says", "health", 1, 1000),
     _on("HEALTH_RECOVERY_ENABLED", True, "call recovery callbacks", _H),
     *(
         _on(

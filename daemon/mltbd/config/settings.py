@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from mltbd.config.checks import CheckSpec
 from mltbd.config.derive import derive, seeds_of
 from mltbd.config.layers import Sourced, merge
 from mltbd.config.machine import Machine, this_machine
@@ -70,6 +71,8 @@ class Settings:
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
     debug: bool
     workloads: tuple[WorkloadSpec, ...]
+    checks: tuple[CheckSpec, ...]
+    """All that are to be run, those of the workloads and those of the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +160,14 @@ def _settings(view: View) -> Settings:
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         debug=view.on("HA_DEBUG_MODE"),
         workloads=view.workloads,
+        checks=_checks(view),
     )
+
+
+def _checks(view: View) -> tuple[CheckSpec, ...]:
+    if view.values["HEALTH_MONITOR_ENABLED"].value is False:
+        return ()
+    written = (*view.checks, *(check for workload in view.workloads for check in workload.checks))
+    interval_s, timeout_s = view.number("HEALTH_CHECK_INTERVAL"), view.number("HEALTH_CHECK_TIMEOUT")
+    failures = int(view.number("HEALTH_FAILURE_THRESHOLD"))
+    return tuple(check.resolved(interval_s, timeout_s, failures) for check in written)

@@ -16,6 +16,7 @@ _SECTIONS = {
     "election": "Who leads.",
     "lease": "How soon another node may take over; the most important number.",
     "failover": "When a workload moves.",
+    "health": "How its checks, and those of this node, are run.",
 }
 _EXAMPLES: dict[str, Value] = {
     "CLUSTER_NODE_ID": "n1",
@@ -38,6 +39,18 @@ _WORKLOAD = """\
 # env = {}  # added to a clean environment
 # stop_timeout = 1.0  # seconds from SIGTERM to SIGKILL
 # preferred = ["n1"]
+#
+# Is it well? When a check fails `failures` times in a row it is restarted, then moved to another node.
+# [[workload.main.check]]
+# kind = "http"  # process, tcp, http, command or heartbeat
+# url = "http://127.0.0.1:8080/"
+# grace = 20.0  # seconds it may take to become well after a start
+#
+# Is this node fit to run anything? While a check fails, nothing is placed here.
+# [[check]]
+# kind = "disk"  # disk, memory, tcp, http or command
+# path = "/"
+# min_free_percent = 5
 """
 
 

@@ -177,6 +177,7 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "inherit": list(workload.inherit),
         "stop_timeout": workload.stop_timeout_s,
         "preferred": list(workload.preferred),
+        "check": [check.name for check in workload.checks],
     }
     return [
         {

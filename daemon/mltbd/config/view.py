@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mltbd.config.checks import CheckSpec
 from mltbd.config.derive import Effective, seeds_of
 from mltbd.config.layers import Layers, Sourced
 from mltbd.config.workloads import STOP_TIMEOUT_S, WorkloadSpec
@@ -20,6 +21,7 @@ class View:
     missing: tuple[str, ...]
     preset: str | None
     workloads: tuple[WorkloadSpec, ...]
+    checks: tuple[CheckSpec, ...]
     api_port: Sourced
     root: bool
 
@@ -33,6 +35,7 @@ class View:
             effective.missing,
             preset,
             layers.workloads,
+            layers.checks,
             layers.api_port,
             root,
         )

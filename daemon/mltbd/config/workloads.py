@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mltbd.config.checks import WORKLOAD_KINDS, CheckSpec, read_checks
+from mltbd.config.fields import absolute, command, seconds, text, texts
 from mltbd.config.names import NAME, check_node_id, shown
 from mltbd.config.problem import Problem, ValueProblem, error
 from mltbd.config.suggest import did_you_mean
 
 WORKLOADS_MAX = 16
-ARGUMENTS_MAX = 256
-ARGUMENT_CHARS_MAX = 8192
 VARIABLES_MAX = 256
 PREFERRED_MAX = 64
-CHECKS_MAX = 32
 STOP_TIMEOUT_MAX_S = 300.0
 STOP_TIMEOUT_S = 1.0
 
@@ -29,11 +28,6 @@ WITHHELD = frozenset(
 )
 """Never handed to a workload: the cluster's secret, and what systemd and the guard mean for mltbd alone."""
 
-KINDS_BUILT = ("process",)
-KINDS_LATER = (
-    "tcp", "http", "https", "command", "heartbeat", "disk", "memory", "loop_lag", "redis", "mongodb",
-    "postgresql",
-)  # fmt: skip
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check")
 
@@ -52,6 +46,7 @@ class WorkloadSpec:
     preferred: tuple[str, ...] = ()
     """Node ids, best first; then the others by priority."""
     stop_timeout_given: bool = False
+    checks: tuple[CheckSpec, ...] = ()
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """All variables of the process but those the daemon adds (MLTB_NODE_ID and the like)."""
@@ -94,6 +89,8 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
             found[part] = read(raw[part])
         except ValueProblem as bad:
             problems.append(error(f"{key}.{part}", bad.message, bad.hint))
+    checks, wrong = read_checks(raw.get("check", []), f"{key}.check", WORKLOAD_KINDS, name)
+    problems += wrong
     if "command" not in raw:
         problems.append(error(f"{key}.command", "what to run is missing", 'write `command = ["python3", "-m", "bot"]`'))
     if problems:
@@ -107,48 +104,12 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
         stop_timeout_s=found.get("stop_timeout", STOP_TIMEOUT_S),
         preferred=found.get("preferred", ()),
         stop_timeout_given="stop_timeout" in found,
+        checks=checks,
     ), []
 
 
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise ValueProblem(f"{what} is text, not `{shown(str(value))}`", "put it in quotes")
-    if len(value) > ARGUMENT_CHARS_MAX:
-        raise ValueProblem(f"{what} is longer than {ARGUMENT_CHARS_MAX} characters")
-    if "\0" in value:
-        raise ValueProblem(f"{what} contains a zero byte, which no process can be given")
-    return value
-
-
-def _texts(value: object, what: str, most: int) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueProblem(f"a list of {what}s is needed, not `{shown(str(value))}`", f'write `["{what}", ...]`')
-    if len(value) > most:
-        raise ValueProblem(f"{len(value)} {what}s are more than {most}")
-    return tuple(_text(item, f"each {what}") for item in value)
-
-
-def _command(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        words = ", ".join(f'"{word}"' for word in value[:128].split()) or '"python3", "-m", "bot"'
-        raise ValueProblem(
-            "a command is a list of arguments, never one string: no shell ever reads it",
-            f"write `command = [{words}]`",
-        )
-    argv = _texts(value, "argument", ARGUMENTS_MAX)
-    if not argv or not argv[0]:
-        raise ValueProblem("a command needs a program to run", 'write `command = ["python3", "-m", "bot"]`')
-    return argv
-
-
 def _cwd(value: object) -> str:
-    path = _text(value, "the directory")
-    if not path.startswith("/"):
-        raise ValueProblem(
-            f"`{shown(path)}` is not an absolute path, and a daemon is started from anywhere",
-            'write the whole path, as in `cwd = "/srv/bot"`',
-        )
-    return path
+    return absolute(value, "the directory", 'cwd = "/srv/bot"')
 
 
 def _env(value: object) -> tuple[tuple[str, str], ...]:
@@ -160,8 +121,8 @@ def _env(value: object) -> tuple[tuple[str, str], ...]:
     for name in sorted(value):
         _variable(name)
         item = value[name]
-        text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
-        pairs.append((name, _text(text, f"`{name}`")))
+        plain = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+        pairs.append((name, text(plain, f"`{name}`")))
     return tuple(pairs)
 
 
@@ -174,7 +135,7 @@ def _variable(name: str) -> str:
 
 
 def _inherit(value: object) -> tuple[str, ...]:
-    return tuple(_variable(name) for name in _texts(value, "name", VARIABLES_MAX))
+    return tuple(_variable(name) for name in texts(value, "name", VARIABLES_MAX))
 
 
 def _singleton(value: object) -> bool:
@@ -187,18 +148,11 @@ def _singleton(value: object) -> bool:
 
 
 def _stop_timeout(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueProblem(
-            f"seconds are needed, not `{shown(str(value))}`",
-            "write a plain number, as in `stop_timeout = 1.0`",
-        )
-    if not 0 <= value <= STOP_TIMEOUT_MAX_S:
-        raise ValueProblem(f"`{shown(str(value))}` is outside 0 to {STOP_TIMEOUT_MAX_S:g} s")
-    return float(value)
+    return seconds(value, "stop_timeout", 0, STOP_TIMEOUT_MAX_S)
 
 
 def _preferred(value: object) -> tuple[str, ...]:
-    nodes = _texts(value, "node", PREFERRED_MAX)
+    nodes = texts(value, "node", PREFERRED_MAX)
     for node in nodes:
         check_node_id(node)
     if len(set(nodes)) != len(nodes):
@@ -206,36 +160,12 @@ def _preferred(value: object) -> tuple[str, ...]:
     return nodes
 
 
-def _check(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueProblem("checks are tables", "write `[[workload.main.check]]` and below it `kind = ...`")
-    if len(value) > CHECKS_MAX:
-        raise ValueProblem(f"{len(value)} checks are more than {CHECKS_MAX}")
-    for item in value:
-        kind = item.get("kind", "")
-        if kind in KINDS_LATER:
-            raise ValueProblem(
-                f"checks of kind `{kind}` belong to the health monitor, which this version does not have",
-                "take the check out; `process` is watched without being asked",
-            )
-        if kind not in KINDS_BUILT:
-            kinds = KINDS_BUILT + KINDS_LATER
-            raise ValueProblem(
-                f"`{shown(str(kind))}` is no kind of check",
-                did_you_mean(str(kind), kinds) or f"use `{kinds[0]}`",
-            )
-        if extra := sorted(set(item) - {"kind"}):
-            raise ValueProblem(f"`{shown(extra[0])}` is no key of a `{kind}` check")
-    return KINDS_BUILT
-
-
 _READERS = {
-    "command": _command,
+    "command": command,
     "cwd": _cwd,
     "env": _env,
     "inherit": _inherit,
     "singleton": _singleton,
     "stop_timeout": _stop_timeout,
     "preferred": _preferred,
-    "check": _check,
 }

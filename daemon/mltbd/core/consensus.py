@@ -10,13 +10,18 @@ from mltb_transport.messages import (
     NoOp,
     TimeoutNow,
 )
+from mltb_transport.pieces import PieceAnswer
 from mltb_transport.voters import ChangeVoters
+from mltbd.core import describe
+from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership, Progress, Transfer
 from mltbd.core.log import InvariantViolation
 from mltbd.core.outbox import Outbox
 from mltbd.core.ports import Entropy
+from mltbd.core.shipping import Shipments
+from mltbd.core.snapshots import Snapshot
 from mltbd.core.timing import Timing
 from mltbd.core.voter_rules import may_change
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
@@ -43,12 +48,14 @@ class Consensus(Voting):
         super().__init__(
             me, recovered, timing, entropy, outbox, company, priority=priority, quorum_size=quorum_size, now=now
         )
+        self.commit = 0
         self.durable = self.log.last_index
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.confirmations: list[object] = []  # tags for the node to take
         self._saving: list[tuple[int, int, int]] = []  # (save, index, term) of unsaved log ends
         self._heartbeat_at = now
         self._look_at = now
+        self._shipments = Shipments(0, 0.0)
 
     @property
     def in_charge(self) -> bool:
@@ -87,17 +94,20 @@ class Consensus(Voting):
             reign.transfer = None
             self._out.note("warning", f"transfer to {target} given up")
             # Moves the end of the log, so that a late TimeoutNow is stale (raft-rs issue 234).
-            self.propose(NoOp(), now, wall)
+            self.propose(NoOp(cause=f"transfer to {target} given up"), now, wall)
         if now >= self._heartbeat_at:
             self.begin_round(now)
 
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
         self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
-        self._out.note("info", f"leads term {self.term}, elected by {' '.join(sorted(tally.ages))}")
+        self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s)
+        self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
-        self._append(NoOp(), wall)
+        self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
+        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._stood_at, self._doubted = None, False
         self.begin_round(now)
 
     # -- the log ---------------------------------------------------------------------------------------------
@@ -152,6 +162,8 @@ class Consensus(Voting):
         self.acked_at = now  # A leader acknowledges its own round as it begins.
         self._heartbeat_at = now + self.timing.heartbeat_s
         for node, peer in reign.peers.items():
+            if peer.next_index <= self.log.base_index:
+                self._greet(node, peer, now)
             self._send_append(node, peer, now)
         self._collect()
 
@@ -161,13 +173,70 @@ class Consensus(Voting):
                 reign.peers[node] = Progress(next_index=self.log.last_index + 1)
 
     def _send_append(self, node: str, peer: Progress, now: float) -> None:
-        reign = self._must_reign()
-        previous = peer.next_index - 1
+        if peer.next_index <= self.log.base_index:
+            self._send_piece(node, peer, now)
+            return
+        self._shipments.drop(node)
         entries = self.log.batch(peer.next_index)
-        alive = reign.alive(now, self.silence_s)
-        term_before = self.log.term_at(previous)
-        self._out.send(node, Append(self.term, reign.round, previous, term_before, self.commit, alive, entries))
+        self._out.send(node, self._append_message(peer.next_index - 1, entries, now))
         peer.next_index += len(entries)  # In flight; a gap is refused and sent again.
+
+    def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
+        reign = self._must_reign()
+        alive = reign.alive(now, self.silence_s)
+        return Append(self.term, reign.round, previous, self.log.term_at(previous), self.commit, alive, entries)
+
+    # -- snapshots -------------------------------------------------------------------------------------------
+
+    def _greet(self, node: str, peer: Progress, now: float) -> None:
+        """A heartbeat for a follower that needs the snapshot; it matches as soon as that one has it."""
+        self._out.send(node, self._append_message(self._must_snapshot().index, (), now))
+        if now - peer.acked_at > self.silence_s:
+            self._shipments.drop(node)
+
+    def _send_piece(self, node: str, peer: Progress, now: float) -> None:
+        if now - peer.acked_at > self.silence_s:
+            return  # It would speak to nobody.
+        piece = self._shipments.next_piece(node, self._must_snapshot(), now)
+        if piece is not None:
+            self._out.send(node, piece)
+
+    def piece_answered(self, follower: str, answer: PieceAnswer, now: float) -> None:
+        """How far this follower has come with its snapshot."""
+        peer = self.reign.peers.get(follower) if self.reign is not None else None
+        if peer is None or answer.term != self.term or answer.store != peer.store:
+            return
+        index = self._shipments.answered(follower, answer)
+        if index:
+            peer.match_index = max(peer.match_index, index)
+            peer.next_index = max(peer.next_index, index + 1)
+            self._advance(now)
+        self._send_append(follower, peer, now)
+
+    def compact(self, snapshot: Snapshot, tail: int) -> None:
+        """Keep this snapshot of what is applied, and of the entries it covers only the last `tail`."""
+        self.log.compact(snapshot, max(self.log.base_index, snapshot.index - tail))
+        self._out.save(self.term, self.vote, (), snapshot, (self.log.base_index, self.log.base_term))
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Take over a leader's snapshot, which is ahead of all that we know to be committed."""
+        known = max(self.commit, self.log.covered)
+        if snapshot.index <= known:
+            raise InvariantViolation(f"a snapshot of {snapshot.index} goes back behind {known}")
+        if not self.log.install(snapshot):
+            # Until this is saved the disk holds the old log: of that, what is committed stands in the new one as well.
+            self.durable = min(self.durable, known)
+            self._saving.clear()
+        self.commit = snapshot.index
+        self._voters = {}
+        self._probe_over()
+        number = self._out.save(self.term, self.vote, (), snapshot, (snapshot.index, snapshot.term))
+        self._saving.append((number, snapshot.index, snapshot.term))
+
+    def _must_snapshot(self) -> Snapshot:
+        if self.log.snapshot is None:
+            raise InvariantViolation(f"a log from {self.log.base_index + 1} on without a snapshot")
+        return self.log.snapshot
 
     def append(self, leader: str, message: Append, now: float) -> None:
         """COORDINATOR or heartbeat from `leader`."""
@@ -182,9 +251,13 @@ class Consensus(Voting):
         self._calm(now)
         self.acked_at = now
         self.alive = message.alive
+        if message.prev_index < self.log.base_index:
+            # Old, or repeated: what it speaks of is in the snapshot, and what is committed matches every leader's log.
+            self._answer_append(leader, message, True, max(self.commit, self.log.covered))
+            return
         if self.log.term_at(message.prev_index) != message.prev_term:
             behind = self.log.last_index < message.prev_index
-            hint = self.log.last_index + 1 if behind else self.commit + 1
+            hint = self.log.last_index + 1 if behind else max(self.commit, self.log.covered) + 1
             self._answer_append(leader, message, False, hint)
             return
         fresh = self.log.merge(message.entries, self.commit)

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mltb_transport.messages import Entry, Message
+from mltbd.core.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Make durable in one transaction: term and vote, then cut the log from `entries[0].index` and append them.
+    """Make durable in one transaction: term and vote; the snapshot, if there is one, in place of the one before, and
+    forget the log up to `base`; then cut the log from `entries[0].index` and append them.
 
+    `base` is index and term of an entry. Where the disk holds that entry, what follows it stays; else all goes.
     Answer with Saved(save). Saves are numbered 1, 2, 3 ... and performed in that order.
     """
 
@@ -23,6 +26,8 @@ class Save:
     term: int
     vote: str
     entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
+    base: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What came of client commands, applied here as on every node: (client, seq, outcome), see state/store.py."""
+
+    done: tuple[tuple[str, int, tuple[Any, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Commands of our own clients, by (client, seq), that have no outcome here: why not, as in Reply."""
+
+    keys: tuple[tuple[str, int], ...]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A decision worth a log line, in the vocabulary of describe.py."""
 
@@ -108,5 +129,6 @@ class Leave:
 
 
 Effect = (
-    Save | Send | Publish | Contact | Link | Arm | StartWorkload | StopWorkload | Reply | Note | Leave
+    Save | Send | Publish | Contact | Link | Arm | StartWorkload | StopWorkload | Reply | Outcomes | Refusals | Note
+    | Leave
 )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Message
+from mltb_transport.store import Packed
+from mltbd.core.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,15 @@ class Recovered:
     term: int
     vote: str  # empty: none in this term
     entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
+    base: tuple[int, int] | None = None  # index and term of the last entry that is gone; None: the snapshot's
+
+    @property
+    def last_index(self) -> int:
+        """Of the last entry that was on disk, as itself or within the snapshot."""
+        if self.entries:
+            return self.entries[-1].index
+        return self.snapshot.index if self.snapshot is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,19 @@ class GuardSays:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """One look at a workload's run (token and pid), or at the node itself (empty workload)."""
+
+    workload: str
+    check: str
+    ok: bool
+    detail: str = ""
+    token: int = 0
+    pid: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The connection to a member broke: its daemon died, or the network did. A hint: it may make us stand earlier."""
 
@@ -85,6 +109,21 @@ class Ask:
     target: str = ""
     reason: str = ""
     dry_run: bool = False
+    operator: str = ""  # who asks, as that side says
 
 
-Event = Tick | Received | Saved | GuardSays | Lost | Strain | StopRequested | Ask
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Commands of our own clients; each has an outcome (effect Outcomes) or a refusal."""
+
+    commands: tuple[Packed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """May we read our own state now? A Reply without a code: it holds all that was acknowledged before this."""
+
+    request: int
+
+
+Event = Tick | Received | Saved | GuardSays | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState

@@ -105,7 +105,7 @@ class FoundingDesk:
 
     def _spread(self) -> None:
         missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]
-        if self._consensus.commit or not missing:
+        if self._consensus.commit or not missing or not self._consensus.log.holds(1):
             self._look_at = float("inf")  # From here on a leader brings the log to whoever lacks it.
             return
         for node in missing:
@@ -117,7 +117,8 @@ class FoundingDesk:
             return
         if not self._consensus.log.last_index:
             self._consensus.found(entry)
-        if self._consensus.log.entry(1) == entry:
+        log = self._consensus.log
+        if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:
             self._out.send_when_saved(founder, Founded(entry.command.cluster))
 
     def joined(self, node: str, cluster: str) -> None:

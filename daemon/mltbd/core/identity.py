@@ -33,6 +33,7 @@ class OwnChanges(TypedDict, total=False):
     applied: int
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
+    troubles: tuple[str, ...]
 
 
 class Identity:

@@ -41,6 +41,7 @@ class Leadership:
         self.quorum_size = quorum_size
         self.won_at = now
         self.age_min = age_min
+        self.election_s = 0.0  # how long winning took, for the history
         self.first_index = 0  # of the no-op of this term
         self.round = 0
         self.confirmed_round = 0

@@ -1,12 +1,18 @@
-"""The replicated log in memory: append, match, cut. Indexes count from 1; index 0 is the empty beginning."""
+"""The replicated log in memory: append, match, cut, forget its beginning. Indexes count from 1; 0 is before all."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from typing import Any
+
 from mltb_transport.messages import Entry, Founding
 from mltb_transport.voters import ChangeVoters, Voter
+from mltbd.core.snapshots import Snapshot
 
 BATCH_ENTRIES_MAX = 128
-"""Entries in one Append. A grant is under 200 bytes, so a batch stays far below a frame."""
+"""Entries in one Append."""
+BATCH_BYTES_MAX = 512 * 1024
+"""What the entries of one Append may weigh; it stays below a frame."""
 
 
 class InvariantViolation(Exception):
@@ -14,19 +20,39 @@ class InvariantViolation(Exception):
 
 
 class Log:
-    """A sequence of entries without gaps, in which terms never fall."""
+    """A sequence of entries without gaps, in which terms never fall.
 
-    def __init__(self, entries: tuple[Entry, ...] = ()) -> None:
+    It may begin behind `base_index`: what came before is in the snapshot. The snapshot reaches at least as far as
+    the base; entries from the base up to it are kept for followers that are a little behind.
+    """
+
+    def __init__(
+        self, entries: tuple[Entry, ...] = (), snapshot: Snapshot | None = None, base: tuple[int, int] | None = None
+    ) -> None:
+        """`base`: index and term of the last entry that is gone; the snapshot's own when not given."""
+        self.snapshot = snapshot
+        self.base_index, self.base_term = base or ((snapshot.index, snapshot.term) if snapshot else (0, 0))
         self._entries = list(entries)
+        self._sums: list[int] = []  # what has been appended up to and including each entry, in bytes
+        self._sum_before = 0
         self._voters: list[tuple[int, tuple[Voter, ...]]] = []  # by the index of the entry from which on they rule
-        for place, entry in enumerate(self._entries, start=1):
+        if snapshot is not None:
+            self._voters.append((snapshot.index, snapshot.voters))
+        for entry in entries:
+            self._weigh(entry)
+            self._note_voters(entry)
+        for place, entry in enumerate(self._entries, start=self.base_index + 1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
-            self._note_voters(entry)
+        if not self.base_index <= self.covered <= self.last_index:
+            here = f"{self.base_index + 1} to {self.last_index}"
+            raise InvariantViolation(f"a log of {here} with a snapshot of {self.covered}")
 
     @property
     def cluster(self) -> str:
         """The identity of the cluster this log belongs to; empty before the founding."""
+        if self.snapshot is not None:
+            return self.snapshot.cluster
         return self._founding().cluster if self._entries else ""
 
     @property
@@ -38,7 +64,7 @@ class Log:
 
     @property
     def voters_index(self) -> int:
-        """The entry that `voters` come from; 0 before the founding."""
+        """The entry that `voters` come from, or that a snapshot has them from; 0 before the founding."""
         return self._voters[-1][0] if self._voters else 0
 
     @property
@@ -47,8 +73,13 @@ class Log:
         return self._voters[-2][1] if len(self._voters) > 1 else ()
 
     def _note_voters(self, entry: Entry) -> None:
-        if isinstance(entry.command, Founding | ChangeVoters):
+        if isinstance(entry.command, Founding | ChangeVoters) and entry.index > self.covered:
             self._voters.append((entry.index, entry.command.voters))
+
+    @property
+    def covered(self) -> int:
+        """The index up to which the snapshot reaches: that much is committed, whoever leads."""
+        return self.snapshot.index if self.snapshot is not None else 0
 
     def _founding(self) -> Founding:
         command = self._entries[0].command
@@ -58,35 +89,57 @@ class Log:
 
     @property
     def last_index(self) -> int:
-        return len(self._entries)
+        return self.base_index + len(self._entries)
 
     @property
     def last_term(self) -> int:
-        return self._entries[-1].term if self._entries else 0
+        return self._entries[-1].term if self._entries else self.base_term
 
     def term_at(self, index: int) -> int:
-        """The term of the entry at `index`; 0 for the beginning, -1 where there is none."""
-        if index == 0:
-            return 0
-        if 1 <= index <= len(self._entries):
-            return self._entries[index - 1].term
+        """The term of the entry at `index`; 0 for the beginning, -1 where there is none (any more)."""
+        if index == self.base_index:
+            return self.base_term
+        if self.base_index < index <= self.last_index:
+            return self._entries[index - self.base_index - 1].term
         return -1
 
+    def holds(self, index: int) -> bool:
+        """Whether the entry at `index` can be read."""
+        return self.base_index < index <= self.last_index
+
     def entry(self, index: int) -> Entry:
-        return self._entries[index - 1]
+        if not self.holds(index):
+            raise InvariantViolation(f"entry {index} is not in a log of {self.base_index + 1} to {self.last_index}")
+        return self._entries[index - self.base_index - 1]
 
     def batch(self, first: int) -> tuple[Entry, ...]:
-        """Entries from `first` on, at most BATCH_ENTRIES_MAX."""
-        return tuple(self._entries[first - 1 : first - 1 + BATCH_ENTRIES_MAX])
+        """Entries from `first` on, as many as one Append may carry; one at least, if there is one."""
+        start = first - self.base_index - 1
+        if start < 0:
+            raise InvariantViolation(f"entry {first} is gone, the log begins at {self.base_index + 1}")
+        end = min(start + BATCH_ENTRIES_MAX, len(self._sums))
+        end = bisect_right(self._sums, self._sum_up_to(first - 1) + BATCH_BYTES_MAX, start, max(start, end))
+        return tuple(self._entries[start : max(start + 1, end)])
 
     def after(self, index: int) -> tuple[Entry, ...]:
-        """All entries behind `index`."""
-        return tuple(self._entries[index:])
+        """All entries behind `index` that are still here."""
+        return tuple(self._entries[max(0, index - self.base_index) :])
+
+    def weight_between(self, index: int, last: int) -> int:
+        """What the entries behind `index` up to `last` weigh, of those that are here; about as many bytes."""
+        return self._sum_up_to(last) - self._sum_up_to(index)
+
+    def _sum_up_to(self, index: int) -> int:
+        return self._sums[index - self.base_index - 1] if index > self.base_index else self._sum_before
+
+    def _weigh(self, entry: Entry) -> None:
+        self._sums.append((self._sums[-1] if self._sums else self._sum_before) + weight(entry))
 
     def append(self, entry: Entry) -> None:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
+        self._weigh(entry)
         self._note_voters(entry)
 
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:
@@ -97,9 +150,10 @@ class Log:
         for place, entry in enumerate(entries):
             if self.term_at(entry.index) == entry.term:
                 continue
-            if entry.index <= commit:
+            if entry.index <= max(commit, self.covered):
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
-            del self._entries[entry.index - 1 :]
+            del self._entries[entry.index - self.base_index - 1 :]
+            del self._sums[entry.index - self.base_index - 1 :]
             while self._voters and self._voters[-1][0] >= entry.index:
                 self._voters.pop()  # What was cut rules no more.
             fresh = entries[place:]
@@ -107,3 +161,36 @@ class Log:
                 self.append(added)
             return fresh
         return ()
+
+    def compact(self, snapshot: Snapshot, base: int) -> None:
+        """Forget the entries up to `base`, which the snapshot covers. The rest stays."""
+        if self.term_at(snapshot.index) != snapshot.term or not self.base_index <= base <= snapshot.index:
+            raise InvariantViolation(f"a snapshot of {snapshot.index} does not cover this log up to {base}")
+        self.base_term, self._sum_before = self.term_at(base), self._sum_up_to(base)
+        del self._entries[: base - self.base_index]
+        del self._sums[: base - self.base_index]
+        self.base_index, self.snapshot = base, snapshot
+        later = [change for change in self._voters if change[0] > snapshot.index]
+        self._voters = [(snapshot.index, snapshot.voters), *later]
+
+    def install(self, snapshot: Snapshot) -> bool:
+        """Begin behind this snapshot of a leader. What follows the same entry here stays; whether it does."""
+        if self.term_at(snapshot.index) == snapshot.term:
+            self.compact(snapshot, snapshot.index)
+            return True
+        self._entries, self._sums, self._sum_before = [], [], 0
+        self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
+        self._voters = [(snapshot.index, snapshot.voters)]
+        return False
+
+
+def weight(value: Any) -> int:
+    """About how many bytes this takes on the wire and on disk; never fewer than it does."""
+    if isinstance(value, str):
+        return 5 + (len(value) if value.isascii() else 4 * len(value))
+    if isinstance(value, bytes):
+        return 5 + len(value)
+    if isinstance(value, tuple):
+        return 5 + sum(map(weight, value))
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    return 9 if fields is None else 7 + sum(weight(getattr(value, name)) for name in fields)

@@ -6,7 +6,7 @@ Everything here is a hint: rank, display, whom to talk to. Quorum, votes and lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Unpack
 
@@ -62,7 +62,8 @@ class Membership:
         self._timeout_s = node_timeout_s
         self._seeds = {seed: Retry() for seed in seeds if seed != f"{own.address}:{own.port}"}
         self._pings: dict[int, float] = {}
-        self._removed: dict[tuple[str, str], float] = {}  # (node, store) -> when it may be told again
+        self._removed: Mapping[tuple[str, str], int] = {}  # (node, store) -> entry that took it out
+        self._tell_at: dict[tuple[str, str], float] = {}  # when it may be told again
         # A pong to an earlier incarnation must not match a ping of this one.
         self._nonce = (own.incarnation % 2**30) << 32
         self._beat_at = self._sync_at = inf
@@ -171,9 +172,10 @@ class Membership:
             effects += self._roster.alive(sender, incarnation, now)
         return effects + self._say(now)
 
-    def refuse(self, removed: Iterable[tuple[str, str]]) -> None:
+    def refuse(self, removed: Mapping[tuple[str, str], int]) -> None:
         """These (node, store) are no members: not listed, not listened to, and told so when they speak."""
-        self._removed = {subject: self._removed.get(subject, -inf) for subject in removed}
+        self._removed = dict(removed)
+        self._tell_at = {subject: at for subject, at in self._tell_at.items() if subject in removed}
         for node, store in self._removed:
             self._roster.turn_out(node, store)
 
@@ -292,10 +294,11 @@ class Membership:
         """A removed node speaks for itself: it may not know."""
         effects: list[Effect] = []
         for record in records[:RECORDS_MAX]:
-            tell_at = self._removed.get((record.node, record.store), inf)
-            if record.node == sender and now >= tell_at and not flaw(record):
-                self._removed[record.node, record.store] = now + TOLD_AGAIN_S
-                told = Removed(self.own.cluster, record.node, record.store)
+            subject = (record.node, record.store)
+            told_lately = now < self._tell_at.get(subject, -inf)
+            if record.node == sender and subject in self._removed and not told_lately and not flaw(record):
+                self._tell_at[subject] = now + TOLD_AGAIN_S
+                told = Removed(self.own.cluster, *subject, self._removed[subject])
                 effects.append(Contact(f"{record.address}:{record.port}", told))
         return effects
 

@@ -7,7 +7,6 @@ from mltb_transport.messages import (
     Append,
     AppendAnswer,
     Election,
-    Entry,
     Found,
     Founded,
     Grant,
@@ -22,11 +21,32 @@ from mltb_transport.messages import (
     Sync,
     TimeoutNow,
 )
-from mltb_transport.voters import ChangeVoters, Removed
+from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.voters import Removed
+from mltbd.core import describe
+from mltbd.core.archive import Archive
+from mltbd.core.belonging import Belonging
 from mltbd.core.consensus import Consensus
-from mltbd.core.effects import Effect, Leave
-from mltbd.core.events import Ask, Event, GuardSays, Lost, Received, Recovered, Saved, StopRequested, Strain, Tick
+from mltbd.core.effects import Effect
+from mltbd.core.events import (
+    Ask,
+    Checked,
+    Event,
+    GuardSays,
+    Lost,
+    ReadState,
+    Received,
+    Recovered,
+    Saved,
+    StopRequested,
+    Strain,
+    Submit,
+    Tick,
+)
+from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
+from mltbd.core.health import NODE, Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
@@ -34,14 +54,14 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
 from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
-LEAVE_PATIENCE_S = 10.0
-HAND_OVER_S = 1.5
+TROUBLES_TOLD_MAX = 8
 
 
 class Node:
@@ -53,7 +73,6 @@ class Node:
         self.store = recovered.store
         self.out = Outbox()
         self.state = State()
-        self.left = False
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
@@ -63,7 +82,8 @@ class Node:
             config.patience,
             self.out,
             recovered.incarnation,
-            len(recovered.entries),
+            recovered.last_index,
+            Health(config.checks),
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -88,15 +108,16 @@ class Node:
             self.owner,
             self.out,
         )
+        self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
+        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.belonging = Belonging(self.me, self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(
             self.me, self.consensus, self.state, self.membership, self.out, config.timing.heartbeat_s
         )
-        self._told_removed = False
         self._now = now
         self._last = now
-        self._leave_by = float("inf")
-        self._hand_over_by = float("inf")
-        self._history = len(recovered.entries)  # What lies before happened to an earlier incarnation.
+        self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
+        self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)
@@ -117,11 +138,6 @@ class Node:
         cluster = self.cluster
         members = self.membership.members(self._now)
         return tuple(m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE")
-
-    @property
-    def removed(self) -> bool:
-        """This node, with this disk, was taken out of its cluster."""
-        return self._told_removed or self.state.voters.is_removed(self.me, self.store)
 
     def ready(self) -> tuple[str, ...]:
         return self.owner.ready(self._now)
@@ -148,8 +164,8 @@ class Node:
             self.owner.next_deadline(),
             self.placer.next_deadline(),
             self._founding.next_deadline(),
-            self._leave_by,
-            self._hand_over_by if self._hand_over_by > self._now else float("inf"),  # Over: no need to be woken for.
+            self.desk.next_deadline(),
+            self.farewell.next_deadline(self._now),
         )
         return min(times)
 
@@ -178,16 +194,22 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case Checked():
+                self.owner.checked(event, now, wall)
             case Lost(node):
                 self.consensus.doubt(node, now)
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
-                self._stop(now)
+                self.farewell.begin(now)
             case Ask(verb=verb) if verb in VOTER_VERBS:
                 self.voter_desk.asked(event, now, wall)
             case Ask():
                 self.placer.asked(event, now, wall)
+            case Submit(commands):
+                self.desk.submit(commands, now)
+            case ReadState(request):
+                self.desk.read(request, now)
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -230,8 +252,7 @@ class Node:
     def _consensus_message(self, sender: str, message: Message, now: float, wall: int) -> None:
         match message:
             case Append():
-                self._told_removed = False  # A leader replicates to us: we are a member, or soon told again.
-                self.consensus.expelled = self.removed
+                self.belonging.replicated_to()
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
@@ -239,6 +260,8 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
+            case Forward() | Forwarded():
+                self.desk.received(sender, message)
             case Propose(command):
                 self.placer.suggested(sender, command, now, wall)
             case Election():
@@ -249,21 +272,16 @@ class Node:
                 self.consensus.timeout_now(sender, message, now, wall)
             case Found(entry):
                 self._founding.asked_to_join(sender, entry)
-            case Removed(cluster, node, store):
-                if (cluster, node, store) == (self.cluster, self.me, self.store) and not self.removed:
-                    self._told_removed = True
-                    self._out_of_it(now)
+            case Removed():
+                self.belonging.told(message, now)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
+            case Piece():
+                self._archive.received(sender, message)
+            case PieceAnswer():
+                self.consensus.piece_answered(sender, message, now)
             case _:
                 self._count("unexpected")
-
-    def _stop(self, now: float) -> None:
-        if self.owner.leaving:
-            return
-        self.owner.leaving = True
-        self._leave_by = now + LEAVE_PATIENCE_S
-        self.out.note("info", "leaving: hands over what it runs")
 
     def _present(self, now: float) -> list[Record]:
         return [m.record for m in self.membership.members(now) if m.state not in ("UNREACHABLE", "LEAVING")]
@@ -281,14 +299,17 @@ class Node:
         self._watch_leader(now)
         for _ in range(STEPS_MAX):
             self._apply(now)
-            self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
+            placements = {} if self.belonging.removed else self.state.placements.by_workload
+            self.owner.tick(placements, self.state.applied, now, wall)
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
+            moved |= self.desk.work(now, wall)
             moved |= self.voter_desk.work(now, wall)
             if not moved:
                 break
-        self._leave_when_done(now)
+        self._archive.compact()
+        self.farewell.go_on(now)
         self._show(now)
         self.check()
         return self.out.take()
@@ -296,27 +317,19 @@ class Node:
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
-        while self.state.applied < end:
+        follows = self._archive.restore()
+        while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
                 before = self.state.placements.get(entry.command.workload)
                 if before.token and entry.command.owner != (before.owner or before.home):
                     self.placer.moved_at.append(now)
             self.state.apply(entry)
-            self.placer.applied(entry, now)
-            if isinstance(entry.command, ChangeVoters):
-                self._voters_changed(entry, now)
-
-    def _voters_changed(self, entry: Entry, now: float) -> None:
-        self.voter_desk.applied(entry)
-        self.membership.refuse(self.state.voters.removed)
-        self.consensus.expelled = self.removed
-        if self.removed:
-            self._out_of_it(now)
-
-    def _out_of_it(self, now: float) -> None:
-        self.out.note("error", "this node was removed from its cluster: wipe it, or have it admitted again")
-        self.consensus.expel(now)
+            self.desk.applied()
+            if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                self.placer.applied(entry, now)
+            self.voter_desk.applied(entry)
+        self.belonging.look(now)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -350,39 +363,27 @@ class Node:
             self.placer.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
-                self.out.note("info", f"follows {leader} in term {self.consensus.term}")
-
-    def _leave_when_done(self, now: float) -> None:
-        if not self.owner.leaving or self.left:
-            return
-        if self.consensus.role == LEADER and self.owner.idle():
-            if self._hand_over_by == float("inf"):
-                self._hand_over_by = now + HAND_OVER_S
-            if now < self._hand_over_by and self.placer.hand_over(now):
-                return
-        # Without a leader nobody can take the tokens back; a later incarnation will.
-        alone = not self.consensus.leader and now - self.consensus.heard_at > self.consensus.silence_s
-        if self.owner.idle() or now >= self._leave_by or (alone and not self.owner.running()):
-            self._leave_by = self._hand_over_by = float("inf")
-            self.left = True
-            self.out.put(Leave())
+                self.out.note("info", describe.follows(leader, self.consensus.term))
 
     def _show(self, now: float, *, always: bool = False) -> None:
         """Keep our own gossip record true."""
         leader = self.consensus.leader
         ready = self.owner.ready(now)
-        runs = tuple((w.state, w.pid, w.token, w.restarts) for w in self.owner.workloads.values())
-        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied))
+        health = self.owner.health
+        runs = tuple((w.state, w.pid, w.token, w.restarts, health.of(w.name)) for w in self.owner.workloads.values())
+        troubles = health.troubles(NODE)[:TROUBLES_TOLD_MAX]
+        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied), troubles)
         if shown == self._shown and not always:
             return
         self._shown = shown
         joined = bool(self.state.applied) and bool(leader)
-        state = "LEAVING" if self.owner.leaving else "ACTIVE" if joined else self.membership.own.state
-        troubled = any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
+        state = "DEGRADED" if troubles else "ACTIVE"
+        state = "LEAVING" if self.owner.leaving else state if joined else self.membership.own.state
+        troubled = bool(troubles) or any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
         self._put_all(
             self.membership.update_own(
                 now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
-                applied=self.state.applied, ready=ready, workloads=self.owner.views(now),
+                applied=self.state.applied, ready=ready, workloads=self.owner.views(now), troubles=troubles,
             )
         )  # fmt: skip
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
+from mltbd.core.health import Rule
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 
@@ -28,6 +30,8 @@ class NodeConfig:
     node_timeout_s: float = 15.0
     quorum_size: int = 0
     policy: Policy = field(default_factory=Policy)
+    compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=Patience)
     workloads: tuple[str, ...] = ("main",)
     version: str = "0"
+    checks: tuple[Rule, ...] = ()

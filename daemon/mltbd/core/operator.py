@@ -27,7 +27,7 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     if not placement.token and not any(candidate.eligible for candidate in facts.candidates):
         return Verdict(code="refused", message=f"no node can run a workload `{ask.workload}`", hint="mltbctl status")
     if ask.verb == "cancel_failback":
-        return Verdict(CancelFailback(ask.workload))
+        return Verdict(CancelFailback(ask.workload, ask.operator))
     if placement.asked_to_move and facts.operation is not None and not facts.lease_over:
         busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
         return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
@@ -91,7 +91,7 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
         verb = "switchover" if ask.verb == "failback" else ask.verb
         hint = f"mltbctl {verb} --to {able[0]}" if able else "mltbctl nodes"
         return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
-    return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason), target)
+    return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason, ask.operator), target)
 
 
 def candidates_of(facts: Facts) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections import deque
 from mltb_transport.messages import Entry, Message
 from mltbd.core.effects import Effect, Note, Save, Send
 from mltbd.core.log import InvariantViolation
+from mltbd.core.snapshots import Snapshot
 
 WAITING_MAX = 65536
 """Messages held back for the disk. A disk this far behind has failed in all but name."""
@@ -39,9 +40,16 @@ class Outbox:
             raise InvariantViolation(f"{WAITING_MAX} messages wait for a disk that does not answer")
         self._waiting.append((self.save_number, Send(to, message)))
 
-    def save(self, term: int, vote: str, entries: tuple[Entry, ...] = ()) -> int:
+    def save(
+        self,
+        term: int,
+        vote: str,
+        entries: tuple[Entry, ...] = (),
+        snapshot: Snapshot | None = None,
+        base: tuple[int, int] = (0, 0),
+    ) -> int:
         self.save_number += 1
-        self._effects.append(Save(self.save_number, term, vote, entries))
+        self._effects.append(Save(self.save_number, term, vote, entries, snapshot, base))
         return self.save_number
 
     def saved(self, number: int) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started, WorkloadView
 from mltbd.core.effects import Arm
-from mltbd.core.events import GuardSays
+from mltbd.core.events import Checked, GuardSays
+from mltbd.core.health import HEALTHY, NODE, UNHEALTHY, Health
 from mltbd.core.lease import INCARNATION_SPAN, Hold
 from mltbd.core.outbox import Outbox
 from mltbd.core.timing import Timing
@@ -38,8 +39,10 @@ class Owner:
         out: Outbox,
         incarnation: int,
         granted_after: int,
+        health: Health | None = None,
     ) -> None:
         self.me = me
+        self.health = health or Health(())
         self.timing = timing
         self.workloads = {name: Workload(name, patience) for name in names}
         self.holds: dict[str, Hold] = {}
@@ -58,7 +61,7 @@ class Owner:
 
     def ready(self, now: float) -> tuple[str, ...]:
         """The workloads that could be placed here now."""
-        if self.leaving:
+        if self.leaving or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
 
@@ -79,11 +82,24 @@ class Owner:
         return tuple(
             WorkloadView(
                 name, workload.state, workload.token, workload.pid, workload.restarts,
-                "HEALTHY" if workload.state == RUNNING else "UNKNOWN" if workload.state == STOPPED else "UNHEALTHY",
+                self._health_of(workload),
                 workload.since, max(0.0, self.holds[name].until - now) if name in self.holds else 0.0,
+                self.why(name),
             )
             for name, workload in self.workloads.items()
         )  # fmt: skip
+
+    def _health_of(self, workload: Workload) -> str:
+        if workload.state == RUNNING:
+            return self.health.of(workload.name)
+        return "UNKNOWN" if workload.state == STOPPED else "UNHEALTHY"
+
+    def why(self, name: str) -> str:
+        """What is wrong with this workload here, in words; empty when nothing is known to be."""
+        workload = self.workloads[name]
+        if workload.state == RUNNING:
+            return "; ".join(self.health.troubles(name))
+        return workload.ailing or workload.error
 
     def ask_again(self, at: float) -> None:
         """Renew by then: what was asked before may have been lost with a leader, or never had one to go to."""
@@ -110,11 +126,30 @@ class Owner:
         if workload is None:
             return  # No longer configured: its deadline will end it.
         adopted = says.what == "running" and not workload.alive
-        workload.reported(says, now, wall, self._out)
+        workload.reported(says, now, wall, self._out, watched=self.health.watched(says.workload))
+        if says.what == "running" and workload.state == RUNNING:
+            self.health.begin(says.workload, now)
         if adopted and workload.token == says.token:
             self._adopted.add((says.workload, says.token))
             hold = self.holds.setdefault(says.workload, Hold(says.token))
             hold.until = max(hold.until, says.deadline)
+
+    def checked(self, report: Checked, now: float, wall: int) -> None:
+        """A look at the node, or at a run; news of a run that is over says nothing about the present one."""
+        if report.workload == NODE:
+            self.health.heard(report, now)
+            return
+        workload = self.workloads.get(report.workload)
+        if workload is None or workload.state != RUNNING:
+            return
+        if (workload.token, workload.pid) != (report.token, report.pid):
+            return
+        self.health.heard(report, now)
+        verdict = self.health.of(report.workload)
+        if verdict == UNHEALTHY:
+            workload.ail("; ".join(self.health.troubles(report.workload)), wall, self._out)
+        elif verdict == HEALTHY:
+            workload.well(now)
 
     def renewed(self, answer: Renewed, wall: int) -> None:
         hold = self.holds.get(answer.workload)
@@ -219,7 +254,8 @@ class Owner:
         elif now >= self._started_tell_at.get(name, now):
             self._started_tell_at[name] = now + self.timing.renew_s
             self._requests.append(Started(name, workload.token))
-        if not running or not placement.attempts:
+        well = running and self.health.of(name) == HEALTHY
+        if not well or not placement.attempts:
             self._settle_at.pop(name, None)
         elif now >= self._settle_at.setdefault(name, now + SETTLED_S):
             self._settle_at[name] = now + SETTLED_S

@@ -18,7 +18,8 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltbd.core import quorum
+from mltbd.core import describe, quorum
+from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
@@ -74,6 +75,7 @@ class Placer:
         self._out = out
         self._reign: Leadership | None = None
         self._renewals = Renewals()
+        self._chronicle = Chronicle(timing)
         self._queued: list[tuple[str, Renew]] = []
         self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # log index -> who waits for it, with what answer
         self._reads: set[int] = set()  # requests that wait for a quorum's word
@@ -100,6 +102,7 @@ class Placer:
         command = entry.command
         if isinstance(command, Grant) and self._reign is not None:
             self._renewals.note(command.workload, now)  # Time for the new owner to ask for the first time.
+        self._chronicle.applied(entry, now)
         if entry.index in self._asks:
             self._reply_applied(*self._asks.pop(entry.index), entry)
 
@@ -134,6 +137,7 @@ class Placer:
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
         tags, self.consensus.confirmations = self.consensus.confirmations, []
+        others = self.consensus.confirmations
         for tag in tags:
             match tag:
                 case (str() as sender, Renew() as request):
@@ -141,7 +145,9 @@ class Placer:
                 case Read(number):
                     self._reads.discard(number)
                     self._out.put(Reply(number, result={"leader": self.me, "index": self.consensus.commit}))
-        return bool(tags)
+                case _:
+                    others.append(tag)
+        return len(tags) > len(others)
 
     def _answer(self, sender: str, answer: Renewed, wall: int) -> None:
         if sender == self.me:
@@ -156,9 +162,9 @@ class Placer:
         placement = self.state.placements.get(command.workload)
         if placement.owner != sender or placement.token != command.token:
             return
-        if any(entry.command == command for entry in self.consensus.log.after(self.state.applied)):
+        if any(repeats(command, entry.command) for entry in self.consensus.log.after(self.state.applied)):
             return
-        self.consensus.propose(command, now, wall)
+        self.consensus.propose(self._chronicle.reported(command, now), now, wall)
 
     # -- operators -------------------------------------------------------------------------------------------
 
@@ -232,6 +238,7 @@ class Placer:
         if self._reign is not self.consensus.reign:
             self._reign = self.consensus.reign
             self._renewals = Renewals()
+            self._chronicle.forget()
             self._queued.clear()
             self._operations_seen.clear()
             self._drop_asks()
@@ -252,7 +259,9 @@ class Placer:
         if command is None:
             return False
         if isinstance(command, Grant):
-            self._out.note("info", f"grants {workload} to {command.owner}: {command.cause} {command.reason}".rstrip())
+            renewed_at = self._renewals.at(workload)
+            command = self._chronicle.granted(command, facts, self.policy, self._must(), renewed_at, now)
+            self._out.note("info", describe.grants(command))
         return self.consensus.propose(command, now, wall) is not None
 
     def _pending(self, workload: str) -> bool:
@@ -369,4 +378,9 @@ def _why_not_ready(workload: str, record: Record | None) -> str:
         return "a witness: votes only"
     if record is not None and record.state == "LEAVING":
         return "leaving"
+    if record is not None and record.troubles:
+        return "; ".join(record.troubles)
+    for view in record.workloads if record is not None else ():
+        if view.workload == workload and view.reason:
+            return f"it failed there lately: {view.reason}"
     return f"cannot run `{workload}` now: not configured there, or it failed there lately"

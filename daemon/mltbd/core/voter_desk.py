@@ -6,6 +6,7 @@ from typing import Any
 
 from mltb_transport.messages import Entry
 from mltb_transport.voters import ChangeVoters, Removed
+from mltbd.core import describe
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
@@ -77,8 +78,8 @@ class VoterDesk:
     def _propose(self, command: ChangeVoters, now: float, wall: int) -> int | None:
         index = self._consensus.propose(command, now, wall)
         if index is not None:
-            names = " ".join(voter.node for voter in command.voters)
-            self._out.note("info", f"{command.node} is {command.cause}: the voters are {names}")
+            names = [voter.node for voter in command.voters]
+            self._out.note("info", describe.voters_change(command.cause, command.node, names))
         return index
 
     def applied(self, entry: Entry) -> None:
@@ -88,15 +89,15 @@ class VoterDesk:
             return
         ours = self._consensus.reign is not None and entry.term == self._consensus.term
         if ours and command.cause == "removed" and command.node != self._me:
-            self._out.send(command.node, Removed(self._state.cluster, command.node, command.store))
+            self._out.send(command.node, Removed(self._state.cluster, command.node, command.store, entry.index))
         waiting = self._asks.pop(entry.index, None)
         if waiting is not None:
             self._out.put(Reply(waiting[0].request, result=waiting[1]))
 
     def _drop_removed(self) -> None:
-        reign, voters = self._consensus.reign, self._state.voters
-        if reign is not None and voters.removed:
-            for node in [node for node, peer in reign.peers.items() if voters.is_removed(node, peer.store)]:
+        reign, removals = self._consensus.reign, self._state.removals
+        if reign is not None and removals.removed:
+            for node in [node for node, peer in reign.peers.items() if removals.has(node, peer.store)]:
                 del reign.peers[node]
 
     def _notice_reign(self) -> None:
@@ -126,6 +127,7 @@ class VoterDesk:
                     role=record.role if record is not None else "unknown",
                     priority=record.priority if record is not None else 0,
                     behind=max(0, self._consensus.commit - peer.match_index),
+                    knows_voters=peer.match_index >= self._consensus.log.voters_index,
                     answers=now - peer.acked_at <= self._consensus.silence_s,
                     answering_s=now - max(peer.since, reign.won_at),
                     leaving=record is not None and record.state == "LEAVING",
@@ -182,7 +184,7 @@ class VoterDesk:
         if node not in voters and record is None:
             raise Refusal(f"no node `{node}` here")
         store = record.store if record is not None else voters[node]
-        if self._state.voters.is_removed(node, store):
+        if self._state.removals.has(node, store):
             raise Refusal(f"{node} is removed already", f"mltbctl node admit {node}")
         runs = [name for name, p in sorted(self._state.placements.by_workload.items()) if p.owner == node]
         if runs and node in self._answering(followers):
@@ -195,7 +197,7 @@ class VoterDesk:
             after = self._sum(rest, followers)
             if not after.holds:
                 raise Refusal(f"without {node} there would be no quorum: {after.words()}", "mltbctl status")
-        return ChangeVoters(without_voter(voters, node), "removed", node, store, ask.reason)
+        return ChangeVoters(without_voter(voters, node), "removed", node, store, ask.reason, ask.operator)
 
     def _promotion(self, ask: Ask, followers: tuple[Follower, ...]) -> ChangeVoters:
         node, voters = ask.target, self._consensus.voters
@@ -210,13 +212,17 @@ class VoterDesk:
             raise Refusal(f"{node} cannot become a voter: {why}")
         if len(voters) >= VOTERS_MAX:
             raise Refusal(f"{VOTERS_MAX} voters are the most")
-        return ChangeVoters(with_voter(voters, node, follower.store), "promoted", node, follower.store, ask.reason)
+        return ChangeVoters(
+            with_voter(voters, node, follower.store), "promoted", node, follower.store, ask.reason, ask.operator
+        )
 
     def _admission(self, ask: Ask) -> ChangeVoters:
-        stores = [store for node, store in self._state.voters.removed if node == ask.target]
+        stores = [store for node, store in self._state.removals.removed if node == ask.target]
         if not stores:
             raise Refusal(f"no node `{ask.target}` was removed here")
-        return ChangeVoters(as_voters(self._consensus.voters), "admitted", ask.target, stores[-1], ask.reason)
+        return ChangeVoters(
+            as_voters(self._consensus.voters), "admitted", ask.target, stores[-1], ask.reason, ask.operator
+        )
 
     def _result(self, ask: Ask, command: ChangeVoters, followers: tuple[Follower, ...]) -> dict[str, Any]:
         """The arithmetic before and after, for people to read before they agree."""

@@ -31,6 +31,7 @@ class Follower:
     answers: bool
     answering_s: float  # without a break
     leaving: bool = False
+    knows_voters: bool = True  # it holds the last change of the voters
 
     def unfit(self) -> str:
         """Why it cannot become a voter now; empty when it can."""
@@ -42,6 +43,8 @@ class Follower:
             return "it does not answer"
         if self.behind > CAUGHT_UP:
             return f"it is {self.behind} entries behind"
+        if not self.knows_voters:
+            return "it has not heard of the last change of the voters"
         return ""
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mltb_transport.messages import Answer, Election, Entry, TimeoutNow
 from mltb_transport.voters import Voter
+from mltbd.core import describe
 from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE, Ballot, Tally, rank, refusal
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership
@@ -61,7 +62,7 @@ class Voting(ABC):
         self._company = company
         self.term = recovered.term
         self.vote = recovered.vote
-        self.log = Log(recovered.entries)
+        self.log = Log(recovered.entries, recovered.snapshot, recovered.base)
         self.commit = 0
         self.expelled = False
         """We were removed from the cluster, or were told so: we stand for nothing."""
@@ -77,6 +78,8 @@ class Voting(ABC):
         self._yielded = False
         self._own_vote: int | None = None  # the save that makes our own vote count
         self._own_age = 0.0
+        self._stood_at: float | None = None  # when the present attempts to lead began
+        self._doubted = False  # a broken connection to the leader made us look
 
     # -- who we are ------------------------------------------------------------------------------------------
 
@@ -142,6 +145,7 @@ class Voting(ABC):
         """The connection to `node` broke. If it leads, do not wait for its silence: a quorum must agree anyway."""
         if node == self.leader and self.role != LEADER:
             self.leader = ""
+            self._doubted = True
             self.heard_at = min(self.heard_at, now - self.timing.election_s)
 
     def _silence(self, now: float, wall: int) -> None:
@@ -163,6 +167,7 @@ class Voting(ABC):
     def _stand(self, stage: str, now: float, wall: int) -> None:
         if stage != PROBE:  # A probe changes nothing: the leader lives, and speaks on while we ask around.
             self.role, self.leader = CANDIDATE, ""  # A candidate that remembers a leader would refuse its rivals.
+        self._stood_at = now if self._stood_at is None or stage == PROBE else self._stood_at
         term = self.term + 1
         self._tally = Tally(term, stage, dict(self.voters), self.quorum_size)
         ask = Election(term, stage, self.log.last_index, self.log.last_term, self.priority)
@@ -252,7 +257,7 @@ class Voting(ABC):
 
     def _follow(self, term: int, leader: str, now: float, why: str) -> None:
         if self.role == LEADER:
-            self._out.note("warning", f"steps down in term {self.term}: {why}")
+            self._out.note("warning", describe.steps_down(self.term, why))
             self.heard_at = now
         self.role, self.reign, self._tally, self._own_vote = FOLLOWER, None, None, None
         self.leader = leader
@@ -263,3 +268,4 @@ class Voting(ABC):
 
     def _calm(self, now: float) -> None:
         self.heard_at, self._stand_at = now, None
+        self._stood_at, self._doubted = None, False

@@ -41,6 +41,7 @@ class Workload:
         self.failures = 0
         self.since = 0  # wall milliseconds of the last change
         self.error = ""
+        self.ailing = ""  # why we stop it: the checks say that it does not do its work
         self.start_at = float("-inf")
         self.steady_at = float("inf")  # when the present run counts as a good one
         self.cool_until = float("-inf")  # given up here until then
@@ -71,21 +72,41 @@ class Workload:
         elif self.state in (BACKOFF, FAILED):
             self._enter(STOPPED, wall)
 
-    def reported(self, says: GuardSays, now: float, wall: int, out: Outbox) -> None:
-        """The guard speaks of the token we run. A report of an older token is late news."""
+    def ail(self, why: str, wall: int, out: Outbox) -> None:
+        """It lives and does not do its work: end this run as a failed one."""
+        if self.state == RUNNING:
+            self.ailing = why
+            out.note("warning", f"{self.name} is unhealthy: {why}")
+            self.stop(wall, out)
+
+    def well(self, now: float) -> None:
+        """A watched run counts as good once it has been well for long enough, however long it lived before."""
+        self.steady_at = min(self.steady_at, now + self.patience.steady_s)
+
+    def reported(self, says: GuardSays, now: float, wall: int, out: Outbox, *, watched: bool = False) -> None:
+        """The guard speaks of the token we run. A report of an older token is late news.
+
+        `watched`: it has checks, and what is not known to be well does not become steady by lasting.
+        """
         if says.token < self.token or (says.token > self.token and self.alive):
             return
         if says.what == "running":
             self.token, self.pid = says.token, says.pid
-            self.steady_at = now + self.patience.steady_s
+            self.steady_at = float("inf") if watched else now + self.patience.steady_s
             if self.state == STOPPING:
                 out.put(StopWorkload(self.name, self.token))
             else:
+                self.error = ""
                 self._enter(RUNNING, wall)
             return
         if not self.alive:
             return
         self.pid = 0
+        ailing, self.ailing = self.ailing, ""
+        if says.what == "gone" and ailing:
+            self.error = ailing
+            self._failed(now, wall)
+            return
         if says.what == "gone" and (self.state == STOPPING or says.cause in ("stopped", "deadline")):
             self._enter(STOPPED, wall)
             return

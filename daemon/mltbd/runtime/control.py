@@ -11,14 +11,19 @@ from typing import Any
 from mltb_transport.bus import Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
-from mltbd.core.effects import Reply
+from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
-from mltbd.runtime import views
+from mltbd.runtime import history_control, views
+from mltbd.runtime.checks import Checks
+from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.store_control import METHODS, BadStoreRequest, StoreControl
 
 PENDING_MAX = 256
+ROUNDS_MAX = 16
+"""Callers that wait for one round of all checks."""
 ASIDE_S = 0.3
 """How long `status` waits for what the leader can add."""
 ASKS = {
@@ -29,6 +34,8 @@ ASKS = {
 }
 LEAD = "lead"
 """What one daemon asks another for its own `status`."""
+LEADER_ONLY = ("lock_show", "lock_list")
+"""Passed on, because the leader alone knows how much of a lock's time is left."""
 NAME_CHARS_MAX = 255
 REASON_CHARS_MAX = 500
 
@@ -60,14 +67,18 @@ class Control:
         self._bus = bus
         self._forward_s = forward_s
         self._driver: Driver | None = None
+        self._checks: Checks | None = None
+        self._rounds: set[asyncio.Task[None]] = set()
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
+        self.store = StoreControl()
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
 
-    def attach(self, driver: Driver) -> None:
-        self._driver = driver
+    def attach(self, driver: Driver, checks: Checks | None = None) -> None:
+        self._driver, self._checks = driver, checks
         # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
         self._numbers = driver.node.incarnation * INCARNATION_SPAN
+        self.store.attach(driver, self._numbers + INCARNATION_SPAN // 2)
 
     @property
     def driver(self) -> Driver:
@@ -108,8 +119,16 @@ class Control:
             return
         self._resolve(response.id, response.ok, body)
 
-    def reply(self, reply: Reply) -> None:
-        """The node's answer to an Ask."""
+    def reply(self, reply: Reply | Outcomes | Refusals) -> None:
+        """The node's answer to an Ask, or its word on commands and reads."""
+        if isinstance(reply, Outcomes):
+            self.store.outcomes(reply)
+            return
+        if isinstance(reply, Refusals):
+            self.store.refusals(reply)
+            return
+        if self.store.reply(reply):
+            return
         if reply.code:
             self._resolve(reply.request, False, failure(reply.code, reply.message, reply.hint, **reply.result))
         else:
@@ -123,7 +142,7 @@ class Control:
             self._call(request, params_of(request), answer, forwarded)
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
-        except BadRequest as error:
+        except (BadRequest, BadStoreRequest) as error:
             answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
@@ -139,6 +158,12 @@ class Control:
                 self._operation(request, params, answer, forwarded)
             case "is":
                 self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
+            case method if method in history_control.METHODS:
+                answer(*history_control.METHODS[method](node, params))
+            case "health":
+                self._health(params, answer)
+            case method if method in METHODS:
+                self._store(request, params, answer, forwarded)
             case method if method in ASKS:
                 self._ask(request, params, answer, forwarded)
             case method:
@@ -156,6 +181,20 @@ class Control:
         else:
             self._forward(leader, LEAD, "{}", ASIDE_S, show)
 
+    def _health(self, params: dict[str, Any], answer: Done) -> None:
+        run, checks = params.get("run", False), self._checks
+        if not isinstance(run, bool):
+            raise BadRequest("`run` is true or false")
+        if checks is None or not run:
+            answer(True, checks_view(self.driver.node) if checks is None else checks.view())
+        elif len(self._rounds) >= ROUNDS_MAX:
+            answer(False, failure("unavailable", "too many wait for the checks already", "try again"))
+        else:
+            round_ = asyncio.ensure_future(checks.run_all())
+            self._rounds.add(round_)
+            round_.add_done_callback(self._rounds.discard)
+            round_.add_done_callback(lambda _: answer(True, checks.view()))
+
     def _operation(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         number = params.get("id")
         if not isinstance(number, int) or isinstance(number, bool):
@@ -168,6 +207,14 @@ class Control:
             self._forward(node.consensus.leader, request.method, request.params, self._forward_s, answer)
         else:
             answer(False, failure("failed", f"no operation {number}", "mltbctl status"))
+
+    def _store(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
+        leader = self.driver.node.consensus.leader
+        here = forwarded or leader in ("", self.driver.node.me) or params.get("stale")
+        if request.method in LEADER_ONLY and not here:
+            self._forward(leader, request.method, request.params, self._forward_s, answer)
+            return
+        self.store.call(request.method, params, answer)
 
     def _ask(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node
@@ -182,7 +229,8 @@ class Control:
             return
         number = self._wait(self._forward_s, answer)
         if number is not None:
-            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run))
+            operator = _text(params, "operator") or "an operator"
+            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run, operator))
 
     def _is(self, what: str, target: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()

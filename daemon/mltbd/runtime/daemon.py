@@ -25,34 +25,54 @@ from mltbd.config.settings import Settings
 from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
+from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
+from mltbd.runtime.environment import Environment
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.notify import Notifier
+from mltbd.runtime.reload import Origin, Reloader
 from mltbd.runtime.wiring import node_config
 
-EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN = 0, 2, 3, 4
+EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
 log = logging.getLogger("mltbd")
 
 
-def run(settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]) -> int:
-    """Run until told to leave. Returns the exit code that the guard understands."""
+def run(
+    settings: Settings,
+    state_dir: Path,
+    socket_path: Path,
+    version: str,
+    environ: Mapping[str, str],
+    origin: Origin,
+) -> int:
+    """Run until told to leave. Returns the exit code that the guard understands. `origin`: for SIGHUP."""
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
-        signal.signal(number, signal.SIG_IGN)
+        # A handler, not SIG_IGN, which the commands of checks would inherit.
+        signal.signal(number, lambda *_: None)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_open(settings, state_dir, socket_path, version, environ))
-    except (JournalError, GuardGone) as error:
-        log.error("%s", error)
+            return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
+    except (JournalError, SnapshotError, GuardGone) as error:
+        log.error("%s", _said(error))
         return EXIT_FATAL
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, and what a person should do about it."""
+    if isinstance(error, SnapshotError):
+        return f"the state directory holds a snapshot for another release: {error} (hint: install the newer mltbd)"
+    return f"{error} (hint: {error.hint})" if isinstance(error, JournalError) and error.hint else str(error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -64,22 +84,39 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _open(
-    settings: Settings, state_dir: Path, socket_path: Path, version: str, environ: Mapping[str, str]
+    settings: Settings,
+    state_dir: Path,
+    socket_path: Path,
+    version: str,
+    environ: Mapping[str, str],
+    origin: Origin,
 ) -> int:
     guard = GuardLine(settings, str(socket_path), environ)
+    checks = Checks(settings, Environment(settings, str(socket_path), environ))
     ending = Ending(asyncio.get_running_loop())
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
     try:
         seed = secrets.randbits(64)
-        log.info("starts: incarnation %d, seed %d, %d log entries", recovered.incarnation, seed, len(recovered.entries))
+        log.info(
+            "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
+        )
         config = node_config(settings, str(uuid.uuid4()), version)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        return await _serve(settings, node, journal, guard, socket_path, ending)
+        notifier = Notifier(guard.tell, node, environ)
+        reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
+        guard.on_reload = lambda: _reload(notifier, reloader)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier)
     finally:
         journal.close()
+
+
+def _reload(notifier: Notifier, reloader: Reloader) -> None:
+    notifier.reloading()
+    reloader.reload()
+    notifier.ready()
 
 
 class Ending:
@@ -96,7 +133,7 @@ class Ending:
 
     def disk_failed(self, error: JournalError) -> None:
         """Called in the writer's thread: nothing is acknowledged any more."""
-        log.error("%s", error)
+        log.error("%s", _said(error))
         self._loop.call_soon_threadsafe(self.say, EXIT_FATAL)
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -107,7 +144,14 @@ class Ending:
 
 
 async def _serve(
-    settings: Settings, node: Node, journal: Journal, guard: GuardLine, socket_path: Path, ending: Ending
+    settings: Settings,
+    node: Node,
+    journal: Journal,
+    guard: GuardLine,
+    checks: Checks,
+    socket_path: Path,
+    ending: Ending,
+    notifier: Notifier,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -120,7 +164,7 @@ async def _serve(
     )
     control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
-    control.attach(driver)
+    control.attach(driver, checks)
     inbound = Inbound(node.me, bus.counters)
 
     def on_frame(payload: bytes, source: Source) -> None:
@@ -138,12 +182,16 @@ async def _serve(
         return EXIT_FATAL
     try:
         guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
+        driver.on_handled = notifier.handled
         driver.start()
+        checks.start(node, driver.handle)
+        notifier.ready()
         return await ending.code
     except GuardGone as error:
         log.error("%s", error)
         return EXIT_ORPHAN
     finally:
+        checks.close()
         driver.close()
         guard.close()
         bus.close()

@@ -18,7 +18,9 @@ from mltbd.core.effects import (
     Leave,
     Link,
     Note,
+    Outcomes,
     Publish,
+    Refusals,
     Reply,
     Save,
     Send,
@@ -59,7 +61,7 @@ class Driver:
         bus: Bus,
         disk: Disk,
         guard: Orders,
-        on_reply: Callable[[Reply], None],
+        on_reply: Callable[[Reply | Outcomes | Refusals], None],
         on_leave: Callable[[], None],
     ) -> None:
         self.node = node
@@ -74,6 +76,8 @@ class Driver:
         self._wake_at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.on_handled: Callable[[float], None] = _nothing
+        """Told the time after each event that the node has handled: proof that it decides."""
 
     def start(self) -> None:
         self._perform(self.node.start(boottime(), wall_ms()))
@@ -89,8 +93,10 @@ class Driver:
         """Give the node one event. The time is read here, after whatever brought the event has arrived."""
         if self._closed:
             return
-        self._perform(self.node.handle(event, boottime(), wall_ms()))
+        now = boottime()
+        self._perform(self.node.handle(event, now, wall_ms()))
         self._schedule()
+        self.on_handled(now)
 
     def lost(self, address: str, port: int) -> None:
         """The bus lost its connection to whoever lives there."""
@@ -148,7 +154,7 @@ class Driver:
                     host, _, port_text = address.rpartition(":")
                     self._bus.link(host, int(port_text))
                     self._bus.send(host, int(port_text), self.frame(message))
-                case Reply():
+                case Reply() | Outcomes() | Refusals():
                     self._on_reply(effect)
                 case Note(level, text):
                     log.log(LEVELS[level], text)
@@ -173,3 +179,7 @@ class Driver:
     def _seeds(self) -> set[tuple[str, int]]:
         pairs = (seed.rpartition(":") for seed in self.node.config.seeds)
         return {(host, int(port)) for host, _, port in pairs}
+
+
+def _nothing(now: float) -> None:
+    del now

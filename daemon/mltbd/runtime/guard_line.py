@@ -13,6 +13,7 @@ from typing import Any
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
+from mltbd.runtime.environment import Environment
 
 REPORTS_PER_TURN = 64
 HELLO_S = 5.0
@@ -33,11 +34,13 @@ class GuardLine:
         os.set_inheritable(self._socket.fileno(), False)
         self._specs = {workload.name: workload for workload in settings.workloads}
         self._settings = settings
-        self._environ = environ
-        self._control_socket = control_socket
+        self._environment = Environment(settings, control_socket, environ)
         self._on_event: Callable[[Event], None] | None = None
         self._on_gone: Callable[[], None] | None = None
         self.kill_path = ""
+        self.supervised = False
+        """A service manager wants to be told how we are."""
+        self.on_reload: Callable[[], None] = _nothing
         self.daemon_restarts = 0
 
     def open(self, on_event: Callable[[Event], None], on_gone: Callable[[], None]) -> None:
@@ -72,12 +75,7 @@ class GuardLine:
 
     def start(self, workload: str, token: int) -> None:
         spec = self._specs[workload]
-        env = spec.environment(self._environ) | {
-            "MLTB_NODE_ID": self._settings.node_id,
-            "MLTB_WORKLOAD": workload,
-            "MLTB_TOKEN": str(token),
-            "MLTB_SOCKET": self._control_socket,
-        }
+        env = self._environment.of_workload(spec, token)
         order = {
             "do": "start",
             "workload": workload,
@@ -99,6 +97,11 @@ class GuardLine:
 
     def stop(self, workload: str, token: int) -> None:
         self._tell({"do": "stop", "workload": workload, "token": token})
+
+    def tell(self, lines: list[str]) -> None:
+        """To the service manager; the guard passes it on."""
+        if self.supervised:
+            self._tell({"do": "tell", "lines": lines})
 
     def _tell(self, order: dict[str, Any]) -> None:
         try:
@@ -135,6 +138,7 @@ class GuardLine:
         match report["is"]:
             case "hello":
                 self.kill_path, self.daemon_restarts = report["kill_path"], report["restarts"]
+                self.supervised = report.get("supervised", False)
                 return [_running(run) for run in report["workloads"]]
             case "running":
                 return [_running(report)]
@@ -145,7 +149,13 @@ class GuardLine:
                 return [GuardSays("gone", workload, token, cause=report["cause"], status=report["status"])]
             case "stop":
                 return [StopRequested()]
+            case "reload":
+                self.on_reload()
         return []
+
+
+def _nothing() -> None:
+    """Until somebody cares."""
 
 
 def _running(run: dict[str, Any]) -> GuardSays:

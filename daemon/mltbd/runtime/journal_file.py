@@ -13,13 +13,14 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from mltb_transport.messages import Entry
 from mltb_transport.schema import FrameError, pack_entry, unpack_entry
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
+from mltbd.core.snapshots import Snapshot, SnapshotError
 from mltbd.runtime.journal_errors import (
     InvalidSave,
     JournalError,
@@ -28,43 +29,13 @@ from mltbd.runtime.journal_errors import (
     corrupt,
     failed,
 )  # fmt: skip
+from mltbd.runtime.journal_row import FORMAT, SCHEMA, UPGRADE, WRITE_STATE, State, read_rows
 from mltbd.runtime.state_directory import Mark, MarkFile, sync_directory
 
 JOURNAL = "journal.db"
 MARK = "journal.mark"
-FORMAT = 1
 STORE_BYTES = 16
 _CHAINED = struct.Struct(">QQI")  # index, term, checksum of the entry before
-
-_SCHEMA = (
-    "CREATE TABLE log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, node TEXT NOT NULL,"
-    " store TEXT NOT NULL, incarnation INTEGER NOT NULL, commits INTEGER NOT NULL, term INTEGER NOT NULL,"
-    " vote TEXT NOT NULL, last INTEGER NOT NULL, last_term INTEGER NOT NULL, last_crc INTEGER NOT NULL,"
-    " seal INTEGER NOT NULL)",
-)
-_READ_STATE = "SELECT format, node, store, incarnation, commits, term, vote, last, last_term, last_crc, seal FROM state"
-_WRITE_STATE = "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The one row beside the log. `last`, `last_term` and `last_crc` pin the end of the log to it."""
-
-    format: int
-    node: str
-    store: str
-    incarnation: int
-    commits: int
-    term: int = 0
-    vote: str = ""
-    last: int = 0
-    last_term: int = 0
-    last_crc: int = 0
-
-    def seal(self) -> int:
-        """A checksum: SQLite does not notice a flipped bit in a row."""
-        return zlib.crc32("\x1f".join(map(str, astuple(self))).encode())
 
 
 class JournalFile:
@@ -77,10 +48,11 @@ class JournalFile:
         with self._own_errors(), contextlib.ExitStack() as opened:
             self._mark = MarkFile(directory / MARK)
             opened.callback(self._mark.close)
-            self._state, entries = self._open(directory, node, opened)
+            self._state, entries, snapshot = self._open(directory, node, opened)
             opened.pop_all()
         state = self._state
-        self.recovered = Recovered(state.store, state.incarnation, state.term, state.vote, entries)
+        base = (state.base, state.base_term)
+        self.recovered = Recovered(state.store, state.incarnation, state.term, state.vote, entries, snapshot, base)
 
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
@@ -99,7 +71,9 @@ class JournalFile:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _open(self, directory: Path, node: str, opened: contextlib.ExitStack) -> tuple[State, tuple[Entry, ...]]:
+    def _open(
+        self, directory: Path, node: str, opened: contextlib.ExitStack
+    ) -> tuple[State, tuple[Entry, ...], Snapshot | None]:
         mark = self._mark.read()
         exists = self.path.exists() and self.path.stat().st_size > 0
         if exists and mark is None:
@@ -118,30 +92,33 @@ class JournalFile:
         prepare(self._connection, self.path)
         state = self._read_state(mark or Mark(0, 0, 0), node)
         entries = tuple(self._read_log(state))
+        snapshot = self._read_snapshot(state)
         # Written anew, also what an earlier run may have read back from memory after a failed write.
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise JournalFailed(f"`{self.path}` is open in another program", "close it")
         self._connection.execute("BEGIN IMMEDIATE")
         if state.commits == 0:
-            for statement in _SCHEMA:
+            for statement in SCHEMA:
                 self._connection.execute(statement)
-        self._commit(replace(state, incarnation=state.incarnation + 1))
+        elif state.format != FORMAT:
+            for statement in UPGRADE:
+                self._connection.execute(statement)
+        self._commit(replace(state, format=FORMAT, incarnation=state.incarnation + 1))
         self._mark.sync()
-        return self._state, entries
+        return self._state, entries, snapshot
 
     def _read_state(self, mark: Mark, node: str) -> State:
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        rows = self._connection.execute(_READ_STATE).fetchall() if tables else []
+        rows = read_rows(self._connection) if tables else []
         if not rows:
             if tables or mark.commits > 0:
                 raise corrupt(self.path, f"empty after {mark.commits} commits")
             return State(FORMAT, node, secrets.token_hex(STORE_BYTES), incarnation=0, commits=0)
-        *values, seal = rows[0]
-        state = State(*values)
-        if state.format != FORMAT:
+        state, seal = rows[0]
+        if not isinstance(state.format, int) or not 1 <= state.format <= FORMAT:
             raise JournalError(
-                f"`{self.path}` has format {state.format}, this mltbd reads {FORMAT}", "install a newer mltbd"
+                f"`{self.path}` has format {state.format}, this mltbd reads 1 to {FORMAT}", "install a newer mltbd"
             )
         if len(rows) != 1 or state.seal() != seal:
             raise corrupt(self.path, "its state row does not match its checksum")
@@ -164,7 +141,7 @@ class JournalFile:
         for (verdict,) in self._connection.execute("PRAGMA quick_check(1)"):
             if verdict != "ok":
                 raise corrupt(self.path, verdict)
-        index, term, crc = 0, 0, 0
+        index, term, crc = state.base, state.base_term, state.base_crc
         for idx, entry_term, entry_crc, body in self._connection.execute("SELECT * FROM log ORDER BY idx"):
             index += 1
             if idx != index:
@@ -185,6 +162,21 @@ class JournalFile:
         if (index, term, crc) != (state.last, state.last_term, state.last_crc):
             raise corrupt(self.path, f"it ends with entry {index}, and {state.last} was acknowledged")
 
+    def _read_snapshot(self, state: State) -> Snapshot | None:
+        if state.snapshot == 0:
+            return None
+        ((body, *_), *_) = self._connection.execute("SELECT body FROM snapshot").fetchall() or [(None,)]
+        if not isinstance(body, bytes) or zlib.crc32(body) != state.snapshot_crc:
+            raise corrupt(self.path, f"the snapshot of entry {state.snapshot} does not match its checksum")
+        try:
+            snapshot, _ = Snapshot.read(body)
+        except SnapshotError as error:
+            # Whole, as its checksum says: not damaged, but not for us.
+            raise JournalError(f"`{self.path}`: {error}", "install the newer mltbd that wrote it") from error
+        if not (snapshot.index == state.snapshot and state.base <= snapshot.index <= state.last):
+            raise corrupt(self.path, f"a snapshot of entry {snapshot.index} stands beside a log it does not belong to")
+        return snapshot
+
     # -- writing ---------------------------------------------------------------------------------------------
 
     def _apply(self, save: Save, state: State) -> State:
@@ -192,6 +184,8 @@ class JournalFile:
         if flaw:
             raise InvalidSave(f"save {save.save} refused: {flaw}")
         state = replace(state, term=save.term, vote=save.vote)
+        if save.snapshot is not None:
+            state = self._keep(save.snapshot, *save.base, state)
         if not save.entries:
             return state
         first = save.entries[0].index
@@ -215,13 +209,32 @@ class JournalFile:
     def _cut(self, first: int, state: State) -> State:
         """The log without `first` and what follows it."""
         self._connection.execute("DELETE FROM log WHERE idx >= ?", (first,))
-        found = self._connection.execute("SELECT term, crc FROM log WHERE idx = ?", (first - 1,)).fetchone()
-        term, crc = found or (0, 0)
+        term, crc = self._found(first - 1, state) or (0, 0)
         return replace(state, last=first - 1, last_term=term, last_crc=crc)
+
+    def _found(self, index: int, state: State) -> tuple[int, int] | None:
+        """Term and checksum of the entry at `index`, also of the one before the first."""
+        if index == state.base:
+            return state.base_term, state.base_crc
+        row: tuple[int, int] | None = self._connection.execute(
+            "SELECT term, crc FROM log WHERE idx = ?", (index,)
+        ).fetchone()
+        return row
+
+    def _keep(self, snapshot: Snapshot, base: int, base_term: int, state: State) -> State:
+        """The snapshot in place of the one before, and the log behind `base`."""
+        self._connection.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?)", (snapshot.data,))
+        state = replace(state, snapshot=snapshot.index, snapshot_crc=zlib.crc32(snapshot.data))
+        found = self._found(base, state)
+        if found is not None and found[0] == base_term:
+            self._connection.execute("DELETE FROM log WHERE idx <= ?", (base,))
+            return replace(state, base=base, base_term=base_term, base_crc=found[1])
+        self._connection.execute("DELETE FROM log")
+        return replace(state, base=base, base_term=base_term, base_crc=0, last=base, last_term=base_term, last_crc=0)
 
     def _commit(self, state: State) -> None:
         state = replace(state, commits=state.commits + 1)
-        self._connection.execute(_WRITE_STATE, (*astuple(state), state.seal()))
+        self._connection.execute(WRITE_STATE, (*astuple(state), state.seal()))
         self._connection.execute("COMMIT")
         self._state = state
         self._mark.write(Mark(state.commits, state.last, state.term))
@@ -240,8 +253,13 @@ def invalid(save: Save, state: State) -> str:
         return f"its term {save.term} is before {state.term}"
     if save.term == state.term and state.vote and save.vote != state.vote:
         return f"a second vote in term {save.term}: `{save.vote}` after `{state.vote}`"
-    if save.entries and not 1 <= save.entries[0].index <= state.last + 1:
-        return f"its entries begin at {save.entries[0].index}, the log ends at {state.last}"
+    base, last = state.base, state.last
+    if save.snapshot is not None:
+        if not (state.base <= save.base[0] <= save.snapshot.index and state.snapshot <= save.snapshot.index):
+            return f"its snapshot of {save.snapshot.index} with base {save.base[0]} goes back behind {state.snapshot}"
+        base, last = save.base[0], max(last, save.base[0])
+    if save.entries and not base < save.entries[0].index <= last + 1:
+        return f"its entries begin at {save.entries[0].index}, the log reaches from {base + 1} to {last}"
     return ""
 
 

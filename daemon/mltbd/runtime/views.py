@@ -62,9 +62,9 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
         "nodes": members,
         "workloads": workloads,
         "failover": failover_view(node, workloads, near, now, lead),
-        "locks": {"held": 0},
-        "state_revision": node.state.applied,
-        "alerts": alerts(node, workloads, cluster),
+        "locks": {"held": node.state.store.locks.held},
+        "state_revision": node.state.store.revision,
+        "alerts": alerts(node, members, workloads, cluster),
     }
 
 
@@ -101,6 +101,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "lag": max(0, node.consensus.commit - _applied(node, record)),
         "version": record.version,
         "voter": node.consensus.voters.get(record.node) == record.store,
+        "troubles": list(record.troubles) if answers else [],
     }
 
 
@@ -119,8 +120,9 @@ def cluster_view(
     voters = consensus.voters
     quorate = has_quorum(node, now)
     present = len((near & voters.keys()) - set(wiped(node)))
-    whole = present == len(voters) and all(m["state"] in ("ACTIVE", "LEADER") for m in members)
-    healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" for w in workloads)
+    fit = all(m["state"] in ("ACTIVE", "LEADER") and not m["troubles"] for m in members)
+    whole = present == len(voters) and fit
+    healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" and _well(w) for w in workloads)
     if not voters or (node.consensus.log.last_index <= 1 and not quorate):
         state = "FORMING"  # Nobody has led it yet.
     elif _leaders_seen(node, now) > 1:
@@ -147,6 +149,11 @@ def cluster_view(
         "active_nodes": sum(m["state"] in ("ACTIVE", "LEADER") and m["id"] in near for m in members),
         "paused": None,
     }
+
+
+def _well(workload: dict[str, Any]) -> bool:
+    """Not known to be ill: a workload that was just started is not called ill before its checks have spoken."""
+    return bool(workload["health"] != "UNHEALTHY")
 
 
 def wiped(node: Node) -> list[str]:
@@ -179,10 +186,15 @@ def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[
         "state": state,
         "since": instant((seen.since if seen is not None else 0) or placement.since),
         "pid": seen.pid if seen is not None and seen.pid and state != "UNKNOWN" else None,
-        "health": "HEALTHY" if runs else "UNKNOWN" if state in ("UNKNOWN", "STOPPED") else "UNHEALTHY",
+        "health": seen.health if runs and seen is not None else _health_without_view(state),
+        "reason": (seen.reason if seen is not None and state != "UNKNOWN" else "") or None,
         "restarts": seen.restarts if seen is not None else 0,
         "lease_remaining_seconds": None if not placement.owner or lease is None else round(lease, 3),
     }
+
+
+def _health_without_view(state: str) -> str:
+    return "HEALTHY" if state == "RUNNING" else "UNKNOWN" if state in ("UNKNOWN", "STOPPED") else "UNHEALTHY"
 
 
 def _seen_by_owner(node: Node, placement: Placement, now: float) -> WorkloadView | None:
@@ -279,7 +291,9 @@ def operation_view(operation: Operation) -> dict[str, Any]:
     }
 
 
-def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any]) -> list[dict[str, str]]:
+def alerts(
+    node: Node, members: list[dict[str, Any]], workloads: list[dict[str, Any]], cluster: dict[str, Any]
+) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
     found = []
     if waiting := node.waiting_for():
@@ -297,9 +311,13 @@ def alerts(node: Node, workloads: list[dict[str, Any]], cluster: dict[str, Any])
         elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
+        elif workload["reason"]:
+            found.append(("unhealthy", f"`{name}` on {workload['owner']}: {workload['reason']}"))
+    for member in members:
+        found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
     lost = "came back with another disk: it follows, and votes again once it has caught up"
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
-    if node.removed:
+    if node.belonging.removed:
         out = f"{node.me} was removed from this cluster: wipe its disk, or let it in: mltbctl node admit {node.me}"
         found.append(("removed", out))
     if len(node.consensus.voters) == 2:

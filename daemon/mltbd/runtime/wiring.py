@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
+from mltbd.core.health import Rule
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 
@@ -43,7 +45,13 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
         ),
         workloads=tuple(workload.name for workload in settings.workloads),
         version=version,
+        checks=rules_of(settings.checks),
     )
+
+
+def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:
+    """How the core is to judge these checks; what they look at is not its business."""
+    return tuple(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s) for c in checks)
 
 
 def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mltb_transport.messages import (
     Abandon,
@@ -14,6 +15,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltbd.state.dumps import row, rows, unrow
 
 OPERATIONS_MAX = 256
 WORKLOADS_MAX = 64
@@ -84,6 +86,25 @@ class Placements:
         """The youngest operation that moved this workload, finished or not."""
         mine = [operation for operation in self.operations.values() if operation.workload == workload]
         return mine[-1] if mine else None
+
+    def dump(self) -> list[Any]:
+        """In the order in which they came: it decides which operation is forgotten first."""
+        return [[row(p) for p in self.by_workload.values()], [row(o) for o in self.operations.values()]]
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> Placements:
+        """The inverse of `dump`. Raises ValueError for anything else."""
+        found = rows(dumped, "placements")
+        if len(found) != 2:
+            raise ValueError("placements are a list of placements and one of operations")
+        placements = cls()
+        for each in rows(found[0], "placements"):
+            placement = unrow(Placement, each)
+            placements.by_workload[placement.workload] = placement
+        for each in rows(found[1], "operations"):
+            operation = unrow(Operation, each)
+            placements.operations[operation.id] = operation
+        return placements
 
     def apply(self, entry: Entry) -> None:
         """Deterministic: reads nothing but the entry and what was applied before it."""

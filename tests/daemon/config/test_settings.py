@@ -52,6 +52,10 @@ JUDGED = {
     "HA_ENCRYPTION_ENABLED": "refused where it contradicts the secret",
     "HA_STRATEGY": "refused but for active_passive",
     "SPLIT_BRAIN_PREVENTION": "refused but for true",
+    "HEALTH_MONITOR_ENABLED": "switches the checks that are written, see test_checks",
+    "HEALTH_CHECK_INTERVAL": "a default of those checks",
+    "HEALTH_CHECK_TIMEOUT": "a default of those checks",
+    "HEALTH_FAILURE_THRESHOLD": "a default of those checks",
 }
 """Options that decide about validity instead of reaching a field; each has its own tests."""
 

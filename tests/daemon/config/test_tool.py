@@ -71,7 +71,7 @@ def test_show_lists_what_was_given_and_effective_everything() -> None:
     everything, _ = answer(["show", "--effective", ALONE, "--preset=development"], {})
     rows = {row["key"]: row for row in everything["settings"]}
     assert set(rows) == set(OPTIONS)
-    assert rows["HEALTH_MONITOR_ENABLED"]["value"] is False
+    assert rows["HEALTH_MONITOR_ENABLED"]["value"] is True
     assert all(row["doc"] for row in rows.values())
 
 
@@ -102,7 +102,7 @@ def test_presets_say_what_they_set_and_lack() -> None:
     assert list(found) == list(PRESETS)
     assert found["distributed"]["values"]["HA_MIN_NODES"] == 5
     assert "CLUSTER_PORT" not in found["distributed"]["values"]
-    assert found["development"]["runs_without"] == ["health monitor"]
+    assert found["development"]["runs_without"] == []
 
 
 def test_what_init_writes_validates(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from mltbd.config.checks import CHECKS_MAX, CheckSpec
+from mltbd.config.fields import ARGUMENT_CHARS_MAX, ARGUMENTS_MAX
 from mltbd.config.workloads import (
-    ARGUMENT_CHARS_MAX,
-    ARGUMENTS_MAX,
-    CHECKS_MAX,
     INHERITED,
     PREFERRED_MAX,
     VARIABLES_MAX,
@@ -50,6 +49,7 @@ def test_a_whole_table_becomes_a_spec(tmp_path: Path) -> None:
         stop_timeout_s=0.25,
         preferred=("n2", "n1"),
         stop_timeout_given=True,
+        checks=(CheckSpec("process", "process", "main"),),
     )
     assert aria == WorkloadSpec(name="aria", argv=("aria2c",))
 
@@ -96,7 +96,7 @@ def test_nothing_withheld_is_inherited_by_default_or_on_demand() -> None:
         (BOT | {"preferred": ["n1", "n1"]}, "preferred", "named twice", ""),
         (BOT | {"preferred": ["n1"] * (PREFERRED_MAX + 1)}, "preferred", "are more than", ""),
         (BOT | {"check": {"kind": "process"}}, "check", "checks are tables", "[[workload.main.check]]"),
-        (BOT | {"check": [{"kind": "http", "url": "x"}]}, "check", "health monitor", "take the check out"),
+        (BOT | {"check": [{"kind": "disk", "path": "/"}]}, "check", "no kind of check here", "`process`"),
         (BOT | {"check": [{"kind": "proces"}]}, "check", "no kind of check", "`process`"),
         (BOT | {"check": [{"kind": []}]}, "check", "no kind of check", "`process`"),
         (BOT | {"check": [{}]}, "check", "no kind of check", "`process`"),

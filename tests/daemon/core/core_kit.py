@@ -12,6 +12,7 @@ from mltbd.core.effects import Effect, Note, Save, Send
 from mltbd.core.election import PRE, PROBE, VOTE
 from mltbd.core.events import Recovered
 from mltbd.core.outbox import Outbox
+from mltbd.core.snapshots import Snapshot
 from mltbd.core.timing import Timing
 from mltbd.core.voting import FOLLOWER, LEADER
 
@@ -79,8 +80,9 @@ def recovered(
     vote: str = "",
     incarnation: int = 1,
     disk: str = "",
+    snapshot: Snapshot | None = None,
 ) -> Recovered:
-    return Recovered(disk or store(node), incarnation, term, vote, log)
+    return Recovered(disk or store(node), incarnation, term, vote, log, snapshot)
 
 
 class Member:

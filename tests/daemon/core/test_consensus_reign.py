@@ -149,7 +149,7 @@ def test_a_transfer_that_takes_too_long_is_given_up_with_an_entry_that_makes_it_
     member.tick(later)
     assert member.consensus.log.last_index == 2
     member.tick(later + 0.01)
-    assert member.consensus.log.entry(3) == Entry(3, 2, WALL, NoOp())
+    assert member.consensus.log.entry(3) == Entry(3, 2, WALL, NoOp(cause="transfer to n2 given up"))
     assert member.consensus.propose(CANCEL, later, WALL) == 4
 
 

@@ -8,8 +8,9 @@ from mltb_transport.messages import Answer, Append, Election, Heartbeat, Ping, R
 from mltbd.core.effects import Leave, Reply, Send, StartWorkload
 from mltbd.core.events import GuardSays, Lost, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
+from mltbd.core.farewell import LEAVE_PATIENCE_S
 from mltbd.core.log import InvariantViolation
-from mltbd.core.node import LEAVE_PATIENCE_S, SENDERS_MAX
+from mltbd.core.node import SENDERS_MAX
 from mltbd.core.voting import FOLLOWER
 from tests.daemon.core.core_kit import THREE, TIMING, WALL, levels, of, sent
 from tests.daemon.core.membership_kit import record
@@ -44,7 +45,7 @@ def test_three_nodes_found_one_cluster_and_run_one_workload() -> None:
     wired = three()
     for node in wired.nodes.values():
         assert (node.cluster, node.consensus.leader, node.state.placements.get("main").owner) == ("c1", "n1", "n1")
-        assert [voter.node for voter in node.state.voters.agreed] == list(THREE)
+        assert [voter.node for voter in node.state.voters] == list(THREE)
         assert node.membership.own.state == "ACTIVE"
         assert node.state.applied == node.consensus.commit
     assert wired.running() == ["n1"]

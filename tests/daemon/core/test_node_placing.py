@@ -12,8 +12,8 @@ from mltb_transport.messages import Renew, TimeoutNow
 from mltbd.core.effects import Send
 from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
+from mltbd.core.farewell import HAND_OVER_S
 from mltbd.core.leadership import CONFIRMATIONS_MAX
-from mltbd.core.node import HAND_OVER_S
 from mltbd.core.placer import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
 from mltbd.state.placements import WORKLOADS_MAX, Operation

@@ -72,6 +72,7 @@ def test_one_voter_at_a_time(before: dict[str, str], after: dict[str, str], allo
         ({"role": "observer"}, "its CLUSTER_ROLE is observer"),
         ({"role": "unknown"}, "its CLUSTER_ROLE is unknown"),
         ({"leaving": True}, "it is leaving"),
+        ({"knows_voters": False}, "it has not heard of the last change of the voters"),
         ({"answers": False}, "it does not answer"),
         ({"store": ""}, "it does not answer"),
         ({"behind": CAUGHT_UP + 1}, f"it is {CAUGHT_UP + 1} entries behind"),

@@ -9,6 +9,7 @@ from typing import TypeVar
 from mltb_transport.messages import Entry
 from mltbd.core.effects import Save
 from mltbd.core.events import GuardSays, Recovered
+from mltbd.core.snapshots import Snapshot
 
 T = TypeVar("T")
 
@@ -32,13 +33,17 @@ class MemoryDisk:
         self.term = 0
         self.vote = ""
         self.entries: list[Entry] = []
+        self.snapshot: Snapshot | None = None
+        self.base = (0, 0)
         self.saves: list[int] = []
         self.held = False
         self._waiting: list[tuple[Save, Callable[[], None]]] = []
 
     def recover(self) -> Recovered:
         self.incarnation += 1
-        return Recovered(self.store, self.incarnation, self.term, self.vote, tuple(self.entries))
+        return Recovered(
+            self.store, self.incarnation, self.term, self.vote, tuple(self.entries), self.snapshot, self.base
+        )
 
     def submit(self, save: Save, done: Callable[[], None]) -> None:
         self._waiting.append((save, done))
@@ -50,11 +55,18 @@ class MemoryDisk:
         waiting, self._waiting = self._waiting, []
         for save, done in waiting:
             self.term, self.vote = save.term, save.vote
+            if save.snapshot is not None:
+                self._keep(save.snapshot, save.base)
             if save.entries:
-                del self.entries[save.entries[0].index - 1 :]
+                del self.entries[save.entries[0].index - self.base[0] - 1 :]
                 self.entries.extend(save.entries)
             self.saves.append(save.save)
             done()
+
+    def _keep(self, snapshot: Snapshot, base: tuple[int, int]) -> None:
+        held = [self.base, *((entry.index, entry.term) for entry in self.entries)]
+        self.entries = self.entries[base[0] - self.base[0] :] if base in held else []
+        self.snapshot, self.base = snapshot, base
 
 
 @dataclass(slots=True)

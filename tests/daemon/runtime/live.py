@@ -17,6 +17,7 @@ from mltb_transport.messages import Request, Response
 from mltb_transport.wire import Inbound
 from mltbd.core.events import GuardSays
 from mltbd.core.founding import Founder
+from mltbd.core.health import Rule
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
@@ -77,7 +78,7 @@ class LiveNode:
 class Live:
     """Nodes n1, n2 ...; n1 founds. Leaving the block closes them; what failed inside the loop fails the test."""
 
-    def __init__(self, size: int = 1, forward_s: float = 5.0) -> None:
+    def __init__(self, size: int = 1, forward_s: float = 5.0, rules: tuple[Rule, ...] = ()) -> None:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self._failed)
         self.failures: list[dict[str, Any]] = []
@@ -98,6 +99,7 @@ class Live:
                 heartbeat_s=0.5,
                 node_timeout_s=3.0,
                 version="0.1.0",
+                checks=rules,
             )
             self.nodes[name] = self.act(partial(LiveNode, self.hub, config, forward_s))
 

@@ -87,7 +87,7 @@ def test_a_viewer_may_look_and_touch_nothing(alone: Live, method: str) -> None:
 @pytest.mark.parametrize("role", ["viewer", "node", "open"])
 def test_reading_is_for_everybody(alone: Live, method: str, role: str) -> None:
     number = next(iter(alone["n1"].node.state.placements.operations))
-    alone.ask("n1", method, {"id": number, "what": "healthy"}, role=role)
+    alone.ask("n1", method, {"id": number, "what": "healthy", "key": "k", "name": "l"}, role=role)
 
 
 def test_a_follower_asks_the_leader_for_what_only_it_knows() -> None:

@@ -1,0 +1,120 @@
+"""The leader's stopwatch: how long each step of a change took, told to all nodes inside the entries themselves.
+
+Only the leader can measure it, by its own monotonic clock; nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mltb_transport.history import Phase
+from mltb_transport.messages import Command, Entry, Grant, Move, NoOp, Release, Started
+from mltbd.core.describe import choice
+from mltbd.core.election import TRANSFER, Tally
+from mltbd.core.failover import Facts, Policy
+from mltbd.core.leadership import Leadership
+from mltbd.core.lease import may_pass_at
+from mltbd.core.timing import Timing
+
+MARKS_MAX = 256
+"""Four per workload."""
+
+
+def first_entry(reign: Leadership, tally: Tally, *, doubted: bool) -> NoOp:
+    """The no-op of a new reign, with the story of its election."""
+    cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "silence"
+    detect_s = reign.age_min - reign.election_s
+    phases = _told(("detect", 0.0 if cause == "transfer" else detect_s), ("election", reign.election_s))
+    return NoOp(reign.me, cause, tuple(sorted(tally.ages)), phases)
+
+
+class Chronicle:
+    """Moments of one reign, by what happened and to which workload."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._at: dict[tuple[str, str], float] = {}
+
+    def forget(self) -> None:
+        """Another reign: what an earlier leader saw is not ours to tell."""
+        self._at.clear()
+
+    def applied(self, entry: Entry, now: float) -> None:
+        match entry.command:
+            case Move(workload):
+                self._mark("move", workload, now)
+            case Release(workload):
+                self._mark("release", workload, now)
+            case _:
+                pass
+
+    def reported(self, command: Command, now: float) -> Command:
+        """An owner's report, with what we measured."""
+        match command:
+            case Started(workload):
+                return replace(command, took_s=self._since("grant", workload, now))
+            case Release(workload):
+                return replace(command, took_s=self._since("move", workload, now))
+        return command
+
+    def granted(
+        self, command: Grant, facts: Facts, policy: Policy, reign: Leadership, renewed_at: float, now: float
+    ) -> Grant:
+        """The grant about to be proposed, with why this node, and what led up to it."""
+        workload = command.workload
+        if facts.placement.owner:
+            phases = self._loss(facts, reign, renewed_at, now)
+        elif ("release", workload) in self._at:
+            phases = _told(("grant", self._since("release", workload, now)))
+        else:
+            phases = ()
+        self._at.pop(("move", workload), None)
+        self._at.pop(("release", workload), None)
+        self._mark("grant", workload, now)
+        return replace(command, choice=choice(policy, facts, command), phases=phases)
+
+    def _loss(self, facts: Facts, reign: Leadership, renewed_at: float, now: float) -> tuple[Phase, ...]:
+        """From the last sign of life of the owner until now, without gaps."""
+        placement = facts.placement
+        pass_at = may_pass_at(reign, renewed_at, self._timing)
+        heard_at = pass_at - self._timing.lease_s
+        steps: list[tuple[str, float]] = []
+        if renewed_at < reign.won_at:
+            # It was lost with the leader before us: what we know of it, we know from our voters.
+            heard_at = min(heard_at, reign.won_at - reign.election_s)
+            noticed_at = reign.won_at
+            steps.append(("detect", noticed_at - reign.election_s - heard_at))
+            steps.append(("election", reign.election_s))
+        else:
+            peer = reign.peers.get(placement.owner)
+            silent_at = (pass_at if peer is None else peer.acked_at) + 2 * self._timing.election_s
+            noticed_at = min(max(silent_at, heard_at), pass_at)
+            steps.append(("detect", noticed_at - heard_at))
+        over_at = max(pass_at, noticed_at)
+        steps.append(("lease", over_at - noticed_at))
+        ordered_at = self._at.get(("move", placement.workload), over_at)
+        if ordered_at > over_at:
+            steps.append(("order", ordered_at - over_at))
+        steps.append(("grant", now - max(over_at, ordered_at)))
+        return _told(*steps)
+
+    def _mark(self, what: str, workload: str, now: float) -> None:
+        if (what, workload) in self._at or len(self._at) < MARKS_MAX:
+            self._at[what, workload] = now
+
+    def _since(self, what: str, workload: str, now: float) -> float:
+        began = self._at.get((what, workload))
+        return 0.0 if began is None else round(now - began, 4)
+
+
+def repeats(command: Command, earlier: Command) -> bool:
+    """Whether a report says what an earlier one says, whatever was measured on the way."""
+    if isinstance(earlier, Started | Release):
+        earlier = replace(earlier, took_s=0.0)
+    if isinstance(command, Started | Release):
+        command = replace(command, took_s=0.0)
+    return command == earlier
+
+
+def _told(*steps: tuple[str, float]) -> tuple[Phase, ...]:
+    return tuple(Phase(name, round(max(0.0, seconds), 4)) for name, seconds in steps)

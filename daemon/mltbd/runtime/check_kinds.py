@@ -1,0 +1,297 @@
+"""How each kind of check looks: one coroutine a kind, which returns what is wrong, or nothing. None blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from mltbd.config.checks import CheckSpec
+from mltbd.processes import LINUX, MARK, marked, read, send
+from mltbd.runtime.clock import boottime
+
+T = TypeVar("T")
+ANSWER_BYTES_MAX = 64 * 1024
+SAID_CHARS_MAX = 160
+WORDS_BYTES_MAX = 4096
+ASIDE_MAX = 64
+REAP_S = 2.0
+"""How long a killed command is waited for; a process that survives SIGKILL longer sleeps in the kernel."""
+
+
+_STATUS = re.compile(rb"[1-9][0-9]{2}")
+_aside = threading.BoundedSemaphore(ASIDE_MAX)
+
+
+class Failed(Exception):
+    """The check does not pass; the text says why."""
+
+
+@dataclass(slots=True)
+class Target:
+    """What a check looks at: a run of a workload, or the node (pid 0)."""
+
+    environ: Mapping[str, str]
+    """For commands."""
+    mark: str
+    """Begins the mark of every process that a check starts."""
+    pid: int = 0
+    beat_path: str = ""
+    beat: tuple[int, int] = (0, 0)
+    beat_at: float = field(default_factory=boottime)
+
+
+async def look(spec: CheckSpec, target: Target) -> str:
+    """What is wrong, in words; empty when it is well. Takes `spec.timeout_s` at the most, and then a moment to kill."""
+    try:
+        async with asyncio.timeout(spec.timeout_s):
+            await _KINDS[spec.kind](spec, target)
+    except Failed as why:
+        return str(why)
+    except TimeoutError:
+        return f"no answer within {spec.timeout_s:g} s"
+    except ssl.SSLError as error:
+        return f"TLS: {error.reason or error}".lower()
+    except OSError as error:
+        return (error.strerror or str(error) or type(error).__name__).lower()
+    return ""
+
+
+async def aside(call: Callable[[], T]) -> T:
+    """Run what may hang in the kernel (a dead mount, a slow resolver) in a thread that nobody ever waits for."""
+    if not _aside.acquire(blocking=False):
+        raise Failed(f"{ASIDE_MAX} checks hang in the kernel already")
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return  # Given up meanwhile.
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = call()
+        except Exception as error:
+            failure = error
+        _aside.release()
+        with contextlib.suppress(RuntimeError):  # The loop has ended before us.
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=work, name="check", daemon=True).start()
+    return await future
+
+
+async def _process(_spec: CheckSpec, target: Target) -> None:
+    """There, and neither stopped nor a zombie."""
+    if not LINUX:
+        os.kill(target.pid, 0)
+        return
+    try:
+        state = read(f"/proc/{target.pid}/stat").rpartition(b")")[2].split()[0].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        raise Failed(f"there is no process {target.pid}") from None
+    if state in "TtZX":
+        raise Failed(f"process {target.pid} is {'stopped' if state in 'Tt' else 'dead'}")
+
+
+async def _connect(host: str, port: int, tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    context = await aside(_trust) if tls else None
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
+    except socket.gaierror:
+        try:
+            found = await aside(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except socket.gaierror as error:
+            raise Failed(f"cannot resolve `{host}`: {(error.strerror or str(error)).lower()}") from error
+    trouble: OSError | None = None
+    for _, _, _, _, address in found[:4]:
+        try:
+            return await asyncio.open_connection(
+                str(address[0]), port, limit=ANSWER_BYTES_MAX, ssl=context, server_hostname=host if tls else None,
+            )  # fmt: skip
+        except OSError as error:
+            trouble = error
+    raise Failed(f"{host}:{port}: {_words(trouble)}")
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The system's certificates; slow to read."""
+    return ssl.create_default_context()
+
+
+def _words(error: OSError | None) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}".lower()
+    number = getattr(error, "errno", None)
+    # asyncio's own text repeats the address.
+    return os.strerror(number).lower() if number else str(error).lower()
+
+
+async def _tcp(spec: CheckSpec, _target: Target) -> None:
+    """Somebody listens."""
+    _, writer = await _connect(spec.host, spec.port, tls=False)
+    writer.transport.abort()
+
+
+async def _http(spec: CheckSpec, _target: Target) -> None:
+    """GET answers with the status that is wanted, and with the text if one is. Redirects are answers like any other."""
+    parts = urlsplit(spec.url)
+    tls, host = parts.scheme == "https", parts.hostname or ""
+    port = parts.port or (443 if tls else 80)
+    reader, writer = await _connect(host, port, tls)
+    try:
+        where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        request = f"GET {where} HTTP/1.0\r\nHost: {parts.netloc}\r\nUser-Agent: mltbd\r\nAccept: */*\r\n\r\n"
+        writer.write(request.encode("ascii"))
+        answer = await _read(reader, whole=bool(spec.body))
+    finally:
+        writer.transport.abort()
+    words = answer.split(b"\r\n", 1)[0].split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not _STATUS.fullmatch(words[1]):
+        raise Failed("what answers does not speak HTTP")
+    if int(words[1]) != spec.status:
+        raise Failed(f"status {int(words[1])} instead of {spec.status}")
+    if spec.body and spec.body.encode() not in answer.partition(b"\r\n\r\n")[2]:
+        raise Failed(f"status {spec.status}, but without the text that is wanted")
+
+
+async def _read(reader: asyncio.StreamReader, *, whole: bool) -> bytes:
+    """The answer, at most so many bytes of it; its first line alone unless `whole`."""
+    answer = b""
+    while len(answer) < ANSWER_BYTES_MAX and (whole or b"\r\n" not in answer):
+        piece = await reader.read(ANSWER_BYTES_MAX - len(answer))
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+async def _command(spec: CheckSpec, target: Target) -> None:
+    """Exits with 0. Whatever it started is killed with it."""
+    mark = f"{target.mark}{os.urandom(6).hex()}"
+    words = LastWords()
+    try:
+        # A pipe of our own: with one of asyncio's, `wait` goes on until no escaped grandchild holds it either.
+        process = await asyncio.create_subprocess_exec(
+            *spec.argv, env={**target.environ, MARK: mark}, start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=words.open(),
+        )  # fmt: skip
+    except BaseException as error:
+        words.close()
+        if not isinstance(error, OSError):
+            raise
+        raise Failed(f"cannot run `{spec.argv[0]}`: {(error.strerror or str(error)).lower()}") from error
+    try:
+        status = await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        said = words.close()
+        await aside(lambda: sweep(mark))
+        if process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), REAP_S)
+    if status:
+        raise Failed(f"exited with status {status}" + (f": {said}" if said else ""))
+
+
+class LastWords:
+    """The end of what a command writes to stderr, read as it comes, so that none waits for a full pipe."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._ends: list[int] = []
+
+    def open(self) -> int:
+        """The end for the command."""
+        self._ends = list(os.pipe())
+        os.set_blocking(self._ends[0], False)
+        asyncio.get_running_loop().add_reader(self._ends[0], self._read)
+        return self._ends[1]
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            piece = os.read(self._ends[0], ANSWER_BYTES_MAX)
+            self._kept = (self._kept + piece)[-WORDS_BYTES_MAX:]
+
+    def close(self) -> str:
+        """The last line that has anything in it."""
+        if self._ends:
+            self._read()
+            asyncio.get_running_loop().remove_reader(self._ends[0])
+            for end in self._ends:
+                os.close(end)
+            self._ends = []
+        lines = self._kept.decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return "".join(c for c in last if c.isprintable())[:SAID_CHARS_MAX].strip()
+
+
+def sweep(mark: str) -> None:
+    """SIGKILL for every process whose mark begins so, whoever its parent is by now."""
+    for row in marked(mark):
+        send(row, signal.SIGKILL)
+
+
+async def _heartbeat(spec: CheckSpec, target: Target) -> None:
+    """The file was touched lately. Only that it changed counts, and when we saw it: no wall clock is compared."""
+    now = boottime()
+    try:
+        stat = await aside(lambda: os.stat(target.beat_path))
+        seen = (stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError:
+        seen = target.beat  # Not touched yet.
+    if seen != target.beat:
+        target.beat, target.beat_at = seen, now
+    age_s = now - target.beat_at
+    if age_s > spec.max_age_s:
+        raise Failed(f"no heartbeat for {age_s:.1f} s")
+
+
+async def _disk(spec: CheckSpec, _target: Target) -> None:
+    """Enough room, and enough inodes where the file system counts them."""
+    space = await aside(lambda: os.statvfs(spec.path))
+    free = 100.0 * space.f_bavail / space.f_blocks if space.f_blocks else 0.0
+    if free < spec.min_free_percent:
+        raise Failed(f"{spec.path} has {free:.1f} % free, {spec.min_free_percent:g} % are wanted")
+    inodes = 100.0 * space.f_favail / space.f_files if space.f_files else 100.0
+    if inodes < spec.min_free_percent:
+        raise Failed(f"{spec.path} has {inodes:.1f} % of its inodes free, {spec.min_free_percent:g} % are wanted")
+
+
+async def _memory(spec: CheckSpec, _target: Target) -> None:
+    """Enough that could be given to a process without swapping."""
+    lines = read("/proc/meminfo").decode().splitlines()
+    sizes = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    free = 100.0 * sizes["MemAvailable"] / sizes["MemTotal"]
+    if free < spec.min_free_percent:
+        raise Failed(f"{free:.1f} % of memory available, {spec.min_free_percent:g} % are wanted")
+
+
+_KINDS: Mapping[str, Callable[[CheckSpec, Target], Awaitable[None]]] = {
+    "process": _process,
+    "tcp": _tcp,
+    "http": _http,
+    "command": _command,
+    "heartbeat": _heartbeat,
+    "disk": _disk,
+    "memory": _memory,
+}

@@ -1,0 +1,71 @@
+"""The one row beside the log, and the formats of the journal: what is written, and what an older release wrote."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from dataclasses import astuple, dataclass, fields
+
+FORMAT = 2
+"""1 had no snapshots. It is read, and written anew as 2; an older release refuses 2 and says so."""
+
+LOG_TABLE = (
+    "CREATE TABLE log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)"
+)
+_STATE_TABLE = (
+    "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, node TEXT NOT NULL,"
+    " store TEXT NOT NULL, incarnation INTEGER NOT NULL, commits INTEGER NOT NULL, term INTEGER NOT NULL,"
+    " vote TEXT NOT NULL, last INTEGER NOT NULL, last_term INTEGER NOT NULL, last_crc INTEGER NOT NULL,"
+    " base INTEGER NOT NULL, base_term INTEGER NOT NULL, base_crc INTEGER NOT NULL, snapshot INTEGER NOT NULL,"
+    " snapshot_crc INTEGER NOT NULL, seal INTEGER NOT NULL)"
+)
+_SNAPSHOT_TABLE = "CREATE TABLE snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), body BLOB NOT NULL)"
+
+SCHEMA = (LOG_TABLE, _STATE_TABLE, _SNAPSHOT_TABLE)
+UPGRADE = ("DROP TABLE state", _STATE_TABLE, _SNAPSHOT_TABLE)
+
+_FIELDS_OF_1 = 10
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`last` pins the end of the log to this row, `base` what stands before its first entry, `snapshot` the index and
+    checksum of the snapshot (0: none)."""
+
+    format: int
+    node: str
+    store: str
+    incarnation: int
+    commits: int
+    term: int = 0
+    vote: str = ""
+    last: int = 0
+    last_term: int = 0
+    last_crc: int = 0
+    base: int = 0
+    base_term: int = 0
+    base_crc: int = 0
+    snapshot: int = 0
+    snapshot_crc: int = 0
+
+    def seal(self) -> int:
+        """A checksum: SQLite does not notice a flipped bit in a row."""
+        values = astuple(self)
+        return zlib.crc32("\x1f".join(map(str, values[:_FIELDS_OF_1] if self.format == 1 else values)).encode())
+
+
+_NAMES = ", ".join(field.name for field in fields(State))
+WRITE_STATE = f"INSERT OR REPLACE INTO state VALUES (1, {', '.join('?' * (len(fields(State)) + 1))})"
+
+
+def read_rows(connection: sqlite3.Connection) -> list[tuple[State, int]]:
+    """Every row there is, with the seal it bears. One is right; of another format what all have is read."""
+    ((format_found, *_), *_) = connection.execute("SELECT format FROM state").fetchall() or [(None,)]
+    if format_found is None:
+        return []
+    if format_found == FORMAT:
+        found = connection.execute(f"SELECT {_NAMES}, seal FROM state").fetchall()
+    else:
+        names = ", ".join(field.name for field in fields(State)[:_FIELDS_OF_1])
+        found = connection.execute(f"SELECT {names}, seal FROM state").fetchall()
+    return [(State(*row[:-1]), row[-1]) for row in found]

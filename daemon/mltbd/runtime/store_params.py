@@ -1,0 +1,190 @@
+"""Requests about locks and state: parameters to commands, and outcomes and state to answers. Nothing here waits."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from mltb_transport.limits import TEXT_CHARS_MAX, VALUE_BYTES_MAX
+from mltb_transport.store import ACQUIRE, DELETE, EXTEND, INTERNAL, RELEASE, SET, Packed, packed
+from mltbd.runtime.views import instant
+from mltbd.state.keyvalues import Change, KeyValue
+from mltbd.state.locks import Lock
+from mltbd.state.store import ANY_VERSION
+
+CLIENT_CHARS_MAX = 64
+SEQ_MAX = 2**53
+TTL_S = (0.1, 86_400.0)
+WAIT_MAX_S = 3600.0
+DELAY_MAX_S = 3600.0
+LIMIT_MAX = 1000
+ANSWER_CHARS_MAX = TEXT_CHARS_MAX // 2
+"""Of the values in one answer; quoting may double them."""
+_NAME = re.compile(r"[A-Za-z0-9._/-]{1,255}")
+_PREFIX = re.compile(r"[A-Za-z0-9._/-]{0,255}")
+
+Params = dict[str, Any]
+
+
+class BadStoreRequest(Exception):
+    """Parameters that are not what the method takes."""
+
+
+def name(params: Params, key: str) -> str:
+    """A key or the name of a lock."""
+    value = params.get(key)
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise BadStoreRequest(f"`{key}` is 1 to 255 of A-Z a-z 0-9 . _ / -")
+    return value
+
+
+def prefix(params: Params, key: str = "prefix") -> str:
+    """The beginning of a name; empty for all."""
+    value = params.get(key) or ""
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise BadStoreRequest(f"`{key}` is up to 255 of A-Z a-z 0-9 . _ / -")
+    return value
+
+
+def number(params: Params, key: str, low: int, high: int, default: int | None = None) -> int:
+    """A whole number."""
+    value = params.get(key, default)
+    if value is None and default is not None:
+        value = default
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise BadStoreRequest(f"`{key}` is a whole number from {low} to {high}")
+    return value
+
+
+def seconds(params: Params, key: str, low: float, high: float, default: float | None = None) -> float:
+    """A duration."""
+    value = params.get(key)
+    if value is None:
+        value = default
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise BadStoreRequest(f"`{key}` is a number of seconds from {low:g} to {high:g}")
+    return float(value)
+
+
+def flag(params: Params, key: str) -> bool:
+    """True or false; false where it is not given."""
+    value = params.get(key)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise BadStoreRequest(f"`{key}` is true or false")
+    return value
+
+
+def text(params: Params, key: str, chars_max: int, default: str | None = None) -> str:
+    """One printable line."""
+    value = params.get(key)
+    if value is None:
+        value = default
+    if not isinstance(value, str) or len(value) > chars_max or not value.isprintable():
+        raise BadStoreRequest(f"`{key}` is one line of text of up to {chars_max} characters")
+    return value
+
+
+def _client(params: Params) -> tuple[str, int]:
+    client = text(params, "client", CLIENT_CHARS_MAX)
+    if not client or client.startswith(INTERNAL):
+        raise BadStoreRequest(f"`client` is a text that does not begin with `{INTERNAL}`")
+    return client, number(params, "seq", 1, SEQ_MAX)
+
+
+def _token(params: Params) -> tuple[str, int]:
+    token = params.get("token")
+    if token is None:
+        return "", 0
+    if not isinstance(token, dict):
+        raise BadStoreRequest("`token` is {lock, token}")
+    return name(token, "lock"), number(token, "token", 1, SEQ_MAX)
+
+
+def _if_version(params: Params) -> int:
+    return ANY_VERSION if params.get("if_version") is None else number(params, "if_version", 0, SEQ_MAX)
+
+
+def _value(params: Params) -> str:
+    value = params.get("value")
+    if not isinstance(value, str):
+        raise BadStoreRequest("`value` is JSON as a text")
+    try:
+        length = len(value.encode())
+        json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise BadStoreRequest("`value` is not JSON") from error
+    if length > VALUE_BYTES_MAX:
+        raise BadStoreRequest(f"`value` is longer than {VALUE_BYTES_MAX // 1024} KiB")
+    return value
+
+
+def _ms(value: float) -> int:
+    return max(0, round(value * 1000))
+
+
+def command(method: str, params: Params) -> Packed:
+    """The command of a request that changes something. Raises BadStoreRequest."""
+    client, seq = _client(params)
+    match method:
+        case "state_set":
+            return packed(client, seq, SET, name(params, "key"), _value(params), _if_version(params), *_token(params))
+        case "state_delete":
+            return packed(client, seq, DELETE, name(params, "key"), _if_version(params), *_token(params))
+        case "lock_acquire":
+            ttl_s = seconds(params, "ttl", *TTL_S)
+            wait_s = seconds(params, "wait", 0.0, WAIT_MAX_S, 0.0)
+            delay_s = seconds(params, "delay", 0.0, DELAY_MAX_S, 0.0)
+            holder = text(params, "holder", 255, client)
+            return packed(client, seq, ACQUIRE, name(params, "name"), _ms(ttl_s), _ms(wait_s), _ms(delay_s), holder)
+        case "lock_extend":
+            ttl_ms = _ms(seconds(params, "ttl", *TTL_S)) if params.get("ttl") is not None else 0
+            return packed(client, seq, EXTEND, name(params, "name"), name(params, "lock_id"), ttl_ms)
+        case "lock_release":
+            return packed(client, seq, RELEASE, name(params, "name"), name(params, "lock_id"))
+    raise BadStoreRequest("no such method")
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+def entry_view(entry: KeyValue | None) -> dict[str, Any] | None:
+    """A key as `state_get` shows it."""
+    return None if entry is None else entry._asdict()
+
+
+def change_view(change: Change) -> dict[str, Any]:
+    """A change as `state_watch` shows it."""
+    kind = "set" if change.value is not None else "delete"
+    return {"key": change.key, "value": change.value, "version": change.version, "revision": change.revision,
+            "kind": kind}  # fmt: skip
+
+
+def lock_view(lock: Lock, remaining_s: float | None) -> dict[str, Any]:
+    """A lock as `lock_show` shows it; a closed one has no holder."""
+    return {
+        "name": lock.name,
+        "holder": lock.holder or None,
+        "lock_id": lock.lock_id or None,
+        "token": lock.token if lock.held else None,
+        "ttl_seconds": lock.ttl_ms / 1000,
+        "remaining_seconds": None if remaining_s is None or not lock.held else round(remaining_s, 3),
+        "since": instant(lock.since),
+        "waiters": [{"holder": waiter.holder, "lock_id": waiter.lock_id} for waiter in lock.waiters.values()],
+    }
+
+
+def conflict_view(key: str, outcome: tuple[Any, ...]) -> dict[str, Any]:
+    """A set or delete that met another version."""
+    if len(outcome) == 1:
+        return {"conflict": None}
+    _, value, version, revision = outcome
+    return {"conflict": {"key": key, "value": value, "version": version, "revision": revision}}
+
+
+def acquired_view(lock: Lock) -> dict[str, Any]:
+    """Who holds the lock now has acquired it."""
+    return {"acquired": True, "lock_id": lock.lock_id, "token": lock.token, "ttl_seconds": lock.ttl_ms / 1000,
+            "holder": lock.holder}  # fmt: skip

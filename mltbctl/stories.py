@@ -1,0 +1,173 @@
+"""The story of one event in plain words: what was lost, who noticed, why this node, how long each step took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.tables import wrapped
+
+if TYPE_CHECKING:
+    from mltbctl.result import Style
+
+BAR_COLUMNS = 32
+LABEL = 10
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_PLANNED = ("switchover", "failback", "handover", "rollback")
+
+
+def story(told: dict[str, Any], style: Style) -> str:
+    """`told` is the answer to `event`: the event, null when nothing happened, and what belongs to it."""
+    event = told["event"]
+    if event is None:
+        return nothing(told)
+    lines = [style.bold(sentence(event)), style.dim(_head(event)), ""]
+    bars = waterfall(event, told, style)
+    if bars:
+        lines += [*bars, ""]
+    for label, text in facts(told):
+        lines += wrapped(text, style, f"{label.ljust(LABEL)}", LABEL)
+    return "\n".join(lines)
+
+
+def sentence(event: dict[str, Any]) -> str:
+    """What happened, in the daemon's own words."""
+    return str(event["text"])
+
+
+def nothing(told: dict[str, Any]) -> str:
+    """Nothing happened: that is an answer too."""
+    founding = told.get("founding")
+    since = f" since the cluster was founded at {founding['at']}" if founding else " that is remembered"
+    places = [
+        f"`{each['workload']}` has been on {each['owner']} since {each['since']}"
+        for each in told.get("placements", [])
+        if each["owner"]
+    ]
+    text = f"nothing happened{since}: no workload moved and no leader was lost"
+    return "\n".join([text, *places])
+
+
+def _head(event: dict[str, Any]) -> str:
+    parts = [f"event {event['id']}", str(event["at"]), f"term {event['term']}"]
+    if event.get("token"):
+        parts.append(f"token {event['token']}")
+    if event["state"] != "done":
+        parts.append(event["state"])
+    return "   ".join(parts)
+
+
+# -- how long each step took -------------------------------------------------------------------------------------
+
+
+def waterfall(event: dict[str, Any], told: dict[str, Any], style: Style) -> list[str]:
+    """A line per phase: its bar begins where the one before it ended. Empty when nothing was measured."""
+    phases = event["phases"]
+    whole = sum(phase["seconds"] for phase in phases)
+    lines = []
+    began = 0.0
+    for phase in phases:
+        bar = _bar(began, phase["seconds"], whole, style)
+        seconds = f"{phase['seconds']:.2f}s"
+        words = _phase_words(phase["name"], event, told)
+        line = f"  {phase['name'].ljust(LABEL)}{bar} {seconds.rjust(8)}   "
+        lines.append(line + words[: max(style.width - len(line), 0)])
+        began += phase["seconds"]
+    return lines
+
+
+def _bar(began: float, seconds: float, whole: float, style: Style) -> str:
+    if whole <= 0:
+        return " " * BAR_COLUMNS
+    first = min(int(began / whole * BAR_COLUMNS), BAR_COLUMNS - 1)
+    length = seconds / whole * BAR_COLUMNS
+    full = min(int(length + 0.5), BAR_COLUMNS - first)
+    if full or not seconds:
+        drawn = ("█" if style.unicode else "#") * full
+    else:
+        drawn = _EIGHTHS[max(1, int(length * 8))] if style.unicode else "|"
+    return " " * first + drawn.ljust(BAR_COLUMNS - first)
+
+
+def _phase_words(name: str, event: dict[str, Any], told: dict[str, Any]) -> str:
+    lost, taker = event["from"] or "nobody", event["to"] or "the next owner"
+    noticed = event["leader"] or "the leader"
+    if event["kind"] == "election":
+        words = {
+            "detect": f"the voters heard nothing of {lost}",
+            "election": f"{taker} asked for votes and got them: {' '.join(event['votes'])}",
+        }
+        return words.get(name, "")
+    election = told.get("election")
+    votes = f": {' '.join(election['votes'])}" if election else ""
+    return {
+        "detect": f"from the last sign of life of {lost} until it was missed",
+        "election": f"{noticed} was elected{votes}",
+        "lease": f"until {lost} had stopped for certain",
+        "order": "until an operator decided",
+        "stop": f"{lost} stopped it and gave the token back",
+        "grant": f"{noticed} placed it on {taker}",
+        "start": f"{taker} started it",
+    }.get(name, "")
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------
+
+
+def facts(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Label and words, in the order in which they are asked for."""
+    event = told["event"]
+    found = [("lost", _lost(told)), ("noticed", _noticed(told)), ("why", event.get("choice") or "")]
+    if event.get("downtime_seconds") is not None:
+        found.append(("down", _down(event)))
+    found.append(("by hand", _by_hand(event)))
+    if event.get("error"):
+        found.append(("failed", event["error"]))
+    if told.get("followed_by"):
+        after = told["followed_by"]
+        found.append(("then", f"{after['text']} (event {after['id']})"))
+    return [(label, text) for label, text in found if text]
+
+
+def _lost(told: dict[str, Any]) -> str:
+    event, release = told["event"], told.get("release")
+    if event["kind"] == "failover" and not release and not event["operator"]:
+        return f"{event['from']}, which ran `{event['workload']}`" + (" and led the cluster" if _led(told) else "")
+    if release:
+        return f"nothing: {release['text']} (event {release['id']})"
+    if event["kind"] == "election" and event["from"] not in (None, event["to"]) and event["cause"] != "transfer":
+        return f"{event['from']}, the leader before"
+    return ""
+
+
+def _led(told: dict[str, Any]) -> bool:
+    election = told.get("election")
+    return election is not None and election["from"] == told["event"]["from"]
+
+
+def _noticed(told: dict[str, Any]) -> str:
+    event, election = told["event"], told.get("election")
+    if event["kind"] == "election":
+        return {
+            "broken": f"{event['to']}, when its connection to {event['from']} broke",
+            "silence": f"{event['to']}, as it had not heard {event['from'] or 'any leader'} for too long",
+            "transfer": f"nobody had to: {event['from']} handed over",
+        }.get(event["cause"] or "", "")
+    if election is not None and _led(told):
+        return f"{' '.join(election['votes'])}, who elected {election['to']} (event {election['id']})"
+    if any(phase["name"] == "detect" for phase in event["phases"]):
+        return f"{event['leader']}, the leader of term {event['term']}, by its silence"
+    return ""
+
+
+def _down(event: dict[str, Any]) -> str:
+    seconds = f"{event['downtime_seconds']:.2f}s"
+    if event["kind"] in _PLANNED or event["operator"]:
+        return f"at most {seconds}, of which it may have run on for a part while it was being stopped"
+    return f"at most {seconds}, counted from the last sign of life"
+
+
+def _by_hand(event: dict[str, Any]) -> str:
+    if not event.get("operator"):
+        return "nothing"
+    reason = f": {event['reason']}" if event.get("reason") else ""
+    return f"asked for by {event['operator']}{reason}"

@@ -1,0 +1,220 @@
+"""Each kind of check against the real thing: what passes, what fails and in which words, and that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltbd.config.checks import CheckSpec
+from mltbd.processes import MARK, marked
+from mltbd.runtime.check_kinds import ASIDE_MAX, Target, look, sweep
+from tests.waiting import until
+
+PATIENCE_S = 10.0
+
+
+def found(kind: str, target: Target | None = None, **fields: Any) -> str:
+    """What is wrong, as this check sees it."""
+    spec = CheckSpec(kind, kind, **({"timeout_s": PATIENCE_S} | fields))
+    return asyncio.run(look(spec, target or Target(dict(os.environ), f"test.{os.getpid()}.")))
+
+
+@contextmanager
+def answering(*answers: bytes, hold: bool = False) -> Iterator[int]:
+    """A server that gives each caller the next answer; with `hold` it then says nothing and hangs up never."""
+    server = socket.create_server(("127.0.0.1", 0))
+    kept = []
+
+    def serve() -> None:
+        for answer in answers:
+            caller, _ = server.accept()
+            caller.settimeout(PATIENCE_S)
+            kept.append(caller)
+            if not hold:
+                caller.recv(65536)
+                caller.sendall(answer)
+                caller.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        for caller in kept:
+            caller.close()
+        server.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def test_tcp(closed_port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert found("tcp", host="127.0.0.1", port=server.getsockname()[1]) == ""
+        assert found("tcp", host="localhost", port=server.getsockname()[1]) == ""
+    assert found("tcp", host="127.0.0.1", port=closed_port) == f"127.0.0.1:{closed_port}: connection refused"
+    assert "cannot resolve `no.such.host.invalid`" in found("tcp", host="no.such.host.invalid", port=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields", "trouble"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nall well", {}, ""),
+        (b"HTTP/1.1 200 OK\r\n\r\nall well", {"body": "well"}, ""),
+        (b"HTTP/1.1 200 OK\r\nX: well\r\n\r\nno", {"body": "well"}, "without the text"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", {}, "status 503 instead of 200"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", {"status": 302}, ""),
+        (b"SSH-2.0-x\r\n", {}, "does not speak HTTP"),
+        (b"HTTP/1.1\r\n", {}, "does not speak HTTP"),
+        (b"HTTP/1.1 " + b"9" * 99999, {}, "does not speak HTTP"),
+        (b"", {}, "does not speak HTTP"),
+    ],
+)
+def test_http(answer: bytes, fields: dict[str, Any], trouble: str) -> None:
+    with answering(answer) as port:
+        said = found("http", url=f"http://127.0.0.1:{port}/x?y=z", **({"status": 200} | fields))
+    assert trouble in said
+    assert bool(trouble) == bool(said)
+
+
+def test_a_server_that_says_nothing_is_given_up() -> None:
+    with answering(b"", hold=True) as port:
+        assert found("http", url=f"http://127.0.0.1:{port}/", timeout_s=0.2) == "no answer within 0.2 s"
+
+
+def test_https_does_not_trust_just_anybody() -> None:
+    with answering(b"not TLS") as port:
+        assert "tls" in found("http", url=f"https://127.0.0.1:{port}/").lower()
+    assert ssl.create_default_context().verify_mode == ssl.CERT_REQUIRED
+
+
+def test_command() -> None:
+    assert found("command", argv=("true",)) == ""
+    assert found("command", argv=("false",)) == "exited with status 1"
+    script = "import sys; print('first\\nlast one', file=sys.stderr); sys.exit(3)"
+    assert found("command", argv=(sys.executable, "-c", script)) == "exited with status 3: last one"
+    assert "cannot run `/no/such`" in found("command", argv=("/no/such",))
+
+
+def test_a_command_that_writes_without_end_is_read_and_its_end_kept() -> None:
+    script = "import sys; sys.stderr.write('x' * 1000000 + '\\nend'); sys.exit(1)"
+    assert found("command", argv=(sys.executable, "-c", script)) == "exited with status 1: end"
+
+
+def test_a_command_is_told_what_its_target_is_told() -> None:
+    argv = (sys.executable, "-c", "import os, sys; sys.exit(os.environ['MLTB_TOKEN'] != '12')")
+    assert found("command", Target({"MLTB_TOKEN": "12"}, "test."), argv=argv) == ""
+
+
+ESCAPES = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write("x")
+        time.sleep(600)
+    os._exit(0)
+time.sleep(600 if sys.argv[2] == "hang" else 0)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("how", ["hang", "end"])
+def test_the_whole_tree_of_a_command_is_killed(how: str, tmp_path: Path) -> None:
+    mark = f"test.{os.urandom(6).hex()}."
+    argv = (sys.executable, "-c", ESCAPES, str(tmp_path / "escaped"), how)
+    said = found("command", Target(dict(os.environ), mark), argv=argv, timeout_s=1.5 if how == "hang" else PATIENCE_S)
+    assert said == ("no answer within 1.5 s" if how == "hang" else "")
+    until(lambda: not marked(mark), what="nothing is left")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_commands_of_a_daemon_that_died_are_swept() -> None:
+    mark = f"test.{os.urandom(6).hex()}."
+    left = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{mark}abc"})
+    until(lambda: marked(mark))
+    sweep(mark)
+    assert left.wait(PATIENCE_S) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_process() -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        target = Target({}, "test.", child.pid)
+        assert found("process", target) == ""
+        child.send_signal(signal.SIGSTOP)
+        until(lambda: found("process", target) == f"process {child.pid} is stopped")
+        child.kill()
+        until(lambda: found("process", target) == f"process {child.pid} is dead")
+    finally:
+        child.kill()
+        child.wait()
+    assert found("process", target) == f"there is no process {child.pid}"
+
+
+def test_heartbeat(tmp_path: Path) -> None:
+    beat = tmp_path / "beat"
+    target = Target({}, "test.", beat_path=str(beat))
+    spec = CheckSpec("heartbeat", "heartbeat", timeout_s=PATIENCE_S, max_age_s=50.0)
+
+    def said() -> str:
+        return asyncio.run(look(spec, target))
+
+    assert said() == "", "a run that has just begun is given time"
+    target.beat_at -= 60.0
+    assert said().startswith("no heartbeat for 6")
+    beat.touch()
+    assert said() == ""
+    target.beat_at -= 60.0
+    assert said().startswith("no heartbeat for 6")
+    os.utime(beat, (1.0, 1.0))  # However wrong the clock: that it changed is what counts.
+    assert said() == ""
+
+
+def test_disk(tmp_path: Path) -> None:
+    assert found("disk", path=str(tmp_path), min_free_percent=0.0) == ""
+    assert "100 % are wanted" in found("disk", path=str(tmp_path), min_free_percent=100.0)
+    assert found("disk", path=str(tmp_path / "none")) == "no such file or directory"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_memory() -> None:
+    assert found("memory", min_free_percent=0.0) == ""
+    assert "100 % are wanted" in found("memory", min_free_percent=100.0)
+
+
+def test_what_hangs_in_the_kernel_holds_up_nobody_and_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    thaw = threading.Event()
+    monkeypatch.setattr(os, "statvfs", lambda _: thaw.wait(PATIENCE_S))
+    spec = CheckSpec("disk", "disk", path="/", timeout_s=0.2)
+
+    async def many() -> list[str]:
+        return list(await asyncio.gather(*(look(spec, Target({}, "test.")) for _ in range(ASIDE_MAX + 1))))
+
+    try:
+        said = asyncio.run(many())
+    finally:
+        thaw.set()
+    assert said.count("no answer within 0.2 s") == ASIDE_MAX
+    assert said.count(f"{ASIDE_MAX} checks hang in the kernel already") == 1
+    monkeypatch.undo()
+    until(lambda: found("disk", path="/", min_free_percent=0.0) == "", what="threads that returned are free again")

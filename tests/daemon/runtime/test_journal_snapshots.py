@@ -1,0 +1,247 @@
+"""The journal with a snapshot: replaced whole, together with the log it stands for, or not at all."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import zlib
+from pathlib import Path
+
+import pytest
+
+from mltb_transport.messages import Entry
+from mltb_transport.schema import pack_entry
+from mltb_transport.voters import Voter
+from mltbd.core.effects import Save
+from mltbd.core.events import Recovered
+from mltbd.core.snapshots import Snapshot
+from mltbd.runtime.journal_errors import InvalidSave, JournalCorrupt, JournalError
+from mltbd.runtime.journal_file import JOURNAL, MARK, JournalFile, chained
+from mltbd.runtime.journal_row import FORMAT, LOG_TABLE, State
+from mltbd.runtime.state_directory import Mark, MarkFile
+from tests.daemon.runtime.journal_kit import entries, save
+
+VOTERS = (Voter("n1", "disk-n1"),)
+
+
+def snapshot(index: int, term: int = 1, fill: str = "") -> Snapshot:
+    return Snapshot.take(index, term, "c1", VOTERS, [fill])
+
+
+def keep(number: int, index: int, base: int, term: int = 1) -> Save:
+    """The snapshot of `index`, and the log behind `base`."""
+    return Save(number, term, "n1", (), snapshot(index, term), (base, term))
+
+
+def written(directory: Path, *saves: Save) -> Recovered:
+    """What a new incarnation finds after these saves."""
+    directory.mkdir(exist_ok=True)
+    file = JournalFile(directory, "n1")
+    for each in saves:
+        file.write([each])
+    file.close()
+    return found(directory)
+
+
+def found(directory: Path) -> Recovered:
+    file = JournalFile(directory, "n1")
+    file.close()
+    return file.recovered
+
+
+def test_a_compacted_log_comes_back_with_its_tail(tmp_path: Path) -> None:
+    back = written(tmp_path / "s", save(1, entries(1, 9)), keep(2, 7, 5))
+    assert (back.snapshot, back.base) == (snapshot(7), (5, 1))
+    assert back.entries == entries(1, 9)[5:]
+    assert back.last_index == 9
+
+
+def test_the_log_goes_on_behind_it_and_is_compacted_again(tmp_path: Path) -> None:
+    back = written(
+        tmp_path / "s", save(1, entries(1, 4)), keep(2, 4, 4), save(3, entries(5, 8)), keep(4, 7, 6), save(5)
+    )
+    assert (back.snapshot, back.base, back.entries) == (snapshot(7), (6, 1), entries(5, 8)[2:])
+
+
+def test_a_leaders_snapshot_replaces_a_log_that_does_not_reach_it(tmp_path: Path) -> None:
+    back = written(tmp_path / "s", save(1, entries(1, 4)), keep(2, 9, 9), save(3, entries(10, 11)))
+    assert (back.snapshot, back.base, back.entries) == (snapshot(9), (9, 1), entries(10, 11))
+
+
+def test_a_log_that_differs_goes(tmp_path: Path) -> None:
+    back = written(tmp_path / "s", save(1, entries(1, 9)), keep(2, 6, 6, term=3), save(3, entries(7, 7, term=3), 3))
+    assert (back.base, back.entries, back.last_index) == ((6, 3), entries(7, 7, term=3), 7)
+
+
+def test_one_save_may_bring_a_snapshot_and_what_follows_it(tmp_path: Path) -> None:
+    both = Save(2, 1, "n1", entries(10, 12), snapshot(9), (9, 1))
+    back = written(tmp_path / "s", save(1, entries(1, 4)), both)
+    assert (back.base, back.entries) == ((9, 1), entries(10, 12))
+
+
+def test_behind_a_snapshot_a_conflicting_tail_is_cut_down_to_the_base(tmp_path: Path) -> None:
+    back = written(tmp_path / "s", save(1, entries(1, 6)), keep(2, 4, 4), save(3, entries(5, 5, term=2), term=2))
+    assert (back.base, back.entries) == ((4, 1), entries(5, 5, term=2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (keep(3, 4, 4), "goes back behind 6"),
+        (keep(3, 8, 3), "goes back behind 6"),
+        (keep(3, 7, 8), "with base 8"),
+        (save(3, entries(5, 5)), "begin at 5, the log reaches from 6 to 9"),
+        (Save(3, 1, "n1", entries(8, 8), snapshot(8), (8, 1)), "begin at 8, the log reaches from 9"),
+    ],
+)
+def test_what_would_lose_something_is_refused_before_it_is_written(tmp_path: Path, wrong: Save, why: str) -> None:
+    state = tmp_path / "s"
+    state.mkdir()
+    file = JournalFile(state, "n1")
+    file.write([save(1, entries(1, 9)), keep(2, 6, 5)])
+    with pytest.raises(InvalidSave, match=why):
+        file.write([wrong])
+    file.close()
+    back = found(state)
+    assert (back.snapshot, back.base, back.last_index) == (snapshot(6), (5, 1), 9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_story_is_found_again_as_it_was_told(tmp_path: Path, seed: int) -> None:
+    """Appends, cuts, compactions and snapshots from elsewhere, against a model in memory; reopened all the time."""
+    dice = random.Random(seed)
+    state = tmp_path / "s"
+    state.mkdir()
+    model: list[Entry] = []
+    base, taken, term = (0, 0), None, 1
+    for number in range(1, 40):
+        last = base[0] + len(model)
+        covered = taken.index if taken is not None else 0
+        kind = dice.choice(("append", "append", "cut", "compact", "install"))
+        if kind in ("append", "cut"):
+            first = last + 1 if kind == "append" else dice.randint(covered + 1, last + 1)
+            term += kind == "cut"
+            fresh = entries(first, first + dice.randrange(6), term=term)
+            model[first - base[0] - 1 :] = fresh
+            told = save(number, fresh, term)
+        elif kind == "compact" and last > covered:
+            index = dice.randint(max(covered, 1), last)
+            at = dice.randint(base[0], index)
+            cut_term = base[1] if at == base[0] else model[at - base[0] - 1].term
+            taken = snapshot(index, term, "x" * dice.randrange(9000))
+            del model[: at - base[0]]
+            base = (at, cut_term)
+            told = Save(number, term, "n1", (), taken, base)
+        else:
+            term += 1
+            index = dice.randint(covered + 1, last + 3)
+            taken, model, base = snapshot(index, term), [], (index, term)
+            told = Save(number, term, "n1", (), taken, base)
+        back = written(state, told)
+        assert (back.entries, back.snapshot, back.base, back.term) == (tuple(model), taken, base, term)
+
+
+# -- damage ------------------------------------------------------------------------------------------------------
+
+
+def change(state: Path, *statements: str, **values: object) -> None:
+    connection = sqlite3.connect(state / JOURNAL)
+    with connection:
+        for statement in statements:
+            connection.execute(statement, values)
+    connection.close()
+
+
+DAMAGED = snapshot(7).data[:-1] + b"?"
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DELETE FROM snapshot", "does not match its checksum"),
+        ("UPDATE snapshot SET body = :damaged", "does not match its checksum"),
+        ("UPDATE state SET snapshot = 6", "state row"),
+        ("UPDATE state SET base = 4", "state row"),
+        ("DELETE FROM log WHERE idx = 6", "entry 6 is missing"),
+        ("DELETE FROM log", "it ends with entry 5, and 9 was acknowledged"),
+    ],
+)
+def test_damage_is_found_at_the_start(tmp_path: Path, statement: str, why: str) -> None:
+    state = tmp_path / "s"
+    written(state, save(1, entries(1, 9)), keep(2, 7, 5))
+    change(state, statement, damaged=DAMAGED) if ":damaged" in statement else change(state, statement)
+    with pytest.raises(JournalCorrupt, match=why) as told:
+        found(state)
+    assert "restore a backup" in told.value.hint
+
+
+def test_a_snapshot_of_a_newer_release_is_not_called_damaged(tmp_path: Path) -> None:
+    state = tmp_path / "s"
+    data = b"\x96\x07" + snapshot(7).data[2:]  # layout 7
+    written_by_newer = Save(2, 1, "n1", (), Snapshot(7, 1, "c1", VOTERS, data), (5, 1))
+    state.mkdir()
+    file = JournalFile(state, "n1")
+    file.write([save(1, entries(1, 9)), written_by_newer])
+    file.close()
+    with pytest.raises(JournalError, match="layout 7, this release reads 1") as told:
+        found(state)
+    assert not isinstance(told.value, JournalCorrupt)
+    assert told.value.hint == "install the newer mltbd that wrote it"
+
+
+# -- the format before -------------------------------------------------------------------------------------------
+
+STATE_OF_1 = (
+    "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, node TEXT NOT NULL,"
+    " store TEXT NOT NULL, incarnation INTEGER NOT NULL, commits INTEGER NOT NULL, term INTEGER NOT NULL,"
+    " vote TEXT NOT NULL, last INTEGER NOT NULL, last_term INTEGER NOT NULL, last_crc INTEGER NOT NULL,"
+    " seal INTEGER NOT NULL)"
+)
+
+
+def format_1(state: Path, log: tuple[Entry, ...]) -> None:
+    """A journal as the release before snapshots left it."""
+    state.mkdir()
+    crc = 0
+    connection = sqlite3.connect(state / JOURNAL)
+    with connection:
+        connection.execute(LOG_TABLE)
+        connection.execute(STATE_OF_1)
+        for entry in log:
+            body = pack_entry(entry)
+            crc = chained(entry.index, entry.term, crc, body)
+            connection.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (entry.index, entry.term, crc, body))
+        row = (1, "n1", "ab" * 16, 4, 9, 2, "n3", len(log), log[-1].term, crc)
+        seal = zlib.crc32("\x1f".join(map(str, row)).encode())
+        connection.execute(f"INSERT INTO state VALUES (1, {', '.join('?' * 11)})", (*row, seal))
+    connection.close()
+    mark = MarkFile(state / MARK)
+    mark.write(Mark(9, len(log), 2))
+    mark.close()
+
+
+def test_the_format_before_is_read_and_written_anew(tmp_path: Path) -> None:
+    state = tmp_path / "s"
+    format_1(state, entries(1, 9))
+    back = found(state)
+    assert (back.store, back.incarnation, back.term, back.vote) == ("ab" * 16, 5, 2, "n3")
+    assert (back.entries, back.snapshot, back.base) == (entries(1, 9), None, (0, 0))
+    again = written(state, Save(1, 2, "n3", (), snapshot(7), (5, 1)))
+    assert (again.snapshot, again.entries, again.incarnation) == (snapshot(7), entries(1, 9)[5:], 7)
+    connection = sqlite3.connect(state / JOURNAL)
+    assert connection.execute("SELECT format FROM state").fetchall() == [(FORMAT,)]
+    connection.close()
+
+
+def test_a_flipped_bit_in_the_format_before_is_found(tmp_path: Path) -> None:
+    state = tmp_path / "s"
+    format_1(state, entries(1, 9))
+    change(state, "UPDATE state SET vote = 'n2'")
+    with pytest.raises(JournalCorrupt, match="state row"):
+        found(state)
+
+
+def test_the_row_of_a_format_has_a_seal_of_its_own() -> None:
+    one = State(1, "n1", "s", 1, 1)
+    assert one.seal() == State(1, "n1", "s", 1, 1, base=5).seal(), "1 did not know a base"
+    assert State(2, "n1", "s", 1, 1).seal() != State(2, "n1", "s", 1, 1, base=5).seal()

@@ -1,0 +1,62 @@
+"""Histories as a daemon would tell them: real entries, applied and shown by the daemon's own code."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from mltb_transport.history import Phase
+from mltb_transport.messages import Abandon, Command, Entry, Founding, Grant, Move, NoOp, Release, Started
+from mltb_transport.voters import Voter
+from mltbd.runtime.history_control import METHODS
+from mltbd.state.machine import State
+from tests.mltbctl.fake_daemon import Answer, Refusal
+
+WALL_MS = 1_790_000_000_000
+FOUNDED: list[Command] = [
+    Founding("3f0c", "homelab", (Voter("n1", "d1"), Voter("n2", "d2"), Voter("n3", "d3"))),
+    NoOp("n1", "silence", ("n1", "n2"), (Phase("detect", 0.0), Phase("election", 0.2))),
+    Grant("main", "n1", "placement", choice="n1 comes before n2: priority 100 over 90"),
+    Started("main", 3, 0.41),
+]
+LOST: list[Command] = [
+    NoOp("n2", "silence", ("n2", "n3"), (Phase("detect", 1.02), Phase("election", 0.24))),
+    Grant(
+        "main", "n2", "failover", "n1 is lost", "n2 comes before n3: priority 90 over 80 (n1: unreachable for 3.0 s)",
+        (Phase("detect", 1.02), Phase("election", 0.24), Phase("lease", 1.74), Phase("grant", 0.01)),
+    ),
+    Started("main", 6, 0.38),
+]  # fmt: skip
+BY_HAND: list[Command] = [
+    Move("main", 6, "n3", "switchover", "new disk", "ann@desk"),
+    Release("main", 6, "moved", 1.3),
+    Grant("main", "n3", "switchover", "", "n3 is where the switchover leads", (Phase("grant", 0.02),)),
+    Started("main", 10, 0.35),
+]
+ABANDONED: list[Command] = [
+    Move("main", 10, "n1", "switchover", "", "ann@desk"),
+    Abandon("main", 12, "n3 did not stop within 30 s"),
+]
+LEFT: list[Command] = [
+    Release("main", 10, "leaving"),
+    Grant("main", "n2", "handover", "n3 leaves", "n2 is the only node that can", (Phase("grant", 0.03),)),
+]
+
+
+def tell(*commands: Command) -> dict[str, Answer]:
+    """The answers of a daemon that has applied these, one entry every ten minutes from 2026-09-21 on."""
+    state = State()
+    for index, command in enumerate(commands, start=1):
+        state.apply(Entry(index, 4, WALL_MS + index * 600_000 + 78, command))
+    node: Any = SimpleNamespace(state=state, me="n2")
+
+    def answered(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        ok, body = METHODS[method](node, params)
+        if not ok:
+            raise Refusal(**body)
+        return body
+
+    return {
+        "events": lambda params: answered("events", params),
+        "event": lambda params: answered("event", params),
+    }

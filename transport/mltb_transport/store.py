@@ -1,0 +1,110 @@
+"""Client commands on the wire and in the log: key-values and locks. Each is packed once, by whoever takes it in.
+
+A packed command is one msgpack array [client, seq, kind, arguments ...]. It is copied as it is into frames, into the
+log and into the journal, and unpacked when it is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import msgpack
+
+from mltb_transport.limits import COMMAND_BYTES_MAX
+
+SET, DELETE = 1, 2
+ACQUIRE, EXTEND, RELEASE, WITHDRAW, EXPIRE, OPEN = 10, 11, 12, 13, 14, 15
+
+_TEXT, _NUMBER = str, int
+ARGUMENTS: dict[int, tuple[type, ...]] = {
+    SET: (_TEXT, _TEXT, _NUMBER, _TEXT, _NUMBER),  # key, value, if_version (-1: any), lock (empty: none), token
+    DELETE: (_TEXT, _NUMBER, _TEXT, _NUMBER),  # key, if_version, lock, token
+    ACQUIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER, _TEXT),  # name, ttl_ms, wait_ms, delay_ms, holder
+    EXTEND: (_TEXT, _TEXT, _NUMBER),  # name, lock_id, ttl_ms (0: as before)
+    RELEASE: (_TEXT, _TEXT),  # name, lock_id
+    WITHDRAW: (_TEXT, _TEXT),  # name, lock_id of a waiter
+    EXPIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER),  # name, token, generation, term of the leader whose clock says so
+    OPEN: (_TEXT, _NUMBER, _NUMBER),  # name, generation, term: its delay after an expiry is over
+}
+"""The arguments of each kind. Kinds are never reused; arguments may be added at the end."""
+
+INTERNAL = "~"
+"""Clients whose id begins so are daemons: their commands are safe to repeat and are remembered by nobody."""
+
+Arguments = tuple[Any, ...]
+
+
+class Command(NamedTuple):
+    """One command, unpacked and of the right shape."""
+
+    client: str
+    seq: int
+    kind: int
+    arguments: Arguments
+
+
+class Packed(NamedTuple):
+    """One command as it travels, with what finds its outcome."""
+
+    client: str
+    seq: int
+    body: bytes
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """By which its outcome is known."""
+        return self.client, self.seq
+
+
+def packed(client: str, seq: int, kind: int, *arguments: str | int) -> Packed:
+    """A command, ready to travel. Its shape is the caller's to keep; `unpacked` drops what has another one."""
+    return Packed(client, seq, cast(bytes, msgpack.packb([client, seq, kind, *arguments])))
+
+
+def unpacked(body: bytes) -> Command | None:
+    """The command in these bytes; None for whatever no conforming node packs."""
+    if len(body) > COMMAND_BYTES_MAX:
+        return None
+    try:
+        fields = msgpack.unpackb(body, raw=False, max_bin_len=0, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException):
+        return None
+    if type(fields) is not list or len(fields) < 3:
+        return None
+    client, seq, kind, *arguments = fields
+    shape = ARGUMENTS.get(kind) if type(kind) is int else None
+    if shape is None or type(client) is not str or type(seq) is not int or seq < 0 or len(arguments) < len(shape):
+        return None
+    for argument, wanted in zip(arguments, shape, strict=False):
+        if type(argument) is not wanted:
+            return None
+    return Command(client, seq, kind, tuple(arguments[: len(shape)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Client commands that share one place in the log, one write to disk and one round; applied one by one."""
+
+    commands: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A follower passes its clients' commands on to the leader; without any, it asks for a read index."""
+
+    number: int
+    commands: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The leader's word on a Forward: why nothing of it was taken, or (no `code`) the read index.
+
+    Commands that were taken are not answered: every node learns their outcome when it applies them.
+    """
+
+    number: int
+    code: str
+    message: str
+    index: int
