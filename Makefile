@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
 
-.PHONY: help setup demo test lint sim docs completions clean
+.PHONY: help setup demo test lint sim sim-gossip docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
 	@echo "make test   everything: lint, types, units, transcripts, simulation, golden CLI, end to end"
 	@echo "make sim SEEDS=20000   the simulator alone, as long as you like"
+	@echo "make sim-gossip   gossip among 3 to 1,000 nodes in virtual time: what it costs, how soon it knows"
 	@echo "make docs   daemon/OPTIONS.md and the shell completions, made anew from the code"
 
 setup: .venv/.ready
@@ -39,6 +40,9 @@ test: lint
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q
+
+sim-gossip: setup
+	$(BIN)/python -m tests.sim.gossip
 
 docs: completions
 	$(BIN)/python daemon/generate_options.py

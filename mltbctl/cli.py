@@ -10,6 +10,7 @@ from mltbctl import history_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
+from mltbctl.lock_group import lock
 from mltbctl.options import (
     Colour,
     Config,
@@ -32,6 +33,7 @@ from mltbctl.options import (
 from mltbctl.render import COLOURS
 from mltbctl.session import Session, command_session
 from mltbctl.settings import Settings
+from mltbctl.state_group import state
 
 
 class Root(RootGroup):
@@ -278,6 +280,8 @@ def wait(
     session.finish(result)
 
 
+Root.add_group("lock", lock)
+Root.add_group("state", state)
 Root.add("events", aliases=("history",))(history_commands.events)
 Root.add("explain")(history_commands.explain)
 Root.add_group("config", config)

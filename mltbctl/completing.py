@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
 from mltbctl.errors import MltbError
 
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+
 COMPLETION_S = 0.4  # a person waits for this after pressing Tab
+NAMES_MAX = 100
 EVENTS_OFFERED_MAX = 20
 
 
 def node_names(incomplete: str) -> list[str]:
     """The ids of the members that begin with `incomplete`; none when no daemon answers in time."""
+    return _names(incomplete, lambda client: (str(node["id"]) for node in client.nodes()))
+
+
+def lock_names(incomplete: str) -> list[str]:
+    """The names of the locks that are held now."""
+    return _names(incomplete, lambda client: (lock["name"] for lock in client.locks.list(incomplete, stale=True)))
+
+
+def key_names(incomplete: str) -> list[str]:
+    """The keys there are, as the daemon of this machine knows them."""
+    return _names(
+        incomplete,
+        lambda client: (entry.key for entry in client.state.list(incomplete, stale=True, limit=NAMES_MAX)),
+    )
+
+
+def _names(incomplete: str, ask: Callable[[Client], Iterable[str]]) -> list[str]:
     from mltbctl.client import Client
 
     try:
         with Client(timeout=COMPLETION_S) as client:
-            names = [str(node["id"]) for node in client.nodes()]
-    except (MltbError, OSError, KeyError, TypeError):
+            names = list(ask(client))
+    except (MltbError, OSError, KeyError, TypeError, ValueError):
         return []  # No completion is better than noise on the command line being typed.
     return sorted(name for name in names if name.startswith(incomplete))
 

@@ -19,6 +19,11 @@ EXIT_CODES: dict[str, ExitCode] = {
     "unknown_outcome": ExitCode.TIMEOUT,
     "unreachable": ExitCode.UNREACHABLE,
     "unavailable": ExitCode.UNREACHABLE,
+    "overloaded": ExitCode.UNREACHABLE,
+    "full": ExitCode.REFUSED,
+    "lock_not_acquired": ExitCode.FAILED,
+    "lock_lost": ExitCode.REFUSED,
+    "compacted": ExitCode.FAILED,
     "interrupted": ExitCode.INTERRUPTED,
 }
 
@@ -81,6 +86,24 @@ class UnknownOutcome(MltbError):
     """No answer came after the request was sent: it may or may not have taken effect."""
 
     code = "unknown_outcome"
+
+
+class LockNotAcquired(MltbError):
+    """Somebody else holds the lock. `details["holder"]` says who."""
+
+    code = "lock_not_acquired"
+
+
+class LockLost(MltbError):
+    """The lock is no longer ours: its time ran out unextended, or it was released by somebody else."""
+
+    code = "lock_lost"
+
+
+class Compacted(MltbError):
+    """The changes after that revision are no longer kept. List, then watch from the list's revision."""
+
+    code = "compacted"
 
 
 class CliError(MltbError):

@@ -14,6 +14,13 @@ def complete_node(incomplete: str) -> list[str]:
     return node_names(incomplete)
 
 
+def complete_lock(incomplete: str) -> list[str]:
+    """Names of locks that are held, for the shell."""
+    from mltbctl.completing import lock_names
+
+    return lock_names(incomplete)
+
+
 Nodes = Annotated[
     list[str] | None,
     typer.Option(
@@ -87,3 +94,6 @@ To = Annotated[
     str | None,
     typer.Option("--to", metavar="NODE", help="The node to move to.", autocompletion=complete_node, show_default=False),
 ]
+Stale = Annotated[bool, typer.Option("--stale", help="What this node has, without asking any other.")]
+PrefixArgument = Annotated[str, typer.Argument(metavar="PREFIX", help="Only those that begin so.", show_default=False)]
+Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="The same as PREFIX.", show_default=False)]

@@ -17,6 +17,7 @@ from tests.mltbctl.terminal import environment, run_here
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 OPTIONS_MD = (ROOT / "daemon" / "OPTIONS.md").read_text()
+GROUPS = ("config", "secret", "lock", "state", "service")
 TRANSPORT_MD = (ROOT / "transport" / "DESIGN.md").read_text()
 DOCUMENTS = sorted(
     path for pattern in ("*.md", "daemon/*.md", "transport/*.md", "tests/**/*.md") for path in ROOT.glob(pattern)
@@ -78,7 +79,7 @@ def help_of(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 
 
 def test_subcommands_named_in_the_readme_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for group in ("config", "secret"):
+    for group in GROUPS:
         named = set(re.findall(rf"\bmltbctl {group} ([a-z]+)", README))
         assert named
         for command in named:
@@ -86,11 +87,11 @@ def test_subcommands_named_in_the_readme_exist(capsys: pytest.CaptureFixture[str
 
 
 def test_every_option_typed_in_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    typed = re.findall(r"\bmltbctl ([a-z]+)(?: [a-z]+)?((?: -{1,2}[a-z-]+(?: [a-z0-9_]+)?)+)", README)
+    typed = re.findall(r"\bmltbctl ([a-z]+)((?: [a-z/0-9]+)*)((?: -{1,2}[a-z-]+(?: [a-z0-9_]+)?)+)", README)
     assert typed
-    for command, flags in typed:
+    for command, following, flags in typed:
         for flag in re.findall(r"--[a-z-]+", flags):
-            words = ["config", "init"] if command == "config" else [command]
+            words = [command, following.split()[0]] if command in GROUPS else [command]
             told = run_here(capsys, *words, "--help").out
             assert flag in told, f"mltbctl {command} has no {flag}"
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.mltbctl.fake_daemon import Answer, FakeDaemon
+from tests.mltbctl.fake_store import FakeStore
 
 _STEERING = ("MLTB", "CLUSTER_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CREDENTIALS_DIRECTORY")
 
@@ -36,3 +37,11 @@ def serve(runtime: Path) -> Iterator[Callable[..., FakeDaemon]]:
             return daemons.enter_context(FakeDaemon(runtime / "mltb" / f"{node}.sock", answers, secret))
 
         yield start
+
+
+@pytest.fixture
+def store(serve: Callable[..., FakeDaemon]) -> FakeStore:
+    """Locks and state, served by the daemon `n2`."""
+    model = FakeStore()
+    model.daemons.append(serve("n2", **model.answers()))
+    return model

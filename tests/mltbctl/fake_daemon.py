@@ -31,6 +31,17 @@ class Silence(Exception):
     """Raised by an answer: send nothing at all."""
 
 
+class Later(Exception):
+    """Raised by an answer: look again and again until `look` has one."""
+
+    def __init__(self, look: Callable[[], dict[str, Any] | None]) -> None:
+        super().__init__()
+        self.look = look
+
+
+LOOK_MS = 3
+
+
 @dataclass
 class FakeDaemon:
     """Serves `answers` (method -> function of params) on `path`, and on a TCP port when `secret` is given.
@@ -86,10 +97,17 @@ class FakeDaemon:
         poller = zmq.Poller()
         for socket in (*self._sockets, self._stop_out):
             poller.register(socket, zmq.POLLIN)
+        self._waiting: list[tuple[zmq.Socket[bytes], bytes, int, Later]] = []
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(LOOK_MS if self._waiting else None))
             if self._stop_out in ready:
                 return
+            for waiting in list(self._waiting):
+                socket, route, number, later = waiting
+                body = later.look()
+                if body is not None:
+                    self._waiting.remove(waiting)
+                    self._send(socket, route, number, True, body)
             for socket in self._sockets:
                 if socket in ready:
                     self._answer(socket)
@@ -108,5 +126,11 @@ class FakeDaemon:
             ok, body = False, refusal.body
         except Silence:
             return
-        response = Response(request.id, ok, json.dumps(body))
+        except Later as later:
+            self._waiting.append((socket, route, request.id, later))
+            return
+        self._send(socket, route, request.id, ok, body)
+
+    def _send(self, socket: zmq.Socket[bytes], route: bytes, number: int, ok: bool, body: dict[str, Any]) -> None:
+        response = Response(number, ok, json.dumps(body))
         socket.send_multipart([route, encode(Frame(PROTOCOL, "", "n1", 1, 1, response))])

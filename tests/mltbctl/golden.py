@@ -13,6 +13,8 @@ _FILTERS = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"mltb1-[a-z0-9]+"), "<secret>"),
     (re.compile(r"\"waited_seconds\": [0-9.]+"), '"waited_seconds": <seconds>'),
+    (re.compile(r"\"remaining_seconds\": [0-9.]+"), '"remaining_seconds": <seconds>'),
+    (re.compile(r"\b[0-9a-f]{24}-1\b"), "<lock id>"),
     (re.compile(r"waited [0-9.]+s"), "waited <seconds>"),
     (re.compile(r"\x1b"), "␛"),
 )

@@ -12,11 +12,14 @@ import pytest
 
 from mltbctl.cli import Root
 from mltbctl.groups import ConfigGroup, SecretGroup
+from mltbctl.lock_group import LockGroup
+from mltbctl.state_group import StateGroup
 from tests.mltbctl import golden, pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.terminal import run_here
 
 Serve = Callable[..., FakeDaemon]
+GROUPS = {"config": ConfigGroup, "secret": SecretGroup, "lock": LockGroup, "state": StateGroup}
 
 PLAN = {
     "operation": None,
@@ -226,7 +229,8 @@ def test_with_trouble(
 
 def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
     names = [*Root.members]
-    names += [f"config {name}" for name in ConfigGroup.members] + [f"secret {name}" for name in SecretGroup.members]
+    for group, nested in GROUPS.items():
+        names += [f"{group} {name}" for name in nested.members]
     parts = []
     for name in names:
         long, short = run_here(capsys, *name.split(), "--help"), run_here(capsys, *name.split(), "-h")
@@ -237,7 +241,7 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path
 
 
 def test_summaries_fit_one_line() -> None:
-    for group in (Root, ConfigGroup, SecretGroup):
+    for group in (Root, *GROUPS.values()):
         for name, member in group.members.items():
             assert len(member.summary) <= 66, f"the summary of `{name}` wraps in the list of commands"
 

@@ -25,6 +25,7 @@ from tests.sim.history import (
     Spoke,
     Up,
     Voted,
+    Vouched,
 )
 
 TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
@@ -136,6 +137,16 @@ def committed_is_stable(history: History) -> None:
                 raise Wrong(f"{happening.node} leads term {happening.term} without all that was committed")
     if not entries:
         raise Undecided("nothing was ever applied")
+
+
+def snapshots_are_kept(history: History) -> None:
+    """A snapshot that was said to be on disk is there when the next run begins."""
+    vouched: dict[str, int] = {}
+    for happening in history:
+        if isinstance(happening, Vouched):
+            vouched[happening.store] = max(vouched.get(happening.store, 0), happening.index)
+        elif isinstance(happening, Began) and happening.last < vouched.get(happening.store, 0):
+            raise Wrong(f"{happening.node} began with {happening.last}, it vouched for {vouched[happening.store]}")
 
 
 def one_at_a_time(history: History) -> None:
@@ -265,6 +276,7 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "terms never fall": lambda: terms_never_fall(history),
         "logs match": lambda: logs_match(history),
         "committed is stable": lambda: committed_is_stable(history),
+        "snapshots are kept": lambda: snapshots_are_kept(history),
         "one at a time": lambda: one_at_a_time(history),
         "tokens grow": lambda: tokens_grow(history),
         "cut off stops": lambda: cut_off_stops(history, lease_s),

@@ -20,6 +20,7 @@ from mltbd.core.effects import (
     Send,
     StartWorkload,
     StopWorkload,
+    Unlink,
 )
 from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
@@ -297,7 +298,7 @@ class Machine:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
-                    self._observer.listen(self.disk.store, to, message)
+                    self._observer.listen(node, self.disk.store, to, message)
                 case Save():
                     self.disk.submit(effect, lambda number: self._saved(epoch, number))
                 case Publish(message):
@@ -308,6 +309,9 @@ class Machine:
                 case Link(name, _, _, fresh):
                     self.linked.add(name)
                     self._network.link(self.name, name, fresh)
+                case Unlink(name):
+                    self.linked.discard(name)
+                    self._network.unlink(self.name, name)
                 case Arm():
                     self.guard.arm(effect)
                 case StartWorkload():
@@ -315,6 +319,9 @@ class Machine:
                 case StopWorkload():
                     self.guard.stop(effect)
                 case Note(level, text):
+                    if text.startswith("cannot take over the snapshot"):
+                        # All are of one release here: what one of them made the others can read.
+                        self._history.append(Broke(self._real(), self.name, text))
                     if level != "debug":
                         self._history.append(Noted(self._real(), self.name, text))
                 case Reply():

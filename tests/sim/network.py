@@ -95,6 +95,10 @@ class Network:
         if fresh or (source, target) not in self._ready_at:
             self._ready_at[source, target] = self._clock()
 
+    def unlink(self, source: str, target: str) -> None:
+        """`source` hangs up."""
+        self._ready_at.pop((source, target), None)
+
     def restarted(self, name: str) -> None:
         """Others reconnect to this one after a while, each in its own time."""
         for pair in list(self._ready_at):

@@ -84,7 +84,9 @@ def draw_shape(seed: int) -> Shape:
 def draw_compaction(seed: int) -> Compaction:
     """Early and often: a few dozen entries are all that a run writes. Its own dice leave every other choice alone."""
     dice = random.Random(seed * 2 + 7)
-    return Compaction(entries=dice.choice((1, 3, 6, 12)), tail=dice.choice((0, 0, 1, 4)))
+    return Compaction(
+        entries=dice.choice((1, 3, 6, 12)), tail=dice.choice((0, 0, 1, 4)), piece=dice.choice((150, 400, 65536))
+    )
 
 
 def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> Outcome:

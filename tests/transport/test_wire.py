@@ -6,7 +6,16 @@ import pytest
 
 from mltb_transport.bus import Route, Source, new_counters
 from mltb_transport.frames import PROTOCOL, Frame, encode
-from mltb_transport.messages import Election, Heartbeat, Message, Ping, Record, Request, Response, Sync
+from mltb_transport.messages import (
+    Election,
+    Heartbeat,
+    Message,
+    Ping,
+    Request,
+    Response,
+    Sync,
+)
+from mltb_transport.records import Record
 from mltb_transport.wire import FOREIGN_MAX, SENDERS_MAX, Inbound, Outbound
 
 RECORD = Record(

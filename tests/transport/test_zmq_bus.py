@@ -13,7 +13,8 @@ import zmq
 from mltb_transport.bus import BindError, InsecureBind, Route
 from mltb_transport.keys import Keyring
 from mltb_transport.limits import FRAME_BYTES_MAX, SEND_QUEUE_MAX
-from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Record, Request
+from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Request
+from mltb_transport.records import Record
 from mltb_transport.wire import Delivery
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
 from tests.transport.nodes import KEYS, LOOPBACK, Node, free_port, ignore, nodes, stranger, until

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
@@ -240,47 +242,6 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadView:
-    """A workload as the node that owns it, or stands by for it, sees it."""
-
-    workload: str
-    state: str  # STOPPED, STARTING, RUNNING, STOPPING, BACKOFF, FAILED
-    token: int
-    pid: int
-    restarts: int
-    health: str
-    since: int  # wall milliseconds
-    hold_until: float  # seconds of lease left when published; 0 when none
-    reason: str = ""  # what is wrong with it there
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a node says of itself. A newer (incarnation, seq) replaces an older one whole."""
-
-    node: str
-    incarnation: int
-    seq: int
-    store: str
-    cluster: str
-    address: str
-    port: int
-    role: str  # voter, witness, observer
-    priority: int
-    state: str  # JOINING, ACTIVE, DEGRADED, LEAVING
-    health: str  # HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN
-    strain: int  # local health score, 0 (well) to 7
-    version: str
-    founder: bool
-    term: int
-    leader: str
-    applied: int
-    ready: tuple[str, ...]
-    workloads: tuple[WorkloadView, ...]
-    troubles: tuple[str, ...] = ()  # checks of the node itself that fail
-
-
-@dataclass(frozen=True, slots=True)
 class Suspicion:
     """The publisher has not heard from `node`, last known in `incarnation`."""
 
@@ -302,6 +263,7 @@ class Sync:
 
     records: tuple[Record, ...]
     reply: bool
+    losses: tuple[Loss, ...] = ()
 
 
 # -- the control plane (ROUTER/DEALER with the command line and the SDK) -------------------------------------------
@@ -327,7 +289,8 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | Request | Response | Forward | Forwarded | Piece | PieceAnswer | Removed
+    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Piece | PieceAnswer | Removed
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -335,6 +298,9 @@ KINDS: dict[int, type] = {
     2: Sync,
     3: Ping,
     4: Pong,
+    5: News,
+    6: Probe,
+    7: Probed,
     10: Found,
     11: Founded,
     12: Election,

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
 from mltb_transport.frames import PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
+from mltb_transport.gossip import News
 from mltb_transport.messages import Heartbeat, Message, Request, Sync
 
 SENDERS_MAX = 1024
 FOREIGN_MAX = 16
 
-GOSSIP_KINDS = (Heartbeat,)
+GOSSIP_KINDS = (Heartbeat, News)
 """Nothing else is taken from the lossy, unordered path: no vote, no lease, no log."""
 MEETING_KINDS = (Heartbeat, Sync)
 """Delivered from other clusters too, so that membership can refuse them by name."""

@@ -13,8 +13,8 @@ from mltbd.state.removals import Removals
 class Belonging:
     """Our own log says so, or another node tells us: the entry that took us out may never reach us."""
 
-    def __init__(self, me: str, state: State, consensus: Consensus, membership: Membership, out: Outbox) -> None:
-        self._me = me
+    def __init__(self, state: State, consensus: Consensus, membership: Membership, out: Outbox) -> None:
+        self._me = consensus.me
         self._state = state
         self._consensus = consensus
         self._membership = membership
@@ -54,7 +54,7 @@ class Belonging:
         if seen == self._seen:
             return
         self._seen = seen
-        self._membership.refuse(self._state.removals.removed)
+        self._membership.refusals.become(self._state.removals.removed)
         self._consensus.expelled = self.removed
         if self.removed:
             self._leave(now)

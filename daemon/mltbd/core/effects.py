@@ -64,6 +64,13 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlink:
+    """No connections to this member are needed any more."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     """The guard may let the workload of this token run until `deadline` (the node's own clock)."""
 
@@ -129,6 +136,6 @@ class Leave:
 
 
 Effect = (
-    Save | Send | Publish | Contact | Link | Arm | StartWorkload | StopWorkload | Reply | Outcomes | Refusals | Note
-    | Leave
+    Save | Send | Publish | Contact | Link | Unlink | Arm | StartWorkload | StopWorkload | Reply | Outcomes | Refusals
+    | Note | Leave
 )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, Record
+from mltb_transport.messages import Entry, Found, Founded, Founding
+from mltb_transport.records import Record
 from mltb_transport.voters import Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank

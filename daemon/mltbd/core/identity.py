@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypedDict
 
-from mltb_transport.messages import Record, Sync, WorkloadView
+from mltb_transport.messages import Sync
+from mltb_transport.records import Record, WorkloadView
 from mltbd.core.effects import Contact, Effect, Note
 from mltbd.core.peers import flaw, version
 

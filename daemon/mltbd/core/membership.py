@@ -1,36 +1,41 @@
 """Who is there, where, in which state and how long silent: SWIM's order of facts over lossy gossip.
 
-Everything here is a hint: rank, display, whom to talk to. Quorum, votes and leases never follow from it.
-"""
+Everything here is a hint: rank, display, whom to talk to. Quorum, votes and leases never follow from it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from math import inf
+from collections.abc import Sequence
+from math import inf, log2
 from typing import Unpack
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Suspicion, Sync
-from mltb_transport.voters import Removed
+from mltb_transport.gossip import Loss, News, Probe, Probed
+from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
+from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Note, Publish, Send
 from mltbd.core.identity import Identity, OwnChanges
 from mltbd.core.log import InvariantViolation
-from mltbd.core.peers import JITTER, Member, Peer, Retry, flaw
+from mltbd.core.neighbourhood import Neighbourhood
+from mltbd.core.peers import JITTER, Member, Peer, Retry, flaw, version
 from mltbd.core.ports import Entropy
+from mltbd.core.probing import Probing
+from mltbd.core.refusals import Refusals
 from mltbd.core.roster import LEAVING, MEMBERS_MAX, Roster
+from mltbd.core.rumours import Rumours, records_of
+from mltbd.core.strain import CONFIRMATIONS_MAX
 
 SEEDS_MAX = 64
 RECORDS_MAX = 128
 """Of one Sync; the rest is counted and left."""
-PINGS_MAX = 32
-"""Remembered, to time their answers."""
 HELPERS_MAX = 3
 """Members asked what they know of a suspect."""
 PROBES = 6
 """Direct probes of a suspect, spread over one node timeout."""
 SYNC_MIN_S, SYNC_MAX_S = 15.0, 30.0
-TOLD_AGAIN_S = 3.0
-"""Between two messages to a removed node that goes on speaking."""
+SCALE_FROM = 32
+"""Members above which exchanges become rarer, as their number's logarithm (memberlist)."""
+
+Gossip = Heartbeat | Sync | Ping | Pong | News | Probe | Probed
 
 
 class Membership:
@@ -61,11 +66,10 @@ class Membership:
         self._heartbeat_s = heartbeat_s
         self._timeout_s = node_timeout_s
         self._seeds = {seed: Retry() for seed in seeds if seed != f"{own.address}:{own.port}"}
-        self._pings: dict[int, float] = {}
-        self._removed: Mapping[tuple[str, str], int] = {}  # (node, store) -> entry that took it out
-        self._tell_at: dict[tuple[str, str], float] = {}  # when it may be told again
-        # A pong to an earlier incarnation must not match a ping of this one.
-        self._nonce = (own.incarnation % 2**30) << 32
+        self.refusals = Refusals(self._roster)
+        self._hood = Neighbourhood(own.node, self._roster)
+        self._rumours = Rumours(self._roster, self._hood, self.counters)
+        self._probing = Probing(self._roster, self._hood, own.incarnation)
         self._beat_at = self._sync_at = inf
         self._refuted_at = self._helped_at = -inf
 
@@ -87,8 +91,7 @@ class Membership:
     def members(self, now: float) -> list[Member]:
         """All members, this node among them, by id."""
         seen = self._seen(now)
-        timeout_s = self._roster.patience_s(seen)
-        found = [peer.shown(seen, timeout_s) for peer in self._roster.peers.values()]
+        found = [peer.shown(seen, self._roster.patience_s(peer, seen)) for peer in self._roster.peers.values()]
         found.append(Member(self.own, self.own.state, 0.0, None, False))
         return sorted(found, key=lambda member: member.record.node)
 
@@ -105,9 +108,9 @@ class Membership:
 
     def next_deadline(self) -> float:
         """When to call `tick`; infinite before the start."""
-        due = [self._beat_at, self._sync_at]
+        due = [self._beat_at, self._sync_at, self._rumours.due]
         due += [retry.at for retry in self._seeds.values()]
-        due += [min(peer.pull.at, peer.check_at) for peer in self._roster.peers.values()]
+        due += [min(peer.pull.at, peer.check_at) for peer in self._hood.watched()]
         return min(due) if self._started else inf
 
     def check(self) -> None:
@@ -141,27 +144,34 @@ class Membership:
         for address, retry in self._seeds.items():
             if now >= retry.at:
                 effects += self._knock(address, retry, now)
-        for _, peer in sorted(self._roster.peers.items()):
+        for peer in self._hood.watched():
             if now >= peer.check_at:
                 effects += self._look_after(peer, now)
         if now >= self._sync_at:
-            self._sync_at = now + self._entropy.uniform(SYNC_MIN_S, SYNC_MAX_S)
-            effects += [Send(node, self._everything(reply=True)) for node in self._some(1, now)]
+            effects += self._exchange(now)
         return effects + self._say(now)
 
-    def heard(self, sender: str, incarnation: int, message: Heartbeat | Sync | Ping | Pong, now: float) -> list[Effect]:
+    def need(self, nodes: frozenset[str], now: float) -> list[Effect]:
+        """Keep connections to these members, whoever our neighbours are: the voters, those we replicate to."""
+        self._hood.need(nodes)
+        return self._hood.rewire(now)
+
+    def heard(self, sender: str, incarnation: int, message: Gossip, now: float) -> list[Effect]:
         """A message of the gossip came from `sender` itself, in a frame of its `incarnation`."""
         effects = self._thaw(now)
-        records = _records(message)
+        records = records_of(message)
         if sender == self.node:
             return effects + self._self.named(records)
         if isinstance(message, Heartbeat) and message.record.node != sender:
             self.counters["forged"] += 1
             return effects
         effects += self._merge(records, now, heartbeat=isinstance(message, Heartbeat))
-        effects += self._turn_away(sender, records, now)
+        effects += self.refusals.answer(sender, records[:RECORDS_MAX], self.own.cluster, now)
         if not any(record.node == sender and self._self.is_foreign(record) for record in records):
-            effects += self._roster.alive(sender, incarnation, now)
+            effects += self._spoke(sender, incarnation, now)
+            if isinstance(message, Sync) and message.reply:
+                self._hood.welcome(sender)
+            effects += self._hood.rewire(now)
             effects += self._answer(sender, message, now)
         return effects + self._say(now)
 
@@ -169,22 +179,15 @@ class Membership:
         """Any other message came from `sender`: a sign of life, and perhaps of a new incarnation."""
         effects = self._thaw(now)
         if sender != self.node:
-            effects += self._roster.alive(sender, incarnation, now)
+            effects += self._spoke(sender, incarnation, now)
         return effects + self._say(now)
-
-    def refuse(self, removed: Mapping[tuple[str, str], int]) -> None:
-        """These (node, store) are no members: not listed, not listened to, and told so when they speak."""
-        self._removed = dict(removed)
-        self._tell_at = {subject: at for subject, at in self._tell_at.items() if subject in removed}
-        for node, store in self._removed:
-            self._roster.turn_out(node, store)
 
     def update_own(self, now: float, **changes: Unpack[OwnChanges]) -> list[Effect]:
         """This node has changed. Published at once, but for `applied` and what is left of leases."""
-        before = self._self.shown
+        before, cluster = self._self.shown, self.own.cluster
         self._self.change(changes)
         effects = self._thaw(now)
-        for node, peer in sorted(self._roster.peers.items()):
+        for node, peer in sorted(self._roster.peers.items()) if self.own.cluster != cluster else ():
             if self._self.is_foreign(peer.record):  # Our cluster was founded, or we joined one.
                 effects += self._self.met_foreign(peer.record)
                 self._roster.expel(node, peer.record.store)
@@ -192,7 +195,7 @@ class Membership:
         after = self._self.shown
         if after.state == LEAVING != before.state:
             # By the surer way as well: the publication may be lost while our sockets close.
-            effects += [Send(node, Sync((after,), reply=False)) for node in sorted(self._roster.peers)]
+            effects += [Send(node, Sync((after,), reply=False)) for node in sorted(self._hood.linked)]
         return effects
 
     def strain(self, lag_s: float, now: float) -> list[Effect]:
@@ -213,7 +216,7 @@ class Membership:
         for address, retry in self._seeds.items():
             if retry.at == inf and not self._roster.lives_at(address, now):
                 retry.now(now)
-        return [self._publish(now), *self._ping(sorted(self._roster.peers), now)]
+        return [self._publish(now), *self._probing.ping(self._hood.near, now)]
 
     def _knock(self, address: str, retry: Retry, now: float) -> list[Effect]:
         if self._roster.lives_at(address, now):
@@ -223,32 +226,51 @@ class Membership:
         return [Contact(address, self._question())]
 
     def _look_after(self, peer: Peer, now: float) -> list[Effect]:
-        timeout_s = self._roster.patience_s(now)
+        timeout_s = self._roster.patience_s(peer, now)
         if not peer.is_suspect(now, timeout_s):
             peer.check_at = peer.since + timeout_s / 2
             return []
         node = peer.record.node
         if now >= peer.since + timeout_s:
-            peer.check_at, peer.lost = inf, True
+            self._roster.lose(peer, version(peer.record))
+            self._rumours.lost(Loss(node, *peer.lost_at))
             return [Note("warning", f"member `{node}` is unreachable: silent for {now - peer.since:.1f} s")]
         pause_s = self._timeout_s / PROBES
         peer.check_at = min(now + pause_s, peer.since + timeout_s)
-        effects = self._ping([node], now)
+        # The suspect is told first, and by the surer way: it can refute at once.
+        accusation = Heartbeat(self._self.shown, (Suspicion(node, peer.incarnation),))
+        effects = [*self._probing.ping([node], now), Send(node, accusation)]
         if now >= self._helped_at + pause_s / 2:
-            # Others may hear it still: a newer record at one of them is a sign of life, too.
             self._helped_at = now
             helpers = self._some(HELPERS_MAX, now, but=node)
-            effects += [Send(helper, self._question()) for helper in helpers]
+            effects += self._probing.ask(helpers, node, now)
+        return effects
+
+    def _exchange(self, now: float) -> list[Effect]:
+        """Everything we know, with one neighbour; and a knock at one who was given up."""
+        members = len(self._roster.peers) + 1
+        scale = 1.0 + log2(members / SCALE_FROM) if members > SCALE_FROM else 1.0
+        self._sync_at = now + scale * self._entropy.uniform(SYNC_MIN_S, SYNC_MAX_S)
+        effects: list[Effect] = [
+            Send(node, part) for node in self._some(1, now) for part in self._everything(reply=True)
+        ]
+        lost = [node for node, peer in sorted(self._roster.peers.items()) if peer.lost]
+        if self._hood.sparse and lost:
+            node = self._entropy.choice(lost)
+            self._hood.welcome(node)
+            effects += [*self._hood.rewire(now), *self._probing.ping([node], now)]
         return effects
 
     def _say(self, now: float) -> list[Effect]:
         """What the event leaves to be said: our own news, and questions to those whose facts we miss."""
         if not self._started:
             return []
-        effects: list[Effect] = []
+        effects = self._hood.rewire(now)
         if self._self.urgent:
             effects.append(self._publish(now))
-        for node, peer in sorted(self._roster.peers.items()):
+        effects += self._rumours.spread(now, self._entropy)
+        for peer in self._hood.watched():
+            node = peer.record.node
             if peer.gap and now >= peer.pulled_at + self._heartbeat_s:
                 peer.gap = False
                 peer.pull.now(now)
@@ -262,16 +284,16 @@ class Membership:
         record = self._self.next_version(self._roster.strain.score(now))
         return Publish(Heartbeat(record, self._roster.suspicions(now)))
 
-    def _ping(self, nodes: Sequence[str], now: float) -> list[Effect]:
-        if not nodes:
-            return []
-        self._nonce += 1
-        self._pings[self._nonce] = now
-        if len(self._pings) > PINGS_MAX:
-            del self._pings[next(iter(self._pings))]
-        return [Send(node, Ping(self._nonce)) for node in nodes]
-
     # -- what was heard --------------------------------------------------------------------------------------
+
+    def _spoke(self, sender: str, incarnation: int, now: float) -> list[Effect]:
+        peer = self._roster.peers.get(sender)
+        was_lost = peer is not None and peer.lost
+        self._probing.spoke(sender)
+        effects = self._hood.only_linked(self._roster.alive(sender, incarnation, now))
+        if peer is not None and was_lost and not peer.lost:
+            self._rumours.lives(peer.record)
+        return effects
 
     def _merge(self, records: tuple[Record, ...], now: float, *, heartbeat: bool) -> list[Effect]:
         effects: list[Effect] = []
@@ -283,51 +305,58 @@ class Membership:
                 self._roster.expel(record.node, record.store)
             elif record.node == self.node:
                 effects += self._self.claimed(record)
-            elif (record.node, record.store) in self._removed:
+            elif record in self.refusals:
                 self.counters["removed"] += 1
             else:
-                effects += self._roster.merge(record, now, heartbeat=heartbeat)
+                effects += self._rumours.learn(record, now, heartbeat=heartbeat)
         self.counters["records_left"] += max(len(records) - RECORDS_MAX, 0)
         return effects
 
-    def _turn_away(self, sender: str, records: tuple[Record, ...], now: float) -> list[Effect]:
-        """A removed node speaks for itself: it may not know."""
-        effects: list[Effect] = []
-        for record in records[:RECORDS_MAX]:
-            subject = (record.node, record.store)
-            told_lately = now < self._tell_at.get(subject, -inf)
-            if record.node == sender and subject in self._removed and not told_lately and not flaw(record):
-                self._tell_at[subject] = now + TOLD_AGAIN_S
-                told = Removed(self.own.cluster, *subject, self._removed[subject])
-                effects.append(Contact(f"{record.address}:{record.port}", told))
-        return effects
-
-    def _answer(self, sender: str, message: Heartbeat | Sync | Ping | Pong, now: float) -> list[Effect]:
+    def _answer(self, sender: str, message: Gossip, now: float) -> list[Effect]:
         peer = self._roster.peers.get(sender)
-        if peer is None:
+        if isinstance(message, News):
+            self._rumours.contradict(message)
+            return self._mourn(message.losses, now)
+        if isinstance(message, Probed):
+            self._probing.probed(message, now)
+            return []
+        if peer is None or sender not in self._hood.linked:
             return []  # To a stranger we have no way yet.
         match message:
             case Heartbeat(_, suspicions):
                 return self._defend(sender, suspicions, now)
             case Sync(_, True):
-                return [Send(sender, self._everything(reply=False))]
+                told = self._mourn(message.losses, now)
+                return [*told, *(Send(sender, part) for part in self._everything(reply=False))]
+            case Probe():
+                return self._probing.probe(sender, message, now)
             case Sync():
                 peer.pull.rest()
+                return self._mourn(message.losses, now)
             case Ping(nonce):
                 return [Send(sender, Pong(nonce))]
-            case Pong(nonce):
-                if nonce > peer.ponged and nonce in self._pings:
-                    peer.ponged = nonce
-                    peer.measured(now - self._pings[nonce])
+            case Pong():
+                return self._probing.pong(peer, message, now)
         return []
 
+    def _mourn(self, losses: tuple[Loss, ...], now: float) -> list[Effect]:
+        own = self._self.shown
+        if any(loss.node == self.node and (loss.incarnation, loss.seq) >= version(own) for loss in losses):
+            own = self._self.next_version(self._roster.strain.score(now))
+        return self._rumours.bereaved(losses, own)
+
     def _defend(self, sender: str, suspicions: tuple[Suspicion, ...], now: float) -> list[Effect]:
+        for suspicion in suspicions:
+            accused = self._roster.peers.get(suspicion.node)
+            if accused is not None and len(accused.accusers) < CONFIRMATIONS_MAX:
+                accused.accusers.add(sender)
         claims = [suspicion.incarnation for suspicion in suspicions if suspicion.node == self.node]
         if not claims:
             return []
         effects: list[Effect] = []
         if max(claims) > self.incarnation or now >= self._refuted_at + self._heartbeat_s / 2:
             self._refuted_at = now
+            self._roster.strain.missed(now)  # Whoever has to defend itself may be the slow one.
             effects += self._self.accused(max(claims))
             effects += self._say(now)
         # By the other way as well: our publications may be what does not reach it.
@@ -351,23 +380,17 @@ class Membership:
     def _question(self) -> Sync:
         return Sync((self._self.shown,), reply=True)
 
-    def _everything(self, *, reply: bool) -> Sync:
-        known = (peer.record for _, peer in sorted(self._roster.peers.items()))
-        return Sync((self._self.shown, *known), reply)
+    def _everything(self, *, reply: bool) -> list[Sync]:
+        """All records, RECORDS_MAX to a message; the first one asks for the same in return."""
+        known = [self._self.shown, *(peer.record for _, peer in sorted(self._roster.peers.items()))]
+        parts = [tuple(known[first : first + RECORDS_MAX]) for first in range(0, len(known), RECORDS_MAX)]
+        losses = self._roster.losses() if self._hood.sparse else ()
+        return [Sync(part, reply and at == 0, losses if at == 0 else ()) for at, part in enumerate(parts)]
 
     def _some(self, count: int, now: float, but: str = "") -> list[str]:
-        left = [node for node in sorted(self._roster.peers) if node != but and self.reachable(node, now)]
+        left = [node for node in self._hood.near if node != but and self.reachable(node, now)]
         chosen: list[str] = []
         while left and len(chosen) < count:
             chosen.append(self._entropy.choice(left))
             left.remove(chosen[-1])
         return chosen
-
-
-def _records(message: Heartbeat | Sync | Ping | Pong) -> tuple[Record, ...]:
-    match message:
-        case Heartbeat(record, _):
-            return (record,)
-        case Sync(records, _):
-            return records
-    return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mltb_transport.gossip import News, Probe, Probed
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -15,13 +16,13 @@ from mltb_transport.messages import (
     Ping,
     Pong,
     Propose,
-    Record,
     Renew,
     Renewed,
     Sync,
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltb_transport.voters import Removed
 from mltbd.core import describe
@@ -110,10 +111,8 @@ class Node:
         )
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
-        self.belonging = Belonging(self.me, self.state, self.consensus, self.membership, self.out)
-        self.voter_desk = VoterDesk(
-            self.me, self.consensus, self.state, self.membership, self.out, config.timing.heartbeat_s
-        )
+        self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
+        self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self._now = now
         self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
@@ -232,7 +231,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
-        if isinstance(message, Heartbeat | Sync):
+        if isinstance(message, Heartbeat | Sync | News):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
@@ -243,7 +242,7 @@ class Node:
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation
-        if isinstance(message, Ping | Pong):
+        if isinstance(message, Ping | Pong | Probe | Probed):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         self._put_all(self.membership.alive(sender, event.incarnation, now))
@@ -297,6 +296,7 @@ class Node:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
         self._watch_leader(now)
+        self._put_all(self.membership.need(self._partners(), now))
         for _ in range(STEPS_MAX):
             self._apply(now)
             placements = {} if self.belonging.removed else self.state.placements.by_workload
@@ -313,6 +313,11 @@ class Node:
         self._show(now)
         self.check()
         return self.out.take()
+
+    def _partners(self) -> frozenset[str]:
+        """Whom the log needs connected, whoever our neighbours are."""
+        reign = self.consensus.reign
+        return frozenset(self.consensus.voters) | (reign.peers.keys() if reign else frozenset())
 
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.

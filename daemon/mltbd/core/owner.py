@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started, WorkloadView
+from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
+from mltb_transport.records import WorkloadView
 from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays
 from mltbd.core.health import HEALTHY, NODE, UNHEALTHY, Health

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from mltb_transport.messages import Record
+from mltb_transport.records import Record
 from mltbd.core.ports import Entropy
 
 UNREACHABLE = "UNREACHABLE"
@@ -70,7 +70,13 @@ class Peer:
     proven: bool = False
     """It spoke to us itself: hearsay alone makes no one reachable."""
     lost: bool = False
-    """Its silence has been reported."""
+    """Its silence has been reported, by us or by those who watch it."""
+    lost_at: tuple[int, int] = (-1, -1)
+    """The newest version that was given up: only a newer one brings it back."""
+    watched: bool = True
+    """We listen to it ourselves. Of all others we believe what their watchers say."""
+    accusers: set[str] = field(default_factory=set)
+    """Who else suspects it since its last sign of life."""
     gap: bool = False
     """A publication of it was missed."""
     pull: Retry = field(default_factory=Retry)
@@ -80,10 +86,17 @@ class Peer:
     """The newest of our pings it answered: a repeated answer measures nothing."""
 
     def is_reachable(self, now: float, timeout_s: float) -> bool:
+        if not self.watched:
+            return not self.lost
         return self.proven and now < self.since + timeout_s
 
     def is_suspect(self, now: float, timeout_s: float) -> bool:
-        return now >= self.since + timeout_s / 2
+        return self.watched and now >= self.since + timeout_s / 2
+
+    def spoke(self, now: float) -> None:
+        """A sign of life."""
+        self.since = now
+        self.accusers.clear()
 
     def measured(self, rtt_s: float) -> None:
         before = rtt_s if self.rtt_s is None else self.rtt_s

@@ -11,13 +11,13 @@ from mltb_transport.messages import (
     Entry,
     Grant,
     Move,
-    Record,
     Release,
     Renew,
     Renewed,
     Settled,
     Started,
 )
+from mltb_transport.records import Record
 from mltbd.core import describe, quorum
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus

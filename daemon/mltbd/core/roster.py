@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from mltb_transport.messages import Record, Suspicion, Sync
+from mltb_transport.gossip import Loss
+from mltb_transport.messages import Suspicion, Sync
+from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Link, Note
 from mltbd.core.peers import Peer, version
 from mltbd.core.strain import StrainScore
 
-MEMBERS_MAX = 64
-"""This node included. Every member talks to every other one."""
-FORGOTTEN_MAX = 256
+MEMBERS_MAX = 1024
+"""This node included."""
+FORGOTTEN_MAX = 1024
+SUSPICIONS_MAX = 64
+"""Told in one heartbeat."""
 FORGET_S = 24 * 3600.0
 LEAVING = "LEAVING"
 
@@ -25,16 +29,18 @@ class Roster:
         self.counters = counters
         self.strain = StrainScore()
         self._timeout_s = timeout_s
+        self.generation = 0
+        """Grows whenever a member comes, goes, is lost or is back."""
         self._forgotten: dict[str, Record] = {}
         self._full_told = False
 
-    def patience_s(self, now: float) -> float:
-        """How long a member may be silent: the node timeout, stretched while we are slow ourselves."""
-        return self._timeout_s * self.strain.factor(now)
+    def patience_s(self, peer: Peer | None, now: float) -> float:
+        """How long a member may be silent: the node timeout, stretched while we seem slow ourselves."""
+        return self._timeout_s * self.strain.factor(now, len(peer.accusers) if peer else 0)
 
     def is_reachable(self, node: str, now: float) -> bool:
         peer = self.peers.get(node)
-        return peer is not None and peer.is_reachable(now, self.patience_s(now))
+        return peer is not None and peer.is_reachable(now, self.patience_s(peer, now))
 
     def lives_at(self, address: str, now: float) -> bool:
         """A reachable member has this `host:port`."""
@@ -44,12 +50,11 @@ class Roster:
         )
 
     def suspicions(self, now: float) -> tuple[Suspicion, ...]:
-        timeout_s = self.patience_s(now)
         return tuple(
             Suspicion(node, peer.incarnation)
             for node, peer in sorted(self.peers.items())
-            if peer.is_suspect(now, timeout_s)
-        )
+            if peer.is_suspect(now, self.patience_s(peer, now))
+        )[:SUSPICIONS_MAX]
 
     def merge(self, record: Record, now: float, *, heartbeat: bool) -> list[Effect]:
         """A fact of another node of our cluster; `heartbeat` when the node itself just published it."""
@@ -59,9 +64,12 @@ class Roster:
         before = peer.record
         if version(record) <= version(before):
             return []  # The newest stands: gossip repeats itself, and comes out of order.
-        if not heartbeat and peer.is_reachable(now, self.patience_s(now)):
-            peer.since = now  # It lived after we last heard of it. Hearsay keeps a member, but raises none.
+        if not heartbeat and peer.is_reachable(now, self.patience_s(peer, now)):
+            peer.spoke(now)  # It lived after we last heard of it. Hearsay keeps a member, but raises none.
         peer.record = record
+        if not peer.watched and peer.lost and version(record) > peer.lost_at:
+            peer.lost = False  # ... but for those we do not watch: then all we have is what others say.
+            self.generation += 1
         if record.incarnation > peer.incarnation:
             return self._reborn(peer, record.incarnation, now)
         if heartbeat and record.incarnation == before.incarnation and record.seq > before.seq + 1:
@@ -88,23 +96,46 @@ class Roster:
             effects.append(Note("info", f"member `{node}` at {at} {what}"))
         if peer.lost:
             peer.pull.now(now)  # Much may have been missed.
-        peer.proven, peer.lost, peer.since = True, False, now
-        if peer.check_at == inf:
-            peer.check_at = now + self.patience_s(now) / 2
+            self.generation += 1
+        peer.proven, peer.lost = True, False
+        peer.spoke(now)
+        if peer.check_at == inf and peer.watched:
+            peer.check_at = now + self.patience_s(peer, now) / 2
         return effects
 
     def thaw(self, stopped: float, now: float) -> None:
         """We listened to nobody from `stopped` on: the silence of those reachable then counts from now."""
-        timeout_s = self.patience_s(stopped)
         for peer in self.peers.values():
-            if peer.is_reachable(stopped, timeout_s):
+            timeout_s = self.patience_s(peer, stopped)
+            if peer.watched and peer.is_reachable(stopped, timeout_s):
                 peer.since, peer.check_at = now, now + timeout_s / 2
+
+    def lose(self, peer: Peer, at: tuple[int, int]) -> None:
+        """Its silence is known from now on; `at` is the newest version that was given up."""
+        peer.check_at, peer.lost, peer.lost_at = inf, True, max(at, version(peer.record))
+        self.generation += 1
+
+    def losses(self) -> tuple[Loss, ...]:
+        """Who is given up."""
+        return tuple(Loss(node, *peer.lost_at) for node, peer in sorted(self.peers.items()) if peer.lost)
+
+    def watch(self, peer: Peer, watched: bool, now: float) -> None:
+        """Begin or end to listen to a member ourselves."""
+        if watched and not peer.watched:
+            peer.proven, peer.since = not peer.lost, now
+            peer.check_at = inf if peer.lost else now + self.patience_s(peer, now) / 2
+        elif peer.watched and not watched:
+            peer.check_at = inf
+            peer.gap = False
+            peer.pull.rest()
+        peer.watched = watched
 
     def expel(self, node: str, store: str) -> None:
         """This disk belongs to another cluster now. The same id on another disk is another node."""
         peer = self.peers.get(node)
         if peer is not None and peer.record.store == store:
             del self.peers[node]
+            self.generation += 1
 
     def turn_out(self, node: str, store: str) -> None:
         """This disk was removed from our cluster."""
@@ -114,15 +145,18 @@ class Roster:
 
     def forget(self, now: float) -> None:
         """Drop who left, and who has been silent for a day."""
-        timeout_s = self.patience_s(now)
         for node, peer in list(self.peers.items()):
-            after_s = timeout_s if peer.record.state == LEAVING else FORGET_S
-            if now < peer.since + after_s:
+            if peer.record.state == LEAVING:
+                stays = now < peer.since + self._timeout_s
+            else:
+                stays = now < peer.since + FORGET_S or (not peer.watched and not peer.lost)
+            if stays:
                 continue
             self._drop(node)
 
     def _drop(self, node: str) -> None:
         """Others may still speak of it: only news of it brings it back."""
+        self.generation += 1
         self._forgotten.pop(node, None)
         self._forgotten[node] = self.peers.pop(node).record
         if len(self._forgotten) > FORGOTTEN_MAX:
@@ -142,10 +176,11 @@ class Roster:
             self._full_told = True
             return [Note("error", f"member `{record.node}` refused: {MEMBERS_MAX} are the most")]
         self._forgotten.pop(record.node, None)
-        peer = Peer(record, record.incarnation, since=now, check_at=now + self.patience_s(now) / 2)
+        peer = Peer(record, record.incarnation, since=now, check_at=now + self.patience_s(None, now) / 2)
         peer.pull.now(now)
         self.peers[record.node] = peer
-        return [Link(record.node, record.address, record.port)]
+        self.generation += 1
+        return []
 
     def _reborn(self, peer: Peer, incarnation: int, now: float) -> list[Effect]:
         peer.incarnation = incarnation

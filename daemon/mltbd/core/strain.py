@@ -5,11 +5,15 @@ Strain stretches suspicions. It never touches a lease: a node that runs late mus
 
 from __future__ import annotations
 
+from math import log
+
 STRAIN_MAX = 7
 WIDEN_MAX = 3.0
 """However strained we are, a dead peer is found within three node timeouts."""
 LAG_STEPS_S = (0.05, 0.2, 0.8)
 """A loop this late raises the score by one, two, three."""
+CONFIRMATIONS_MAX = 3
+"""Independent accusers that make up for all our strain: then the fault is not ours."""
 DECAY_S = 2.0
 """One point is forgotten after this long without lag."""
 
@@ -29,13 +33,21 @@ class StrainScore:
             self._score = min(self._score + raised, STRAIN_MAX)
             self._since = now
 
+    def missed(self, now: float) -> None:
+        """Nobody answered who should have, or we were suspected ourselves: the fault may be ours."""
+        self._decay(now)
+        self._score = min(self._score + 1, STRAIN_MAX)
+        self._since = now
+
     def score(self, now: float) -> int:
         self._decay(now)
         return self._score
 
-    def factor(self, now: float) -> float:
-        """By how much to stretch our patience with others, 1 to WIDEN_MAX."""
-        return min(self.score(now) + 1.0, WIDEN_MAX)
+    def factor(self, now: float, accusers: int = 0) -> float:
+        """By how much to stretch our patience with a member, 1 to WIDEN_MAX: less for each other who suspects it."""
+        alone = min(self.score(now) + 1.0, WIDEN_MAX)
+        doubt = 1.0 - log(min(accusers, CONFIRMATIONS_MAX) + 1) / log(CONFIRMATIONS_MAX + 1)
+        return 1.0 + (alone - 1.0) * doubt
 
     def _decay(self, now: float) -> None:
         if self._score == 0:

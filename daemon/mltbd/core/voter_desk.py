@@ -40,15 +40,13 @@ class Refusal(Exception):
 class VoterDesk:
     """Idle on every node but the leader. At most one change is under way at any time."""
 
-    def __init__(
-        self, me: str, consensus: Consensus, state: State, membership: Membership, out: Outbox, heartbeat_s: float
-    ) -> None:
-        self._me = me
+    def __init__(self, consensus: Consensus, state: State, membership: Membership, out: Outbox) -> None:
+        self._me = consensus.me
         self._consensus = consensus
         self._state = state
         self._membership = membership
         self._out = out
-        self._pause_s = heartbeat_s
+        self._pause_s = consensus.timing.heartbeat_s
         self._look_at = float("-inf")
         self._reign: Leadership | None = None
         self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # index of the change -> who waits for it

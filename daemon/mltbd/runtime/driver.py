@@ -26,6 +26,7 @@ from mltbd.core.effects import (
     Send,
     StartWorkload,
     StopWorkload,
+    Unlink,
 )
 from mltbd.core.events import Event, Lost, Saved, Strain, Tick
 from mltbd.core.node import Node
@@ -150,6 +151,8 @@ class Driver:
                     self._guard.stop(workload, token)
                 case Link(node, address, port, fresh):
                     self._link(node, address, port, fresh)
+                case Unlink(node):
+                    self._unlink(node)
                 case Contact(address, message):
                     host, _, port_text = address.rpartition(":")
                     self._bus.link(host, int(port_text))
@@ -169,12 +172,18 @@ class Driver:
         before = self._addresses.get(node)
         self._addresses[node] = (address, port)
         # Somebody else may live there by now: nodes exchange addresses where DHCP gives them out.
-        if before is not None and before not in self._addresses.values() and before not in self._seeds():
-            self._bus.unlink(*before)
+        self._let_go(before)
         if fresh:
             self._bus.relink(address, port)
         else:
             self._bus.link(address, port)
+
+    def _unlink(self, node: str) -> None:
+        self._let_go(self._addresses.pop(node, None))
+
+    def _let_go(self, where: tuple[str, int] | None) -> None:
+        if where is not None and where not in self._addresses.values() and where not in self._seeds():
+            self._bus.unlink(*where)
 
     def _seeds(self) -> set[tuple[str, int]]:
         pairs = (seed.rpartition(":") for seed in self.node.config.seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from mltb_transport.messages import Record, WorkloadView
+from mltb_transport.records import Record, WorkloadView
 from mltbd.core import quorum
 from mltbd.core.failover import failback_in
 from mltbd.core.lease import deadline

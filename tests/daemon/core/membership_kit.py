@@ -9,9 +9,10 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Sync
-from mltbd.core.effects import Contact, Effect, Link, Note, Publish, Send
-from mltbd.core.membership import Membership
+from mltb_transport.messages import Heartbeat, Sync
+from mltb_transport.records import Record
+from mltbd.core.effects import Contact, Effect, Link, Note, Publish, Send, Unlink
+from mltbd.core.membership import Gossip, Membership
 
 T = TypeVar("T")
 HEARTBEAT_S = 1.0
@@ -106,7 +107,7 @@ class Net:
         self._links: dict[tuple[str, str], float] = {}
         """When the connection (from, to) stands; a name or an address is connected to."""
         self._random = random.Random(seed)
-        self._queue: list[tuple[float, int, str, str, int, Heartbeat | Sync | Ping | Pong]] = []
+        self._queue: list[tuple[float, int, str, str, int, Gossip]] = []
         self._count = 0
 
     def begin(self, one: Membership) -> None:
@@ -162,6 +163,8 @@ class Net:
                 case Link(node, _, _, fresh):
                     if fresh or (one.node, node) not in self._links:
                         self._links[one.node, node] = self.now + self.CONNECT_S
+                case Unlink(node):
+                    del self._links[one.node, node]
                 case Note():
                     self.notes.append((one.node, effect))
                 case _:

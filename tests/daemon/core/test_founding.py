@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp, Record
+from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp
+from mltb_transport.records import Record
 from mltb_transport.voters import Voter
 from mltbd.core.effects import Send
 from mltbd.core.founding import (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltb_transport.messages import Heartbeat, Ping, Pong, Record, Suspicion, Sync
+from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
+from mltb_transport.records import Record
 from mltbd.core.membership import Membership
 from mltbd.core.peers import flaw, version
 from mltbd.core.roster import MEMBERS_MAX

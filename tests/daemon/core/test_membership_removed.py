@@ -5,7 +5,7 @@ from __future__ import annotations
 from mltb_transport.messages import Sync
 from mltb_transport.voters import Removed
 from mltbd.core.effects import Contact
-from mltbd.core.membership import TOLD_AGAIN_S
+from mltbd.core.refusals import TOLD_AGAIN_S
 from tests.daemon.core.membership_kit import TIMEOUT_S, beat, of, record, said, started, tick_until
 
 OUT = ("n2", "disk-n2")
@@ -13,7 +13,7 @@ OUT = ("n2", "disk-n2")
 
 def test_a_removed_node_is_not_listed_and_is_told_but_not_all_the_time() -> None:
     one = started("n2", "n3", cluster="c1")
-    one.refuse({OUT: 5})
+    one.refusals.become({OUT: 5})
     assert one.record("n2") is None
     told = one.heard("n2", 1, beat("n2", 9), 1.0)
     assert Contact("10.0.0.2:7946", Removed("c1", "n2", "disk-n2", 5)) in told
@@ -25,7 +25,7 @@ def test_a_removed_node_is_not_listed_and_is_told_but_not_all_the_time() -> None
 
 def test_hearsay_of_a_removed_node_is_left_without_a_word() -> None:
     one = started("n2", "n3", cluster="c1")
-    one.refuse({OUT: 5})
+    one.refusals.become({OUT: 5})
     effects = one.heard("n3", 1, Sync((record("n3"), record("n2", 5)), reply=False), 1.0)
     assert said(Removed, effects) == []
     assert one.record("n2") is None
@@ -33,9 +33,9 @@ def test_hearsay_of_a_removed_node_is_left_without_a_word() -> None:
 
 def test_a_removed_node_that_is_admitted_is_heard_again() -> None:
     one = started("n2", cluster="c1")
-    one.refuse({OUT: 5})
+    one.refusals.become({OUT: 5})
     one.heard("n2", 1, beat("n2", 9), 1.0)
-    one.refuse({})
+    one.refusals.become({})
     one.heard("n2", 1, beat("n2", 10), 2.0)
     assert one.reachable("n2", 2.0)
 
@@ -43,7 +43,7 @@ def test_a_removed_node_that_is_admitted_is_heard_again() -> None:
 def test_a_new_disk_of_a_removed_name_learns_how_far_the_old_one_came() -> None:
     one = started("n2", cluster="c1")
     one.heard("n2", 7, beat("n2", 3, 7), 0.5)
-    one.refuse({OUT: 5})
+    one.refusals.become({OUT: 5})
     effects = one.heard("n2", 1, beat("n2", 1, store="new"), 1.0)
     assert of(Contact, effects) == [Contact("10.0.0.2:7946", Sync((record("n2", 7, 3),), reply=False))]
     assert one.record("n2") is None

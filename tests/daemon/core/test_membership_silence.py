@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mltb_transport.messages import Heartbeat, Ping, Suspicion, Sync
+from mltb_transport.gossip import Probe, Probed
+from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltbd.core.effects import Note, Publish, Send
 from mltbd.core.membership import HELPERS_MAX, Membership
 from mltbd.core.strain import WIDEN_MAX
@@ -40,9 +41,68 @@ def test_a_silent_member_is_probed_at_half_its_time_directly_and_through_others(
         one.alive(node, 1, now)
     sent = of(Send, one.tick(now))
     assert [send.to for send in sent if isinstance(send.message, Ping)] == ["n2"]
-    helpers = [send.to for send in sent if send.message == Sync((one.own,), reply=True)]
+    helpers = [send.to for send in sent if isinstance(send.message, Probe) and send.message.node == "n2"]
     assert len(set(helpers)) == len(helpers) == HELPERS_MAX
     assert "n2" not in helpers
+
+
+def probes(one: Membership, now: float) -> list[tuple[str, Probe]]:
+    sends = of(Send, one.tick(now))
+    return [(send.to, send.message) for send in sends if isinstance(send.message, Probe)]
+
+
+def test_a_member_that_a_helper_reaches_is_kept() -> None:
+    one = started("n2", "n3")
+    keep(one, "n3", until=TIMEOUT_S / 2 - 0.001)
+    one.alive("n3", 1, TIMEOUT_S / 2)
+    [(helper, probe)] = probes(one, TIMEOUT_S / 2)
+    assert helper == "n3"
+    one.heard("n3", 1, Probed("n2", probe.nonce, ok=False), 0.6 * TIMEOUT_S)
+    assert one.members(0.9 * TIMEOUT_S)[1].silent_s == pytest.approx(0.9 * TIMEOUT_S), "it has only begun"
+    one.heard("n3", 1, Probed("n2", probe.nonce + 1, ok=True), 0.6 * TIMEOUT_S)
+    assert one.members(0.9 * TIMEOUT_S)[1].silent_s == pytest.approx(0.9 * TIMEOUT_S), "not what we asked"
+    one.heard("n3", 1, Probed("n2", probe.nonce, ok=True), 0.9 * TIMEOUT_S)
+    assert one.reachable("n2", 1.5 * TIMEOUT_S)
+
+
+def test_a_helper_pings_for_others_and_tells_them() -> None:
+    one = started("n2", "n3")
+    sent = of(Send, one.heard("n3", 1, Probe("n2", 77), 0.1))
+    assert [(send.to, type(send.message)) for send in sent] == [("n3", Probed), ("n2", Ping)]
+    assert sent[0].message == Probed("n2", 77, ok=False)
+    ping = sent[1].message
+    assert isinstance(ping, Ping)
+    assert of(Send, one.heard("n2", 1, Pong(ping.nonce), 0.2)) == [Send("n3", Probed("n2", 77, ok=True))]
+    assert of(Send, one.heard("n2", 1, Pong(ping.nonce), 0.3)) == [], "once"
+    assert of(Send, one.heard("n3", 1, Probe("n9", 78), 0.4)) == [Send("n3", Probed("n9", 78, ok=False))]
+
+
+def test_the_suspect_is_told_first_so_that_it_can_refute() -> None:
+    one = started("n2", "n3")
+    keep(one, "n3", until=TIMEOUT_S / 2 - 0.001)
+    sent = of(Send, one.tick(TIMEOUT_S / 2))
+    told = [send.message for send in sent if send.to == "n2" and isinstance(send.message, Heartbeat)]
+    assert [heartbeat.suspicions for heartbeat in told] == [(Suspicion("n2", 1),)]
+
+
+def test_whose_helpers_are_silent_too_doubts_itself() -> None:
+    one = started("n2", "n3", "n4")
+    tick_until(one, 0.95 * TIMEOUT_S, Publish)
+    assert one.own.strain > 0
+
+
+def test_others_who_suspect_it_too_make_up_for_our_strain() -> None:
+    one = started("n2", "n3", "n4", "n5")
+    keep(one, "n3", "n4", "n5", until=0.9 * TIMEOUT_S)
+    now = 0.9 * TIMEOUT_S
+    for _ in range(3):
+        one.strain(1.0, now)
+    alone = [one.reachable("n2", now)]
+    for accuser in ("n3", "n4", "n5"):
+        one.heard(accuser, 1, Heartbeat(record(accuser, seq=2), (Suspicion("n2", 1),)), now)
+    tick_until(one, 1.001 * TIMEOUT_S, Note)
+    assert alone == [True]
+    assert not one.reachable("n2", 1.001 * TIMEOUT_S), "as if we were well"
 
 
 def test_a_suspicion_is_published_until_it_is_refuted() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltbd.core.effects import Link, Note, Send
-from mltbd.core.membership import Membership
+from mltbd.core.membership import RECORDS_MAX, Membership
 from mltbd.core.roster import FORGET_S, FORGOTTEN_MAX, MEMBERS_MAX
 from tests.daemon.core.membership_kit import (
     HEARTBEAT_S,
@@ -85,15 +85,17 @@ def test_a_stranger_without_a_record_is_counted() -> None:
     assert one.counters["unknown_sender"] == 2
 
 
-def test_the_65th_member_is_refused_counted_and_told_once() -> None:
+def test_one_member_too_many_is_refused_counted_and_told_once() -> None:
     one = started()
     crowd = [record(f"n{n}") for n in range(2, MEMBERS_MAX + 3)]
-    effects = one.heard("n2", 1, Sync(tuple(crowd), reply=False), 0.1)
+    effects = []
+    for first in range(0, len(crowd), RECORDS_MAX):
+        effects += one.heard("n2", 1, Sync(tuple(crowd[first : first + RECORDS_MAX]), reply=False), 0.1)
     one.check()
     assert len(one.members(0.1)) == MEMBERS_MAX
     assert one.counters["refused"] == 2
     assert [note.text for note in of(Note, effects) if note.level == "error"] == [
-        "member `n65` refused: 64 are the most"
+        "member `n1025` refused: 1024 are the most"
     ]
 
 

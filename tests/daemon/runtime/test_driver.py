@@ -10,7 +10,8 @@ import pytest
 
 from mltb_transport.frames import decode
 from mltb_transport.memory_bus import MemoryBus
-from mltb_transport.messages import Append, Heartbeat, Ping, Pong, Record, Sync
+from mltb_transport.messages import Append, Heartbeat, Ping, Pong, Sync
+from mltb_transport.records import Record
 from mltbd.core.events import Ask, GuardSays, Received, StopRequested
 from mltbd.core.lease import INCARNATION_SPAN
 from mltbd.runtime.clock import boottime

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import CancelFailback, Heartbeat, Record
+from mltb_transport.messages import CancelFailback, Heartbeat
+from mltb_transport.records import Record
 from mltbd.core.events import Received, StopRequested
 from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience

@@ -1,0 +1,167 @@
+"""`mltbctl state get|set|delete|cas|list|watch`: the replicated key-values, with values as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import CliError, MltbError
+from mltbctl.render import failure_text, print_result
+from mltbctl.result import ExitCode, Result
+from mltbctl.tables import Cell, Column, table
+from mltbctl.words import ago
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+    from mltbctl.result import Style
+    from mltbctl.session import Session
+    from mltbctl.store_client import Change, Conflict, Entry, Watch
+
+RETRY_S = 1.0
+STDIN = "-"
+VALUE_BYTES_MAX = 1024 * 1024
+"""Of what is read from stdin; the daemon's own limit is lower and has its own words."""
+_PASSING = ("unreachable", "unavailable", "timeout", "no_quorum", "overloaded")
+_COLUMNS = (Column("KEY"), Column("VERSION", right=True, gives_way=1), Column("VALUE"))
+
+
+def value_of(text: str) -> Any:
+    """What is meant by `text` on the command line: JSON where it is JSON, else the text itself; `-` reads stdin."""
+    if text == STDIN:
+        text = sys.stdin.read(VALUE_BYTES_MAX)
+        text = text.removesuffix("\n")
+    try:
+        return json.loads(text, parse_constant=_not_json, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _not_json(word: str) -> Any:
+    raise ValueError(word)  # NaN and the infinities are Python's, not JSON's.
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(digits)
+    return number
+
+
+def guard_of(token: int | None, lock: str) -> tuple[str, int] | None:
+    """The lock a write depends on, from `--token` and `--lock`."""
+    if token is None:
+        return None
+    if not lock:
+        raise CliError(
+            "`--token` needs the name of its lock", "add `--lock NAME`, or set MLTB_LOCK_NAME as `lock run` does",
+            code="usage",
+        )  # fmt: skip
+    return lock, token
+
+
+def get(session: Session, client: Client, key: str, *, stale: bool) -> Result:
+    """The value of a key; exit code 1 where there is none."""
+    entry = client.state.get(key, stale=stale)
+    if entry is None:
+        session.say(f"no key `{key}`")
+        return Result({"key": key, "value": None, "version": 0}, "", ExitCode.FAILED)
+    data = {"key": key, "value": entry.value, "version": entry.version, "revision": entry.revision}
+    if entry.age_seconds is not None:
+        data |= {"stale": True, "age_seconds": entry.age_seconds}
+        session.say(session.talk.dim(f"as this node knew it {ago(entry.age_seconds)} ago"))
+    return Result(data, shown(entry.value))
+
+
+def set_(
+    session: Session, client: Client, key: str, value: Any, if_version: int | None, guard: tuple[str, int] | None
+) -> Result:
+    """Write a key; exit code 1 when it has not the version asked for."""
+    from mltbctl.store_client import Conflict
+
+    state = client.state
+    if if_version is None:
+        return _written(state.set(key, value, token=guard))
+    outcome = state.compare_and_swap(key, if_version, value, token=guard)
+    if isinstance(outcome, Conflict):
+        return _conflict(session, key, if_version, outcome)
+    return _written(outcome)
+
+
+def delete(session: Session, client: Client, key: str, if_version: int | None, guard: tuple[str, int] | None) -> Result:
+    """Remove a key; exit code 1 where there was none, or not in that version."""
+    outcome = client.state.delete(key, expected_version=if_version, token=guard)
+    if not isinstance(outcome, bool):
+        return _conflict(session, key, if_version or 0, outcome)
+    if not outcome:
+        session.say(f"no key `{key}`")
+    code = ExitCode.DONE if outcome else ExitCode.FAILED
+    return Result({"key": key, "deleted": outcome}, f"deleted {key}" if outcome else "", code)
+
+
+def list_(client: Client, prefix: str, *, stale: bool, limit: int | None) -> Result:
+    """The keys that begin with a prefix, in order, with their values."""
+    entries = client.state.list(prefix, stale=stale, limit=limit)
+    rows = [
+        {"key": entry.key, "value": entry.value, "version": entry.version, "revision": entry.revision}
+        for entry in entries
+    ]
+    cells = [[Cell(entry.key), Cell(str(entry.version)), Cell(_one_line(entry.value))] for entry in entries]
+    return Result({"entries": rows}, lambda style: "\n".join(table(_COLUMNS, cells, style, indent=0)), rows="entries")
+
+
+def watch(session: Session, client: Client, prefix: str, after: int | None, limit: int | None) -> None:
+    """Print each change as it happens, until Ctrl-C or `limit` changes. A daemon that is away is waited for."""
+    changes = client.state.watch(prefix, after=after)
+    if after is None:
+        session.say(session.talk.dim(f"changes after revision {changes.revision}; Ctrl-C ends"))
+    told = 0
+    while limit is None or told < limit:
+        change = _next(session, changes)
+        told += 1
+        data = {
+            "key": change.key, "value": change.value, "version": change.version, "revision": change.revision,
+            "kind": change.kind,
+        }  # fmt: skip
+        print_result(Result(data, _changed(change, session.out)), session.output, session.out, compact=True)
+
+
+def _next(session: Session, changes: Watch) -> Change:
+    while True:
+        try:
+            return next(changes)
+        except MltbError as error:
+            if error.code not in _PASSING:
+                raise
+            session.say(failure_text(error, session.talk))
+            time.sleep(RETRY_S)
+
+
+def shown(value: Any) -> str:
+    """A value for people and scripts: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _one_line(value: Any) -> str:
+    text = shown(value)
+    return text if text.isprintable() else json.dumps(value, ensure_ascii=False)
+
+
+def _written(entry: Entry) -> Result:
+    data = {"key": entry.key, "version": entry.version, "revision": entry.revision}
+    return Result(data, f"{entry.key}   version {entry.version}   revision {entry.revision}")
+
+
+def _conflict(session: Session, key: str, wanted: int, conflict: Conflict) -> Result:
+    found = conflict.entry
+    is_at = "does not exist" if found is None else f"has version {found.version}"
+    session.say(f"`{key}` {is_at}, not version {wanted}; nothing was changed")
+    entry = None if found is None else {"key": key, "value": found.value, "version": found.version}
+    return Result({"key": key, "conflict": entry}, "", ExitCode.FAILED)
+
+
+def _changed(change: Change, style: Style) -> str:
+    gone = style.red("deleted")
+    value = gone if change.kind == "delete" else _one_line(change.value)
+    return f"{style.dim(str(change.revision))}   {change.key}   {value}"

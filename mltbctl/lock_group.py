@@ -1,0 +1,195 @@
+"""The nested group `mltbctl lock`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import typer
+
+from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
+from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock
+from mltbctl.session import command_session
+
+
+class LockGroup(LazyGroup):
+    """The commands of `mltbctl lock`."""
+
+    members: ClassVar[dict[str, Member]] = {}
+
+
+lock = typer_group(
+    LockGroup,
+    "Locks that one holder at a time has, in the whole cluster.",
+    "Most often: `mltbctl lock run NAME -- COMMAND`.",
+)
+
+
+@lock.callback(invoke_without_command=True)
+def _lock(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print_help(ctx)
+
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.", autocompletion=complete_lock)]
+_LockId = Annotated[str, typer.Argument(metavar="LOCK_ID", help="The id that `lock acquire` printed.")]
+_Ttl = Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="It ends by itself after this, unextended.")]
+_Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it.")]
+_Delay = Annotated[
+    float | None,
+    typer.Option(
+        "--delay",
+        metavar="SECONDS",
+        help="After it ran out (not after a release) nobody gets it for so long.",
+        show_default=False,
+    ),
+]
+_Holder = Annotated[
+    str, typer.Option("--holder", metavar="TEXT", help="Who has it, for others to see.", show_default=False)
+]
+
+
+@LockGroup.add("acquire")
+def lock_acquire(
+    ctx: typer.Context,
+    name: _Name,
+    ttl: _Ttl = 30.0,
+    wait: _Wait = 0.0,
+    delay: _Delay = None,
+    holder: _Holder = "",
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Get a lock, which stays yours for the time of --ttl.
+
+    Exit code 1 when somebody else holds it. Nobody extends it: use `lock extend`, or `lock run`, which does.
+
+    Example: mltbctl lock acquire backup --ttl 60 --wait 10 -o json
+    """
+    from mltbctl.commands import lock as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.acquire(session, client, name, ttl=ttl, wait=wait, delay=delay, holder=holder)
+        session.tell_endpoint(client)
+    session.finish(result)
+
+
+@LockGroup.add("release")
+def lock_release(
+    ctx: typer.Context,
+    name: _Name,
+    lock_id: _LockId,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Give a lock back.
+
+    Exit code 1 when that id did not hold it.
+
+    Example: mltbctl lock release backup "$id"
+    """
+    from mltbctl.commands import lock as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.release(session, client, name, lock_id)
+    session.finish(result)
+
+
+@LockGroup.add("extend")
+def lock_extend(
+    ctx: typer.Context,
+    name: _Name,
+    lock_id: _LockId,
+    ttl: Annotated[
+        float | None,
+        typer.Option("--ttl", metavar="SECONDS", help="Another time from now on.", show_default=False),
+    ] = None,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Start the time of a lock anew.
+
+    Exit code 1 when that id does not hold it.
+
+    Example: mltbctl lock extend backup "$id" --ttl 120
+    """
+    from mltbctl.commands import lock as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.extend(session, client, name, lock_id, ttl)
+    session.finish(result)
+
+
+@LockGroup.add("show")
+def lock_show(
+    ctx: typer.Context,
+    name: _Name,
+    stale: Stale = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show who holds a lock, for how long still, and who waits.
+
+    Exit code 1 when nobody holds it.
+    """
+    from mltbctl.commands import lock as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.show(session, client, name, stale=stale)
+    session.finish(result)
+
+
+@LockGroup.add("list")
+def lock_list(
+    ctx: typer.Context,
+    prefix: PrefixArgument = "",
+    prefix_option: Prefix = "",
+    stale: Stale = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """List the locks that are held."""
+    from mltbctl.commands import lock as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        result = command.list_(client, prefix or prefix_option, stale=stale)
+    session.finish(result)
+
+
+@LockGroup.add("run")
+def lock_run(
+    ctx: typer.Context,
+    name: _Name,
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, after `--`.")],
+    ttl: _Ttl = 30.0,
+    wait: _Wait = 0.0,
+    delay: _Delay = None,
+    holder: _Holder = "",
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a command while a lock is held, and only then.
+
+    The lock is extended while the command runs. Should it be lost, the command and all it started are dead
+    before: SIGTERM some seconds ahead, then SIGKILL. What the command leaves running when it ends is killed
+    too. It finds the fencing token in MLTB_LOCK_TOKEN and the name in MLTB_LOCK_NAME; SIGINT, SIGTERM and
+    SIGHUP are passed on.
+
+    Exit code: that of the command, 128+n for a signal; 1 not acquired, 5 lost, 126 and 127 not to be run.
+
+    Example: mltbctl lock run backup --wait 60 -- restic backup /srv
+    """
+    from mltbctl.lock_run import run
+
+    session = command_session(ctx, output, timeout, quiet)
+    raise typer.Exit(run(session, name, command, ttl=ttl, wait=wait, delay=delay, holder=holder))

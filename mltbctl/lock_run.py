@@ -1,0 +1,144 @@
+"""`mltbctl lock run`: a command that runs only while a lock is held, and is dead before the lock can be lost.
+
+Three processes: this one holds and extends the lock, passes signals on and is the second layer; the watcher
+(mltbctl/lock_watcher.py) is the command's parent and ends it in time; the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mltbctl.clock import boottime
+from mltbctl.errors import CliError, LockLost
+from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
+from mltbctl.process_table import adopt_orphans, kill_below, reap
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+    from mltbctl.locks import Lock
+    from mltbctl.session import Session
+
+TTL_S_MIN = 1.0
+GRACE_S_MAX = 5.0
+RESERVE_S_MAX = 1.0
+"""What is kept back for killing a tree and for the second layer, after the command should be dead."""
+LOOK_S_MIN, LOOK_S_MAX = 0.05, 5.0
+"""How often the second layer looks at the clock."""
+TOKEN_VARIABLE, NAME_VARIABLE, ID_VARIABLE = "MLTB_LOCK_TOKEN", "MLTB_LOCK_NAME", "MLTB_LOCK_ID"
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FROM_TERMINAL = 0x80
+"""si_code of a signal the kernel made: the terminal has sent it to the command as well."""
+
+
+def grace_s(ttl: float) -> float:
+    """Between SIGTERM and SIGKILL; well within what an extension at a third of the time leaves."""
+    return min(GRACE_S_MAX, ttl / 4)
+
+
+def run(
+    session: Session,
+    name: str,
+    argv: Sequence[str],
+    *,
+    ttl: float,
+    wait: float,
+    delay: float | None,
+    holder: str,
+) -> int:
+    """Hold `name` and run `argv`; returns its exit code, 128+n for a signal. LockLost when it had to be ended."""
+    if ttl < TTL_S_MIN:
+        raise CliError(f"`--ttl {ttl:g}` leaves no time to end a command", "use at least `--ttl 1`", code="usage")
+    environ = {**os.environ, NAME_VARIABLE: name}
+    # Before the first thread and the first socket: a process that has neither can be forked safely.
+    watcher = Watcher(Errand(argv, environ, grace_s(ttl), TOKEN_VARIABLE))
+    try:
+        with session.client() as client:
+            lock = _lock(client, watcher, name, ttl, wait, delay, holder)
+            lock.acquire()
+            session.tell_endpoint(client)
+            try:
+                return _Run(watcher, lock).to_the_end()
+            finally:
+                lock.close()
+    finally:
+        watcher.close()
+
+
+def _lock(
+    client: Client, watcher: Watcher, name: str, ttl: float, wait: float, delay: float | None, holder: str
+) -> Lock:
+    from mltbctl.commands.lock import person
+    from mltbctl.locks import Lock
+
+    lock = Lock(
+        client.locks,
+        name,
+        ttl=ttl,
+        wait=wait,
+        delay=delay,
+        holder=holder or f"{person()}:{os.getpid()}",
+        reserve_s=min(RESERVE_S_MAX, ttl / 10),
+        tell=lambda until: watcher.tell(TRUST, moment=until),
+    )
+    lock.lost.then(lambda: watcher.tell(END))
+    return lock
+
+
+class _Run:
+    """From the acquired lock to the end of the command."""
+
+    def __init__(self, watcher: Watcher, lock: Lock) -> None:
+        self._watcher = watcher
+        self._lock = lock
+
+    def to_the_end(self) -> int:
+        heeded = {number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN}
+        # Before the thread that extends is started: it must inherit this, or a signal could end us there.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*heeded, signal.SIGCHLD})
+        try:
+            adopt_orphans()
+            self._watcher.tell(GO, self._lock.token, self._lock.held.until)
+            self._lock.keep()
+            while not self._ended():
+                info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())
+                if info is not None and info.si_signo in heeded and info.si_code != _FROM_TERMINAL:
+                    self._watcher.tell(PASS_ON, info.si_signo)
+                self._second_layer()
+            return self._close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _ended(self) -> bool:
+        return any(pid == self._watcher.pid for pid, _ in reap())
+
+    def _last_moment(self) -> float:
+        """When the watcher must have ended everything, the lock not having been extended."""
+        return self._lock.held.until + self._lock.held.reserve_s / 3
+
+    def _look_s(self) -> float:
+        return min(max(self._last_moment() - boottime(), LOOK_S_MIN), LOOK_S_MAX)
+
+    def _second_layer(self) -> None:
+        """The watcher may be stopped and miss the end of the lock: then it is ended with all below it."""
+        if boottime() >= self._last_moment():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._watcher.pid, signal.SIGKILL)
+            kill_below(os.getpid())
+
+    def _close(self) -> int:
+        report = self._watcher.report()
+        # A watcher that was killed leaves its command's children to us.
+        end_below(os.getpid())
+        lost = self._lock.close()
+        if report is None:
+            raise lost or CliError("the watcher of the command was killed, and the command with it")
+        code, reason = report
+        if lost is not None or reason in (LATE, ENDED):
+            raise lost or LockLost(f"the lock `{self._lock.name}` could not be extended: the command was ended in time")
+        if reason != EXITED:
+            raise CliError("the watcher of the command lost its line to `mltbctl`")
+        return code

@@ -1,0 +1,334 @@
+"""Locks for Python: Locks (single calls), HeldLock, and Lock, which extends itself and knows when it is lost.
+
+What a holder may rely on is measured on its own clock from before its request left: the daemons count a lock's time
+from a later moment, so it ends here before anybody else can get it there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.clock import boottime
+from mltbctl.errors import LockLost, LockNotAcquired, MltbError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from mltbctl.lines import Lines
+
+TTL_S = 30.0
+RATE = 1e-3
+"""How much faster or slower than real time a clock may run."""
+RESERVE_S_MAX = 0.25
+"""What is kept back for a thread that is scheduled late; less where the lock is short."""
+NAP_S_MAX = 5.0
+"""A wait that the machine slept through is noticed this late, at most."""
+JOIN_S = 0.2
+RELEASE_S_MIN = 0.5
+
+
+def proven_s(ttl: float, reserve_s: float) -> float:
+    """How long after the request a holder can prove that it holds, whatever the clocks do within RATE."""
+    return (ttl / (1 + RATE) - reserve_s) * (1 - RATE)
+
+
+def reserve(ttl: float) -> float:
+    """What is kept back of a lock of this length."""
+    return min(RESERVE_S_MAX, ttl / 10)
+
+
+class HeldLock:
+    """One grant of a lock. `token` is the fencing token: it grows with every grant."""
+
+    __slots__ = ("_until", "holder", "lock_id", "name", "reserve_s", "token", "ttl")
+
+    def __init__(self, name: str, answer: dict[str, Any], began: float, reserve_s: float) -> None:
+        self.name = name
+        self.lock_id = str(answer["lock_id"])
+        self.token = int(answer["token"])
+        self.holder = str(answer.get("holder", ""))
+        self.ttl = float(answer["ttl_seconds"])
+        self.reserve_s = reserve_s
+        self._until = began + proven_s(self.ttl, reserve_s)
+
+    def __repr__(self) -> str:
+        return f"HeldLock({self.name!r}, token={self.token}, remaining={self.remaining():.1f})"
+
+    @property
+    def until(self) -> float:
+        """The moment, on the clock of `mltbctl.clock`, up to which it is ours for sure."""
+        return self._until
+
+    def remaining(self) -> float:
+        """Seconds for which it is ours for sure; 0 when it may be somebody else's."""
+        return max(0.0, self._until - boottime())
+
+    def extended(self, answer: dict[str, Any], began: float) -> None:
+        """Take in the answer to an extension asked for at `began`."""
+        self.ttl = float(answer["ttl_seconds"])
+        self.token = int(answer.get("token") or self.token)
+        self._until = max(self._until, began + proven_s(self.ttl, self.reserve_s))
+
+
+class Locks:
+    """Mutual exclusion with a time limit, first come first served.
+
+    Where the work writes to something shared, have that refuse smaller tokens: no clock protects a holder that is
+    frozen between its look at the lock and its write.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def acquire(
+        self,
+        name: str,
+        *,
+        ttl: float = TTL_S,
+        wait: float = 0.0,
+        delay: float | None = None,
+        holder: str = "",
+        reserve_s: float | None = None,
+    ) -> HeldLock:
+        """Get the lock, waiting up to `wait` seconds in line. LockNotAcquired tells who holds it.
+
+        Nobody extends it: that is for `extend`, or use `Client.lock`. `delay`: seconds for which nobody gets the
+        lock after it ran out (not after a release). `holder`: shown to others; by default host and pid.
+        """
+        check_times(ttl, wait)
+        began = boottime()
+        params: dict[str, Any] = {"name": name, "ttl": ttl, "wait": wait, "holder": holder or myself()}
+        if delay is not None:
+            params["delay"] = delay
+        answer = self._lines.settle("lock_acquire", params, changes=True, wait_s=wait)
+        if not answer["acquired"]:
+            raise _not_acquired(name, answer.get("holder"))
+        held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
+        if boottime() - began > ttl / 3:
+            # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
+            try:
+                self.extend(held)
+            except LockLost as lost:
+                raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
+        return held
+
+    def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:
+        """Start its time anew, or with another `ttl`; `held` knows. LockLost when it is not held any more."""
+        began = boottime()
+        answer = self._ask("lock_extend", held.name, held.lock_id, timeout, ttl)
+        if not answer["extended"]:
+            raise LockLost(f"`{held.name}` is no longer held by this holder", f"run `mltbctl lock show {held.name}`")
+        held.extended(answer, began)
+        return held
+
+    def release(self, held: HeldLock, *, timeout: float | None = None) -> bool:
+        """Give it back; False when it was not held any more."""
+        return bool(self._ask("lock_release", held.name, held.lock_id, timeout)["released"])
+
+    def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
+        """Holder (None while a delay keeps it closed), lock_id, token, ttl_seconds, remaining_seconds (the
+        leader's estimate, None where another node answers), since, waiters; None when nobody has to do with it."""
+        answer = self._lines.settle("lock_show", {"name": name, **({"stale": True} if stale else {})}, changes=False)
+        found: dict[str, Any] | None = answer["lock"]
+        return found
+
+    def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
+        """The locks that are held and whose names begin with `prefix`, each as `show` has it."""
+        params = {"prefix": prefix, **({"stale": True} if stale else {})}
+        found: list[dict[str, Any]] = self._lines.settle("lock_list", params, changes=False)["locks"]
+        return found
+
+    def _ask(
+        self, method: str, name: str, lock_id: str, timeout: float | None, ttl: float | None = None
+    ) -> dict[str, Any]:
+        params: dict[str, Any] = {"name": name, "lock_id": lock_id}
+        if ttl is not None:
+            params["ttl"] = ttl
+        return self._lines.settle(method, params, changes=True, timeout_s=timeout)
+
+
+class Lost(threading.Event):
+    """Set before anybody else may hold the lock. `is_set` looks at the clock itself, so it is never late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment = math.inf
+        """From when on the lock is not ours for sure."""
+        self._listeners: list[Callable[[], None]] = []
+        self._mutex = threading.Lock()
+
+    def is_set(self) -> bool:
+        return super().is_set() or boottime() >= self.moment
+
+    def set(self) -> None:
+        with self._mutex:
+            super().set()
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener()
+
+    def then(self, listener: Callable[[], None]) -> None:
+        """Call this once when it is set, from the thread that sets it; at once where it is set already."""
+        with self._mutex:
+            if not super().is_set():
+                self._listeners.append(listener)
+                return
+        listener()
+
+
+class Lock:
+    """A lock that is held while its block runs, and extended from a thread of its own at a third of its time.
+
+    with node.lock("deploy", ttl=30, wait=10) as lock:      # LockNotAcquired when it is not free in time
+        while work and not lock.lost.is_set(): ...          # `lock.lost`: stop at once, somebody else may begin
+    """
+
+    def __init__(
+        self,
+        locks: Locks,
+        name: str,
+        *,
+        ttl: float = TTL_S,
+        wait: float = 0.0,
+        delay: float | None = None,
+        holder: str = "",
+        reserve_s: float | None = None,
+        tell: Callable[[float], None] | None = None,
+    ) -> None:
+        """`tell`: called from the thread with the moment up to which it is ours, whenever that moves."""
+        check_times(ttl, wait)
+        self.name = name
+        self.lost = Lost()
+        self._locks = locks
+        self._options: dict[str, Any] = {"ttl": ttl, "wait": wait, "delay": delay, "holder": holder}
+        self._options["reserve_s"] = reserve_s
+        self._tell = tell or (lambda _: None)
+        self._ending = threading.Event()
+        self._held: HeldLock | None = None
+        self._keeper: threading.Thread | None = None
+        self._trouble = ""
+
+    @property
+    def held(self) -> HeldLock:
+        """The grant. RuntimeError outside the block."""
+        if self._held is None:
+            raise RuntimeError(f"the lock `{self.name}` is not acquired")
+        return self._held
+
+    @property
+    def token(self) -> int:
+        """The fencing token of this grant."""
+        return self.held.token
+
+    @property
+    def lock_id(self) -> str:
+        return self.held.lock_id
+
+    def remaining(self) -> float:
+        """Seconds for which it is ours for sure, if it were not extended again; 0 once it is lost."""
+        return 0.0 if self.lost.is_set() else self.held.remaining()
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        self.keep()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release it. LockLost when it was lost meanwhile; added as a note to an error of the block itself."""
+        lost = self.close()
+        if lost is None:
+            return
+        if error is None:
+            raise lost
+        error.add_note(f"and the lock was lost: {lost.message}")
+
+    def acquire(self) -> None:
+        """Get it, without extending it yet."""
+        if self._held is not None:
+            raise RuntimeError(f"the lock `{self.name}` was acquired already")
+        self._held = self._locks.acquire(self.name, **self._options)
+        self.lost.moment = self._held.until
+
+    def keep(self) -> None:
+        """Begin to extend it."""
+        self._keeper = threading.Thread(target=self._keep, args=(self.held,), name="mltb-lock", daemon=True)
+        self._keeper.start()
+
+    def close(self) -> LockLost | None:
+        """Release it; returns what to raise when it was lost before. A daemon that is away lets it run out.
+
+        Again: no effect.
+        """
+        if self._held is None or self._ending.is_set():
+            return None
+        self._ending.set()
+        if self._keeper is not None:
+            self._keeper.join(JOIN_S)
+        if self.lost.is_set():
+            self.lost.set()
+            return self._loss()
+        left_s = self._held.remaining()
+        try:
+            released = self._locks.release(self._held, timeout=max(RELEASE_S_MIN, left_s))
+        except MltbError:
+            released = True  # Not known. It was ours for the whole block, and ends by itself.
+        self.lost.moment = math.inf
+        if not released:
+            self.lost.set()
+            return self._loss()
+        return None
+
+    def _loss(self) -> LockLost:
+        why = f": {self._trouble}" if self._trouble else ""
+        return LockLost(f"the lock `{self.name}` was lost{why}", "what it protected may have been done twice")
+
+    def _keep(self, held: HeldLock) -> None:
+        due = boottime() + held.ttl / 3
+        while not self._ending.wait(max(0.0, min(due - boottime(), held.remaining(), NAP_S_MAX))):
+            now = boottime()
+            if now >= held.until:
+                break
+            if now < due:
+                continue
+            try:
+                self._locks.extend(held, timeout=held.remaining())
+            except LockLost as lost:
+                self._trouble = lost.message
+                break
+            except MltbError as error:
+                self._trouble = error.message
+                due = boottime() + min(1.0, held.ttl / 30)
+            else:
+                self._trouble = ""
+                due = now + held.ttl / 3
+                self.lost.moment = held.until
+                self._tell(held.until)
+        if not self._ending.is_set():
+            self.lost.set()
+
+
+def _not_acquired(name: str, holder: str | None) -> LockNotAcquired:
+    """`holder` is None while a delay keeps the lock closed, or when it was given back this moment."""
+    why = f"`{name}` is held by `{holder}`" if holder else f"`{name}` could not be had in time, though nobody holds it"
+    return LockNotAcquired(
+        why, f"run `mltbctl lock show {name}`, or wait longer", details={"name": name, "holder": holder}
+    )
+
+
+def check_times(ttl: float, wait: float) -> None:
+    """ValueError for times that no daemon takes."""
+    if not 0 < ttl < math.inf:
+        raise ValueError(f"ttl of {ttl} s is not above 0")
+    if not 0 <= wait < math.inf:
+        raise ValueError(f"wait of {wait} s is below 0")
+
+
+def myself() -> str:
+    """Host and pid: who holds what this process acquires."""
+    return f"{os.uname().nodename}:{os.getpid()}"

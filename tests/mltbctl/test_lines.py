@@ -1,0 +1,190 @@
+"""Calls that are tried again: done once whatever the daemons answer, and unsure only where nobody can know."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltbctl.client import Client, MltbError, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable
+from mltbctl.lines import LINES_MAX, PATIENT_MAX
+from tests.mltbctl.fake_daemon import Answer, FakeDaemon, Refusal, Silence
+from tests.mltbctl.fake_store import FakeStore
+from tests.waiting import until
+
+Serve = Callable[..., FakeDaemon]
+
+
+def in_turn(*answers: Answer | str) -> Answer:
+    """The first answer to the first call and so on, then the last; a code is a refusal with it."""
+    left = list(answers)
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        now = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(now, str):
+            raise Refusal(code=now, message="as the test says")
+        return now(params)
+
+    return answer
+
+
+def silent(_: dict[str, Any]) -> dict[str, Any]:
+    raise Silence
+
+
+def sent(daemon: FakeDaemon) -> list[tuple[str, int]]:
+    return [(params["client"], params["seq"]) for method, params in daemon.calls if method == "state_set"]
+
+
+@pytest.mark.parametrize("code", ["no_quorum", "unavailable", "overloaded", "unknown_outcome"])
+def test_what_may_pass_is_tried_again_under_the_same_number(serve: Serve, code: str) -> None:
+    store = FakeStore()
+    daemon = serve("n2", **(store.answers() | {"state_set": in_turn(code, code, store.answers()["state_set"])}))
+    with Client() as node:
+        assert node.state.set("k", 1).version == 1
+        assert node.state.set("k", 2).version == 2
+    first, *_, last = sent(daemon)
+    assert sent(daemon) == [first, first, first, last]
+    assert last == (first[0], first[1] + 1)
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(serve: Serve) -> None:
+    store = FakeStore()
+    real = store.answers()["state_set"]
+
+    def done_but_silent(params: dict[str, Any]) -> dict[str, Any]:
+        real(params)
+        raise Silence
+
+    away = serve("n1", **(store.answers() | {"state_set": done_but_silent}))
+    here = serve("n2", **store.answers())
+    with Client(str(away.path), str(here.path)) as node:
+        assert node.state.set("k", 1).version == 1
+        assert node.connected_to == str(here.path)
+    assert sent(away) == sent(here)
+    assert store.executed == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        (("no_quorum",), NoQuorum),
+        (("unknown_outcome", "no_quorum"), UnknownOutcome),
+        (("unknown_outcome",), UnknownOutcome),
+        ((silent,), UnknownOutcome),
+        (("unknown_outcome", "forgotten"), UnknownOutcome),
+        (("unknown_outcome", "refused"), Refused),
+        (("refused",), Refused),
+        (("usage",), MltbError),
+        (("full",), MltbError),
+    ],
+)
+def test_unsure_only_where_nobody_can_know(serve: Serve, answers: tuple[Any, ...], kind: type[MltbError]) -> None:
+    serve(state_set=in_turn(*answers))
+    with Client(timeout=0.4) as node, pytest.raises(MltbError) as caught:
+        node.state.set("k", 1)
+    assert type(caught.value) is kind
+
+
+def test_reading_is_never_unsure(serve: Serve) -> None:
+    serve(state_get=silent)
+    with Client(timeout=0.2) as node, pytest.raises(Timeout):
+        node.state.get("k")
+
+
+def test_a_forgotten_client_begins_anew(serve: Serve) -> None:
+    store = FakeStore()
+    daemon = serve("n2", **store.answers())
+    with Client() as node:
+        node.state.set("k", 1)
+        store.replies.clear()
+        assert node.state.set("k", 2).version == 2
+    first, forgotten, anew = sent(daemon)
+    assert forgotten == (first[0], 2)
+    assert anew[0] != first[0]
+    assert anew[1] == 1
+    assert store.executed == 2
+
+
+def test_after_an_unknown_outcome_no_number_follows(serve: Serve) -> None:
+    store = FakeStore()
+    daemon = serve("n2", **(store.answers() | {"state_set": in_turn("unknown_outcome")}))
+    with Client(timeout=0.2) as node:
+        with pytest.raises(UnknownOutcome):
+            node.state.set("k", 1)
+        daemon.answers["state_set"] = store.answers()["state_set"]
+        node.state.set("k", 2)
+    assert sent(daemon)[0][0] != sent(daemon)[-1][0]
+    assert sent(daemon)[-1][1] == 1
+
+
+def test_a_daemon_that_was_there_is_waited_for_and_one_that_never_was_is_not(serve: Serve, runtime: Path) -> None:
+    with Client(timeout=60) as node, pytest.raises(Unreachable):
+        node.state.get("k")
+    store = FakeStore()
+    path = runtime / "mltb" / "n1.sock"
+    with Client(timeout=60) as node:
+        with FakeDaemon(path, store.answers()):
+            node.state.set("k", 1)
+        got: list[Any] = []
+        asker = threading.Thread(target=lambda: got.append(node.state.get("k")))
+        asker.start()
+        serve("n2", **store.answers())
+        asker.join(30)
+        assert got[0].value == 1
+        assert node.status is not None
+
+
+def test_a_line_that_was_cut_is_opened_anew(serve: Serve, runtime: Path) -> None:  # noqa: ARG001
+    path = runtime / "mltb" / "n1.sock"
+    with Client(str(path)) as node:
+        with FakeDaemon(path, {"ping": lambda _: {"node": "n1"}}):
+            node.ping()
+        with FakeDaemon(path, {"ping": lambda _: {"node": "again"}}):
+            assert until(lambda: _ping(node)) == "again"
+
+
+def _ping(node: Client) -> str:
+    try:
+        return str(node.ping()["node"])
+    except Unreachable:
+        return ""
+
+
+def test_many_threads_share_one_client(store: FakeStore) -> None:
+    with Client(timeout=30) as node:
+
+        def work(number: int) -> None:
+            for turn in range(5):
+                node.state.set(f"{number}/{turn}", turn)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(node.state.list()) == 60
+    assert store.executed == 60
+    for client in {client for client, _ in sent(store.daemons[0])}:
+        numbers = [seq for name, seq in sent(store.daemons[0]) if name == client]
+        assert numbers == sorted(set(numbers)), "one at a time, in order"
+
+
+def test_those_who_wait_cannot_hold_up_a_release(store: FakeStore) -> None:
+    with Client(timeout=30) as node:
+        held = node.locks.acquire("k", ttl=60)
+        got: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: got.append(node.locks.release(node.locks.acquire("k", ttl=60, wait=40))))
+            for _ in range(LINES_MAX + 4)
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(store.lines["k"]) == PATIENT_MAX + 1, 30, "all who may wait do")
+        node.locks.release(held)
+        for thread in threads:
+            thread.join(60)
+        assert got == [True] * len(threads)

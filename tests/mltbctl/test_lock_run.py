@@ -1,0 +1,124 @@
+"""`lock run` as a process: output, signals, exit codes. Its end in time is in tests/e2e/test_lock_run.py."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from mltbctl.lock_run import grace_s
+from tests.mltbctl.fake_store import FakeStore
+from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, run
+from tests.mltbctl.terminal import DEADLINE_S, Outcome, Terminal, environment
+from tests.waiting import until
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    return tmp_path / "family"
+
+
+def test_output_and_exit_code_are_the_commands(store: FakeStore, runtime: Path) -> None:
+    script = "import os; print(os.environ['MLTB_LOCK_TOKEN'], os.environ['MLTB_LOCK_NAME']); raise SystemExit(7)"
+    assert run(runtime, "deploy", "--", PYTHON, "-c", script) == Outcome(7, "1 deploy\n", "")
+    assert store.lines["deploy"] == [], "released"
+    assert run(runtime, "deploy", "--", PYTHON, "-c", script).out.startswith("2 "), "the token grows"
+
+
+def test_a_signal_is_128_and_its_number(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+    outcome = run(runtime, "k", "--", PYTHON, "-c", "import os; os.kill(os.getpid(), 9)")
+    assert (outcome.code, outcome.out) == (137, "")
+
+
+@pytest.mark.parametrize(("command", "code"), [("/no/such/program", 127), ("/", 126)])
+def test_what_cannot_be_run(store: FakeStore, runtime: Path, command: str, code: int) -> None:
+    outcome = run(runtime, "k", "--", command)
+    assert outcome.code == code
+    assert outcome.err.startswith(f"error: cannot run `{command}`: ")
+    assert store.lines["k"] == []
+
+
+def test_somebody_else_holds_it(store: FakeStore, runtime: Path, mark: Path) -> None:
+    store.acquire({"client": "c", "seq": 1, "name": "k", "ttl": 100, "wait": 0, "holder": "another"})
+    outcome = run(runtime, "k", "--", PYTHON, "-c", FAMILY, str(mark))
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: `k` is held by `another`\n")
+    assert not Path(f"{mark}.root").exists()
+
+
+def test_without_a_daemon(runtime: Path) -> None:
+    assert run(runtime, "k", "--", "true").code == 7
+    assert run(runtime, "k", "--ttl", "0.5", "--", "true").code == 2
+
+
+def test_it_works_as_cron_starts_it(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+    environ = {key: environment()[key] for key in ("PYTHONPATH",)} | {
+        "MLTB_RUNTIME_DIR": str(runtime), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh",
+    }  # fmt: skip
+    with Held(runtime, "k", "--", "sh", "-c", "echo $MLTB_LOCK_TOKEN", environ=environ) as held:
+        assert held.end() == Outcome(0, "1\n", "")
+
+
+def test_what_the_command_leaves_behind_is_ended_before_the_release(
+    store: FakeStore, runtime: Path, mark: Path
+) -> None:
+    script = f"import os, sys, time\nif os.fork():\n  while not os.path.exists({str(mark)!r}): time.sleep(0.01)\n" + (
+        f"else:\n  os.setsid(); open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+    )
+    assert run(runtime, "k", "--", PYTHON, "-c", script).code == 0
+    assert gone([int(mark.read_text())])
+    assert store.lines["k"] == []
+
+
+def test_a_daemonised_grandchild_counts_as_the_command(store: FakeStore, runtime: Path, mark: Path) -> None:
+    with Held(runtime, "k", "--ttl", "60", "--", PYTHON, "-c", FAMILY, str(mark)) as held:
+        pids = held.family(mark)
+        held.process.send_signal(signal.SIGTERM)
+        assert held.end().code == 143
+        assert gone(pids[1:])
+        assert store.lines["k"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_passed_on(store: FakeStore, runtime: Path, mark: Path, number: signal.Signals) -> None:  # noqa: ARG001
+    script = f"""
+import signal, sys
+signal.signal({int(number)}, lambda *_: sys.exit(40 + {int(number)}))
+open({str(mark)!r}, "w").close()
+signal.pause()
+"""
+    with Held(runtime, "k", "--ttl", "60", "--", PYTHON, "-c", script) as held:
+        until(mark.exists, DEADLINE_S)
+        held.process.send_signal(number)
+        assert held.end().code == 40 + number
+
+
+def test_ctrl_c_reaches_the_command_once(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+    script = """
+import signal, sys, time
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+print("ready", sys.stdin.isatty(), flush=True)
+while not seen: time.sleep(0.01)
+time.sleep(0.3)
+print("seen", len(seen), flush=True)
+"""
+    environ = environment(MLTB_RUNTIME_DIR=str(runtime))
+    with Terminal("lock", "run", "k", "--ttl", "60", "--", PYTHON, "-c", script, environ=environ) as terminal:
+        terminal.wait_for("ready True")
+        terminal.type("\x03")
+        terminal.wait_for("seen 1")
+        assert terminal.end() == 0
+
+
+def test_it_is_extended_while_the_command_runs(store: FakeStore, runtime: Path) -> None:
+    script = "import time; time.sleep(3.5)"
+    assert run(runtime, "k", "--ttl", "3", "--", PYTHON, "-c", script) == Outcome(0, "", "")
+    assert sum(method == "lock_extend" for method, _ in store.daemons[0].calls) >= 2
+
+
+@pytest.mark.parametrize("ttl", [1.0, 5.0, 30.0, 600.0])
+def test_the_first_missed_extension_does_not_end_it(ttl: float) -> None:
+    """After a missed extension there is time for another before SIGTERM."""
+    assert ttl - min(1.0, ttl / 10) - grace_s(ttl) > 0.55 * ttl

@@ -1,0 +1,219 @@
+"""Locks through the SDK: what is acquired, kept, released and lost, and how long a holder may believe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mltbctl import locks
+from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired
+from mltbctl.clock import boottime
+from mltbctl.locks import RATE, Lost, myself, proven_s, reserve
+from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
+from tests.mltbctl.fake_store import FakeStore
+from tests.waiting import until
+
+Serve = Callable[..., FakeDaemon]
+
+
+def held(ttl: float, began: float) -> HeldLock:
+    answer = {"lock_id": "x", "token": 1, "ttl_seconds": ttl, "holder": "h"}
+    return HeldLock("k", answer, began, reserve(ttl))
+
+
+def test_acquire_extend_release(store: FakeStore) -> None:
+    with Client() as node:
+        mine = node.locks.acquire("deploy", ttl=20)
+        assert (mine.name, mine.token, mine.ttl, mine.holder) == ("deploy", 1, 20, myself())
+        assert 19 < mine.remaining() < 20
+        with pytest.raises(LockNotAcquired, match=f"held by `{myself()}`") as caught:
+            node.locks.acquire("deploy", holder="other")
+        assert caught.value.details["holder"] == myself()
+        node.locks.extend(mine, ttl=40)
+        assert mine.remaining() > 30
+        shown = node.locks.show("deploy")
+        assert shown is not None
+        assert shown["lock_id"] == mine.lock_id
+        assert [lock["name"] for lock in node.locks.list()] == ["deploy"]
+        assert node.locks.list("x") == []
+        assert node.locks.release(mine) is True
+        assert node.locks.release(mine) is False
+        with pytest.raises(LockLost):
+            node.locks.extend(mine)
+        assert node.locks.show("deploy") is None
+        assert node.locks.acquire("deploy").token > mine.token
+    assert store.daemons[0].calls[0][1]["wait"] == 0
+
+
+@pytest.mark.parametrize(("ttl", "wait"), [(0, 0), (-1, 0), (float("inf"), 0), (float("nan"), 0), (1, -1)])
+def test_times_have_limits(store: FakeStore, ttl: float, wait: float) -> None:  # noqa: ARG001
+    with Client() as node:
+        with pytest.raises(ValueError):
+            node.lock("k", ttl=ttl, wait=wait)
+        with pytest.raises(ValueError):
+            node.locks.acquire("k", ttl=ttl, wait=wait)
+
+
+@pytest.mark.parametrize("ttl", [0.1, 1.0, 30.0, 3600.0])
+def test_the_holder_stops_believing_before_the_daemon_does(ttl: float) -> None:
+    """The daemon counts `ttl` of its seconds from a moment not before the request; both clocks may be off by RATE."""
+    slowest_here = proven_s(ttl, reserve(ttl)) / (1 - RATE)
+    fastest_there = ttl / (1 + RATE)
+    assert slowest_here <= fastest_there - reserve(ttl) + 1e-9
+    assert proven_s(ttl, reserve(ttl)) > 0.85 * ttl
+
+
+def test_remaining_counts_from_before_the_request() -> None:
+    began = boottime() - 5
+    mine = held(10, began)
+    assert 4.5 < mine.remaining() < 5
+    mine.extended({"ttl_seconds": 10}, began - 3)
+    assert mine.until == began + proven_s(10, reserve(10)), "an older proof takes nothing away"
+    assert held(4, began).remaining() == 0
+
+
+def test_lost_looks_at_the_clock_itself() -> None:
+    lost = Lost()
+    lost.moment = boottime() + 60
+    assert not lost.is_set()
+    lost.moment = boottime()
+    assert lost.is_set()
+    told: list[int] = []
+    lost.then(lambda: told.append(1))
+    lost.set()
+    lost.set()
+    lost.then(lambda: told.append(2))
+    assert told == [1, 2]
+
+
+def test_a_block_holds_the_lock_and_releases_it(store: FakeStore) -> None:
+    with Client() as node:
+        with node.lock("deploy", ttl=20, holder="me") as lock:
+            assert lock.token == store.lines["deploy"][0].token
+            assert lock.lock_id == store.lines["deploy"][0].lock_id
+            assert 18 < lock.remaining() < 20
+            assert not lock.lost.is_set()
+            with pytest.raises(LockNotAcquired, match="held by `me`"), node.lock("deploy"):
+                raise AssertionError("two holders")
+        assert not lock.lost.is_set()
+        assert node.locks.show("deploy") is None
+        with pytest.raises(RuntimeError):
+            lock.acquire()
+
+
+def test_a_waiter_gets_it_when_it_is_released(store: FakeStore) -> None:
+    with Client() as node:
+        first = node.locks.acquire("k", ttl=30)
+        tokens: list[int] = []
+
+        def wait() -> None:
+            with node.lock("k", ttl=30, wait=30) as lock:
+                tokens.append(lock.token)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        until(lambda: len(store.lines["k"]) == 2)
+        node.locks.release(first)
+        waiter.join(15)
+    assert tokens
+    assert tokens[0] > first.token
+
+
+def test_it_extends_itself(store: FakeStore) -> None:
+    def extensions() -> int:
+        return sum(method == "lock_extend" for method, _ in store.daemons[0].calls)
+
+    with Client() as node, node.lock("k", ttl=2.4) as lock:
+        first = lock.held.until
+        until(lambda: extensions() >= 2)
+        assert until(lambda: lock.held.until > first + 0.7)
+        assert not lock.lost.is_set()
+        assert store.lines["k"][0].lock_id == lock.lock_id
+
+
+def test_a_long_wait_is_followed_by_an_extension(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was granted at some unknown moment of the wait is proven again before it is handed out."""
+    ahead_s = 0.0
+    monkeypatch.setattr(locks, "boottime", lambda: boottime() + ahead_s)
+    got: list[HeldLock] = []
+    with Client() as node:
+        first = node.locks.acquire("k", ttl=60)
+        waiter = threading.Thread(target=lambda: got.append(node.locks.acquire("k", ttl=30, wait=50)))
+        waiter.start()
+        until(lambda: len(store.lines["k"]) == 2)
+        ahead_s = 25.0
+        node.locks.release(first)
+        waiter.join(15)
+    assert store.daemons[0].calls[-1][0] == "lock_extend"
+    assert got[0].until > boottime() + 45
+
+
+def unanswered(_: dict[str, Any]) -> dict[str, Any]:
+    raise Refusal(code="no_quorum", message="the leader is gone")
+
+
+def lose(node: Client, ttl: float, how: Callable[[Lock], object]) -> Lock:
+    """Hold a lock until it is lost; the block ends with LockLost."""
+    lock = node.lock("k", ttl=ttl)
+
+    def hold() -> None:
+        with lock:
+            how(lock)
+
+    with pytest.raises(LockLost):
+        hold()
+    assert lock.lost.is_set()
+    assert lock.remaining() == 0
+    return lock
+
+
+def test_it_is_lost_when_it_cannot_be_extended(store: FakeStore) -> None:
+    store.daemons[0].answers["lock_extend"] = unanswered
+    with Client() as node:
+        lose(node, 0.6, lambda lock: until(lambda: lock.lost.wait(5)))
+
+
+def test_the_moment_of_loss_is_before_the_grant_of_the_next(store: FakeStore) -> None:
+    with Client() as node:
+        lock = node.lock("k", ttl=0.6)
+        lock.acquire()
+        lock.keep()
+        store.daemons[0].answers["lock_extend"] = unanswered
+        other = node.locks.acquire("k", ttl=5, wait=20)
+        assert lock.lost.is_set()
+        assert lock.lost.moment < store.lines["k"][0].until - other.ttl, "lost before the other was granted"
+        assert lock.close() is not None
+
+
+def test_it_is_lost_when_somebody_releases_it(store: FakeStore) -> None:
+    def release(lock: Lock) -> None:
+        store.release({"name": "k", "lock_id": lock.lock_id})
+
+    def release_and_wait(lock: Lock) -> None:
+        release(lock)
+        assert lock.lost.wait(15), "the next extension tells"
+
+    with Client() as node:
+        lose(node, 0.6, release_and_wait)
+        lose(node, 60, release)
+
+
+def test_an_error_of_the_block_comes_first(store: FakeStore) -> None:
+    def fail(node: Client) -> None:
+        with node.lock("k", ttl=60) as lock:
+            store.release({"name": "k", "lock_id": lock.lock_id})
+            raise KeyError("of the block")
+
+    with Client() as node, pytest.raises(KeyError) as caught:
+        fail(node)
+    assert "lock was lost" in caught.value.__notes__[0]
+
+
+def test_a_daemon_that_is_away_at_the_end_is_no_loss(store: FakeStore) -> None:
+    with Client(timeout=0.3) as node, node.lock("k", ttl=60) as lock:
+        store.daemons[0].answers["lock_release"] = unanswered
+        lock._held._until = boottime() + 0.5  # type: ignore[union-attr]  # so that the release gives up soon
+    assert not lock.lost.is_set()
