@@ -186,6 +186,10 @@ class Client:
         """One event of the history with what belongs to its story; None: the last that mattered, or null."""
         return self._read("event", id=number)
 
+    def simulate(self, fault: str) -> dict[str, Any]:
+        """What would happen: `kill n1`, `stop n2`, `split n1 | n2 n3`, `cut n1 n2`. Changes nothing."""
+        return self._read("simulate", fault=fault)
+
     # -- what moves a workload ------------------------------------------------------------------------------
 
     def failover(

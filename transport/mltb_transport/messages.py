@@ -13,6 +13,7 @@ from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -60,6 +61,7 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | ChangeVoters
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
+    | ChangeVoters
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,4 +336,5 @@ COMMANDS: dict[int, type] = {
     9: CancelFailback,
     10: ChangeVoters,
     20: Batch,
+    41: Proven,
 }

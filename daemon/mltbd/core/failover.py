@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mltb_transport.messages import Abandon, Command, Grant, Move
+from mltbd.core.retreat import spent, way_back
 from mltbd.state.placements import Operation, Placement
 
 MOVES_PER_HOUR_MAX = 6
@@ -103,8 +104,8 @@ def _after_loss(policy: Policy, facts: Facts) -> Command | None:
 
 def _unowned(policy: Policy, facts: Facts) -> Command | None:
     placement = facts.placement
-    if placement.attempts >= policy.max_attempts:
-        return None  # FAILED: it fails everywhere, and an operator has to look.
+    if spent(placement, policy.max_attempts):
+        return _back(policy, facts)
     if not placement.token and not facts.complete:
         return None  # The very first placement waits for the others to appear.
     candidates = facts.candidates
@@ -118,6 +119,10 @@ def _unowned(policy: Policy, facts: Facts) -> Command | None:
             mine = preference(policy, placement.workload, again[0])
             if mine <= preference(policy, placement.workload, ahead):
                 return Grant(placement.workload, again[0].node, "placement", "its machine came back")
+    if placement.released == "failed":
+        # Not in circles: whoever has not tried it yet comes before whoever could not keep it well.
+        fresh = tuple(c for c in candidates if c.eligible and c.node not in placement.failed_on)
+        candidates = fresh or candidates
     # Who just gave it up may look able to this leader for a moment longer.
     elsewhere = placement.home if placement.released in ("leaving", "failed") else ""
     chosen = best(policy, placement.workload, candidates, but=elsewhere) or best(policy, placement.workload, candidates)
@@ -126,6 +131,15 @@ def _unowned(policy: Policy, facts: Facts) -> Command | None:
     cause = {"leaving": "handover", "failed": "failover"}.get(placement.released, "placement")
     reason = {"leaving": f"{placement.home} leaves", "failed": f"it fails on {placement.home}"}
     return Grant(placement.workload, chosen.node, cause, reason.get(placement.released, ""))
+
+
+def _back(policy: Policy, facts: Facts) -> Command | None:
+    """All tries are spent: once more where it last was well, then it is FAILED and an operator has to look."""
+    placement = facts.placement
+    home = way_back(placement)
+    if not policy.automatic or not any(c.node == home and c.eligible for c in facts.candidates):
+        return None
+    return Grant(placement.workload, home, "rollback", f"it was well on {home} before it failed elsewhere")
 
 
 def _of_running(policy: Policy, facts: Facts, now: float) -> Command | None:

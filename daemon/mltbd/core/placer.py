@@ -18,6 +18,7 @@ from mltb_transport.messages import (
     Started,
 )
 from mltb_transport.records import Record
+from mltb_transport.supervision import Proven
 from mltbd.core import describe, quorum
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
@@ -157,7 +158,7 @@ class Placer:
 
     def suggested(self, sender: str, command: Command, now: float, wall: int) -> None:
         """A node reports on its own workload. Repeats and strangers' words are dropped."""
-        if not self.current or not isinstance(command, Release | Started | Settled):
+        if not self.current or not isinstance(command, Release | Started | Settled | Proven):
             return
         placement = self.state.placements.get(command.workload)
         if placement.owner != sender or placement.token != command.token:

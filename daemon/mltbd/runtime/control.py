@@ -19,6 +19,7 @@ from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.simulate_control import Simulations
 from mltbd.runtime.store_control import METHODS, BadStoreRequest, StoreControl
 
 PENDING_MAX = 256
@@ -72,6 +73,7 @@ class Control:
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
         self.store = StoreControl()
+        self.simulations = Simulations()
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
 
     def attach(self, driver: Driver, checks: Checks | None = None) -> None:
@@ -160,6 +162,8 @@ class Control:
                 self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
             case method if method in history_control.METHODS:
                 answer(*history_control.METHODS[method](node, params))
+            case "simulate":
+                self.simulations.ask(node, params.get("fault"), boottime(), answer)
             case "health":
                 self._health(params, answer)
             case method if method in METHODS:

@@ -21,6 +21,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltb_transport.supervision import Proven
 from mltbd.core.effects import Reply, StartWorkload
 from mltbd.core.failover import Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
@@ -375,4 +376,4 @@ def test_a_heartbeat_alone_decides_nothing() -> None:
         for _, message in sent(Append, [effect for _, _, effect in wired.effects])
         for entry in message.entries
     }
-    assert commands == set()
+    assert commands == {Proven}, "but for the word that it is well where it runs, once"

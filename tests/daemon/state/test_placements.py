@@ -177,7 +177,9 @@ def test_a_move_after_a_failed_one_is_free_to_go() -> None:
 @pytest.mark.parametrize(("cause", "attempts"), [("failed", 1), ("leaving", 0), ("restarted", 0), ("moved", 0)])
 def test_a_release_leaves_nobody_and_says_why(cause: str, attempts: int) -> None:
     story = Story(grant("n1"), Started("main", 2), Release("main", 2, cause))
-    assert story.main == Placement("main", "", 2, 2000, home="n1", released=cause, attempts=attempts)
+    assert story.main == Placement(
+        "main", "", 2, 2000, home="n1", released=cause, attempts=attempts, tried="n1" * attempts
+    )
 
 
 def test_failures_are_counted_over_owners() -> None:
