@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
@@ -47,7 +48,7 @@ class Grant:
 
     workload: str
     owner: str
-    cause: str  # placement, failover, switchover, failback, handover, rollback
+    cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
     choice: str = ""  # why this node, for the history
     phases: tuple[Phase, ...] = ()
@@ -66,14 +67,19 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id.
+
+    It counts only while the placement is as it was at index `at` (0: whenever). `over` is the operation it replaces.
+    """
 
     workload: str
     token: int
     target: str
-    cause: str  # switchover, failover, failback
+    cause: str  # switchover, failover, failback, drain
     reason: str = ""
     operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
+    at: int = 0
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,8 @@ class CancelFailback:
 
 
 Command = (
-    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
-    | ChangeVoters
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+    | Pause | Resume | Drain | Undrain | Proven | ChangeVoters
 )  # fmt: skip
 
 
@@ -336,5 +342,9 @@ COMMANDS: dict[int, type] = {
     9: CancelFailback,
     10: ChangeVoters,
     20: Batch,
+    30: Pause,
+    31: Resume,
+    32: Drain,
+    33: Undrain,
     41: Proven,
 }
