@@ -100,7 +100,8 @@ class Node:
             FoundingWatch(own, config.founder), self.consensus, self.out, config.cluster_id, config.cluster_name
         )
         self.placer = Placer(
-            self.me, config.policy, config.timing, self.consensus, self.state, self.membership, self.owner, self.out
+            self.me, config.policy, config.timing, self.consensus, self.state, self.membership, self.owner, self.out,
+            now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
