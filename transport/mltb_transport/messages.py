@@ -13,7 +13,7 @@ from mltb_transport.history import Phase
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -117,7 +117,9 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven | Hooked
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,5 +338,6 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     20: Batch,
+    40: Hooked,
     41: Proven,
 }

@@ -120,6 +120,10 @@ def _cancel_failback(event: Event) -> str:
     return f"no automatic failback of {event.workload}" + (f", says {event.operator}" if event.operator else "")
 
 
+def _hook(event: Event) -> str:
+    return f"{event.cause} of {event.workload} failed on {event.node}: {event.error}"
+
+
 def _other(event: Event) -> str:
     """Of a kind that has no words of its own: what it concerns, who asked and why."""
     about = " ".join(part for part in (event.kind.replace("_", " "), event.workload, event.node) if part)
@@ -139,4 +143,5 @@ _SENTENCES = {
     "rollback": _move,
     "release": _release,
     "cancel_failback": _cancel_failback,
+    "hook": _hook,
 }

@@ -33,6 +33,7 @@ from mltbd.core.events import (
     Checked,
     Event,
     GuardSays,
+    HookEnded,
     Lost,
     ReadState,
     Received,
@@ -188,6 +189,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case HookEnded():
+                self.owner.hook_ended(event)
             case Checked():
                 self.owner.checked(event, now, wall)
             case Lost(node):
