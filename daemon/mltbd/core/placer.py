@@ -40,6 +40,8 @@ BEHIND_MAX = 64
 """Entries a node may lag and still be given a workload: its grant comes by the same log, behind them."""
 ASKS_MAX = 64
 TAKEOVER_FIRST_S = 30.0
+FULL_FIRST_S = 1.0
+"""A leader whose disk is full hands over to whoever has answered for this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,15 +339,22 @@ class Placer:
         if self.owner.leaving or reign.transfer or any(p.moving for p in self.state.placements.by_workload.values()):
             return
         lately = sum(now - at < HOUR_S for at in self.led_at)
-        wait_s = hold_down(TAKEOVER_FIRST_S, lately)
-        mine = self._priority(self.me)
+        full = self.owner.health.full
+        wait_s = hold_down(TAKEOVER_FIRST_S, lately) if not full else FULL_FIRST_S
+        mine = self._priority(self.me) if not full else -1  # Anybody who is fit leads better than a full disk.
         for node in sorted(reign.alive(now, self.consensus.silence_s), key=lambda n: (-self._priority(n), n)):
             if self._priority(node) <= mine:
                 return
+            if not self._is_fit(node):
+                continue
             if reign.counts(node) and now - max(reign.peers[node].since, reign.won_at) >= wait_s:
                 if self.consensus.transfer(node, now):
                     self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
                 return
+
+    def _is_fit(self, node: str) -> bool:
+        record = self.membership.record(node)
+        return record is not None and not record.troubles and record.state != "LEAVING"
 
     def _is_leaving(self, node: str) -> bool:
         record = self.membership.record(node)

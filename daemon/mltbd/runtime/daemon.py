@@ -26,9 +26,11 @@ from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime.ballast import BALLAST_BYTES
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
+from mltbd.runtime.disk_room import DiskRoom
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.environment import Environment
@@ -94,7 +96,8 @@ async def _open(
     guard = GuardLine(settings, str(socket_path), environ)
     checks = Checks(settings, Environment(settings, str(socket_path), environ))
     ending = Ending(asyncio.get_running_loop())
-    journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
+    room = DiskRoom(asyncio.get_running_loop(), state_dir)
+    journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed, room.say, BALLAST_BYTES)
     try:
         seed = secrets.randbits(64)
         log.info(
@@ -108,7 +111,7 @@ async def _open(
         notifier = Notifier(guard.tell, node, environ)
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room)
     finally:
         journal.close()
 
@@ -152,6 +155,7 @@ async def _serve(
     socket_path: Path,
     ending: Ending,
     notifier: Notifier,
+    room: DiskRoom,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -185,6 +189,7 @@ async def _serve(
         driver.on_handled = notifier.handled
         driver.start()
         checks.start(node, driver.handle)
+        room.attach(driver.handle)
         notifier.ready()
         return await ending.code
     except GuardGone as error:
