@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Grant, Move
+from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
 from tests.sim.history import (
     Applied,
     Began,
@@ -26,6 +27,7 @@ from tests.sim.history import (
     Voted,
     Vouched,
 )
+from tests.sim.wrong import Undecided, Wrong
 
 TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
 
@@ -40,14 +42,6 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.checker}: {self.answer}{f', {self.why}' if self.why else ''}"
-
-
-class Wrong(Exception):
-    """Raised by a checker at the first contradiction."""
-
-
-class Undecided(Exception):
-    """Raised by a checker that cannot know."""
 
 
 def nothing_broke(history: History) -> None:
@@ -274,6 +268,9 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "tokens grow": lambda: tokens_grow(history),
         "cut off stops": lambda: cut_off_stops(history, lease_s),
         "acknowledged survives": lambda: acknowledged_survives(history),
+        "pause holds": lambda: pause_holds(history),
+        "pauses last": lambda: pauses_last(history),
+        "drained stay empty": lambda: drained_stay_empty(history),
     }
     return [_judge(name, rule) for name, rule in rules.items()]
 
