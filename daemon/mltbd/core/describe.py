@@ -132,6 +132,10 @@ def _cancel_failback(event: Event) -> str:
     return f"no automatic failback of {event.workload}" + (f", says {event.operator}" if event.operator else "")
 
 
+def _hook(event: Event) -> str:
+    return f"{event.cause} of {event.workload} failed on {event.node}: {event.error}"
+
+
 def _voters(event: Event) -> str:
     what = VOTER_CAUSES[event.kind].format(node=event.node)
     by = f", asked for by {event.operator}" if event.operator else ""
@@ -158,5 +162,6 @@ _SENTENCES = {
     "rollback": _move,
     "release": _release,
     "cancel_failback": _cancel_failback,
+    "hook": _hook,
     **dict.fromkeys(VOTER_CAUSES, _voters),
 }

@@ -16,7 +16,7 @@ from mltb_transport.messages import (
     Started,
 )
 from mltb_transport.records import Record
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 from mltbd.core import describe
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
@@ -149,10 +149,12 @@ class Placer:
 
     def suggested(self, sender: str, command: Command, now: float, wall: int) -> None:
         """A node reports on its own workload. Repeats and strangers' words are dropped."""
-        if not self.current or not isinstance(command, Release | Started | Settled | Proven):
+        if not self.current or not isinstance(command, Release | Started | Settled | Proven | Hooked):
             return
         placement = self.state.placements.get(command.workload)
         if placement.owner != sender or placement.token != command.token:
+            return
+        if isinstance(command, Hooked) and command.number <= placement.hooked:
             return
         if any(repeats(command, entry.command) for entry in self.consensus.log.after(self.state.applied)):
             return
