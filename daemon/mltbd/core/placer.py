@@ -189,7 +189,7 @@ class Placer:
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
         if not self.owner.leaving:
-            self.succession.take_turns(self._must(), now)
+            self.succession.take_turns(self._must(), now, full=self.owner.health.full)
         return proposed or bool(queued)
 
     def _end_pause(self, now: float, wall: int) -> bool:
