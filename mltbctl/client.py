@@ -171,6 +171,15 @@ class Client:
         """What this node's checks say: the dict of `mltbctl health -o json`. `run`: after running them all now."""
         return self._read("health", run=run)
 
+    def survey(self, *, quick: bool = False) -> dict[str, Any]:
+        """What every member tells of itself, for a diagnosis: {"node", "facts" by node (None: no answer), "silent",
+        "clocks"}. `quick` leaves the disks alone."""
+        return self._read("survey", quick=quick)
+
+    def reload(self) -> dict[str, Any]:
+        """Have the daemon read its configuration anew, as SIGHUP does. What it made of it is in its log."""
+        return self._move("reload")
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._read("operation", id=operation)
@@ -185,6 +194,10 @@ class Client:
     def event(self, number: int | None = None) -> dict[str, Any]:
         """One event of the history with what belongs to its story; None: the last that mattered, or null."""
         return self._read("event", id=number)
+
+    def simulate(self, fault: str) -> dict[str, Any]:
+        """What would happen: `kill n1`, `stop n2`, `split n1 | n2 n3`, `cut n1 n2`. Changes nothing."""
+        return self._read("simulate", fault=fault)
 
     # -- what moves a workload ------------------------------------------------------------------------------
 

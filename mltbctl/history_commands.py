@@ -1,4 +1,4 @@
-"""What happened and what would happen, on the command line: events, explain. Options and help only, as in cli.py."""
+"""What happened and what would happen, on the command line. Options and help only, as in cli.py."""
 
 from __future__ import annotations
 
@@ -82,5 +82,40 @@ def explain(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.explain(client, event)
+        session.tell_endpoint(client)
+    session.finish(result)
+
+
+def complete_fault(incomplete: str) -> list[str]:
+    """The first word of a fault, then names of nodes."""
+    from mltbctl.commands.simulate import VERBS
+    from mltbctl.completing import node_names
+
+    return [verb for verb in VERBS if verb.startswith(incomplete)] + node_names(incomplete)
+
+
+def simulate(
+    ctx: typer.Context,
+    fault: Annotated[
+        list[str], typer.Argument(metavar="FAULT", help="What would happen.", autocompletion=complete_fault)
+    ],
+    output: Output = "",
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Time the answer may take. Default: 40.", show_default=False),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Ask what would happen: nothing is touched.
+
+    "kill n1" (its machine is lost), "stop n2" (mltbd is asked to stop there), "split n1 | n2 n3" (the network
+    between the sides is lost), "cut n1 n2" (one line is lost). Instead of a node: leader, owner. Answered by the
+    daemon's own decisions, played through several times from the present position.
+    """
+    from mltbctl.commands import simulate as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client(command.CALL_S) as client:
+        result = command.simulate(client, " ".join(fault))
         session.tell_endpoint(client)
     session.finish(result)

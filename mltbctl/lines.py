@@ -53,6 +53,7 @@ class Lines:
         self.timeout_s = timeout_s
         self.endpoints: list[str] = []
         self.connected_to = ""
+        self.keys: list[Credential | None] = [None]
         self.met = False
         """Whether any daemon ever answered. One that was there before is waited for; one that never was is not."""
         self._nodes = nodes
@@ -91,8 +92,8 @@ class Lines:
         with _one_of(self._patient, deadline) if wait_s else nullcontext(), self._line(deadline) as line:
             return line.settle(method, params, changes, deadline, allowed_s, wait_s)
 
-    def connect(self, turn: int) -> ControlConnection:
-        """A new connection; `turn` says how many of the endpoints have had their turn."""
+    def connect(self, turn: int, key: int) -> ControlConnection:
+        """A new connection; `turn` says how many of the endpoints have had their turn, `key` how many of the keys."""
         from mltb_transport.control import ControlConnection
 
         nodes = named_nodes(self._nodes, os.environ)
@@ -100,8 +101,9 @@ class Lines:
         if not endpoints:
             endpoints = local_sockets(os.environ)
         self.endpoints = endpoints
-        credential = self._credential() if any(not is_local(end) for end in endpoints) else None
+        self.keys = self._keys() if any(not is_local(end) for end in endpoints) else [None]
         first = turn % len(endpoints)
+        credential = self.keys[key % len(self.keys)]
         return ControlConnection(endpoints[first:] + endpoints[:first], credential, self.timeout_s)
 
     @contextmanager
@@ -121,17 +123,20 @@ class Lines:
                 if not keep:
                     line.close()
 
-    def _credential(self) -> Credential | None:
-        from mltb_transport.keys import Keyring, SecretError
+    def _keys(self) -> list[Credential | None]:
+        """What may open a daemon elsewhere, best first; never empty. Two while the secret is being changed."""
+        from mltb_transport.access import credential_of
+        from mltb_transport.keys import SecretError
 
-        secret = self._secret
-        if secret is None:
+        if self._secret is not None:
+            texts = [self._secret]
+        else:
             found = find_secret(self._config, os.environ)
             if found is None:
-                return None
-            secret = found.text
+                return [None]
+            texts = [text for text in (found.text, found.other) if text]
         try:
-            return Keyring.from_secret(secret).credential("admin")
+            return [credential_of(text) for text in texts]
         except SecretError as error:
             raise AuthenticationFailed(error.message, error.hint) from error
 
@@ -169,6 +174,7 @@ class Line:
         self._lines = lines
         self._connection: ControlConnection | None = None
         self._turn = 0
+        self._key = 0
         self._client = ""
         self._number = 0
         self._begin_anew()
@@ -271,14 +277,25 @@ class Line:
         return not isinstance(trouble, control.Denied) and (self._lines.met or maybe_done)
 
     def _ask(self, method: str, params: dict[str, Any], timeout_s: float, share_s: float = math.inf) -> dict[str, Any]:
-        """One try. `share_s`: how long one endpoint may take where there are others."""
-        if self._connection is None:
-            self._connection = self._lines.connect(self._turn)
-        if len(self._lines.endpoints) > 1:
-            timeout_s = min(timeout_s, share_s)
-        answer = self._connection.call(method, params, max(0.0, timeout_s))
-        self._lines.met = True
-        return answer
+        """One try, with each key that there is. `share_s`: how long one endpoint may take where there are others."""
+        from mltb_transport.control import Denied
+
+        left = -1
+        while True:
+            if self._connection is None:
+                self._connection = self._lines.connect(self._turn, self._key)
+            left = len(self._lines.keys) - 1 if left < 0 else left - 1
+            seconds = min(timeout_s, share_s) if len(self._lines.endpoints) > 1 else timeout_s
+            try:
+                answer = self._connection.call(method, params, max(0.0, seconds))
+            except Denied:  # Nothing was sent.
+                if not left:
+                    raise
+                self.close()
+                self._key += 1
+                continue
+            self._lines.met = True
+            return answer
 
     def _turn_away(self) -> None:
         """The next try goes to another endpoint, where there is one."""

@@ -242,7 +242,8 @@ def _no_quorum(quorum: dict[str, Any], silent: list[str]) -> str:
 def _workload_alert(workload: dict[str, Any], mode: str) -> str:
     name, owner = workload["name"], workload["owner"]
     if workload["state"] == "FAILED":
-        return f"`{name}` has failed and is not tried again: see its log, then run `mltbctl failover`"
+        why = f" ({workload['reason']})" if workload.get("reason") else ""
+        return f"`{name}` has failed and is not tried again{why}: see its log, then run `mltbctl failover`"
     if owner is not None and workload["state"] == "UNKNOWN":
         if mode == "automatic":
             return f"`{name}` belongs to {owner}: another node starts it once the lease of {owner} has run out"

@@ -21,7 +21,7 @@ TOKEN_MAX = 2**63 - 1
 HORIZON_S_MAX = 300.0
 """No lease is longer, so no daemon may ask for more."""
 TIMEOUT_S_MAX = 3600.0
-FORBIDDEN_ENV = ("NOTIFY_SOCKET", FD_VARIABLE, "CLUSTER_SECRET")
+FORBIDDEN_ENV = ("NOTIFY_SOCKET", FD_VARIABLE, "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND")
 """Never passed on to a workload, whatever the daemon sends."""
 NEWS = frozenset({"READY", "STATUS", "WATCHDOG", "RELOADING", "MONOTONIC_USEC"})
 """What a daemon may tell the service manager. Who the main process is, for one, is not its to say."""

@@ -59,3 +59,32 @@ def tell(*commands: Command) -> dict[str, Answer]:
         "events": lambda params: answered("events", params),
         "event": lambda params: answered("event", params),
     }
+
+
+FORETOLD: dict[str, Any] = {
+    "fault": "kill n1",
+    "runs": 7,
+    "leader": {"before": "n1", "after": [{"node": "n2", "runs": 7}]},
+    "quorum": {"voters": 3, "needed": 2, "left": 2, "has_quorum": True},
+    "workloads": [
+        {
+            "name": "main", "before": "n1", "after": [{"node": "n2", "runs": 7}],
+            "downtime_seconds": {"min": 2.71, "max": 3.24}, "why_not": None,
+        }
+    ],
+    "failure_tolerance": 0,
+    "overlaps": 0,
+    "lines": [
+        "quorum: 2 of 3 voters are left, 2 are needed",
+        "leader: n1 is followed by n2",
+        "main: it moves from n1 to n2, down for 2.7 to 3.2 s",
+        "then: not one more voter may be lost",
+    ],
+}  # fmt: skip
+
+
+def foretell(params: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a daemon to `simulate`."""
+    if params["fault"] != "kill n1":
+        raise Refusal(code="usage", message=f"no node `{params['fault'][5:]}` here", hint="mltbctl simulate --help")
+    return FORETOLD

@@ -18,7 +18,7 @@ from mltbctl.result import Style
 from mltbctl.stories import story
 from tests.mltbctl import golden
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
-from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, LEFT, LOST, tell
+from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, LEFT, LOST, foretell, tell
 from tests.mltbctl.terminal import Terminal, environment, run_here
 
 Serve = Callable[..., FakeDaemon]
@@ -46,13 +46,17 @@ COMMANDS: dict[str, tuple[str, list[Command]]] = {
     "explain-unknown": ("explain 99", ALL),
     "explain-unknown-json": ("explain 99 -o json", FOUNDED),
     "explain-bad": ("explain yesterday", FOUNDED),
+    "simulate": ("simulate kill n1", FOUNDED),
+    "simulate-json": ("simulate kill n1 -o json", FOUNDED),
+    "simulate-unknown": ("simulate kill n9", FOUNDED),
+    "simulate-nothing": ("simulate", FOUNDED),
 }
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_told_as_it_was(name: str, capsys: pytest.CaptureFixture[str], runtime: Path, serve: Serve) -> None:
     command, commands = COMMANDS[name]
-    serve(**tell(*commands))
+    serve(simulate=foretell, **tell(*commands))
     outcome = run_here(capsys, *command.split())
     text = golden.transcript(f"mltbctl {command}", outcome.code, outcome.out, outcome.err)
     golden.check(f"cli-{name}", text, hidden=str(runtime))

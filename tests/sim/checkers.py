@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Grant, Move
+from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
 from tests.sim.history import (
     Applied,
     Began,
@@ -24,7 +25,9 @@ from tests.sim.history import (
     Spoke,
     Up,
     Voted,
+    Vouched,
 )
+from tests.sim.wrong import Undecided, Wrong
 
 TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
 
@@ -39,14 +42,6 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.checker}: {self.answer}{f', {self.why}' if self.why else ''}"
-
-
-class Wrong(Exception):
-    """Raised by a checker at the first contradiction."""
-
-
-class Undecided(Exception):
-    """Raised by a checker that cannot know."""
 
 
 def nothing_broke(history: History) -> None:
@@ -135,6 +130,16 @@ def committed_is_stable(history: History) -> None:
                 raise Wrong(f"{happening.node} leads term {happening.term} without all that was committed")
     if not entries:
         raise Undecided("nothing was ever applied")
+
+
+def snapshots_are_kept(history: History) -> None:
+    """A snapshot that was said to be on disk is there when the next run begins."""
+    vouched: dict[str, int] = {}
+    for happening in history:
+        if isinstance(happening, Vouched):
+            vouched[happening.store] = max(vouched.get(happening.store, 0), happening.index)
+        elif isinstance(happening, Began) and happening.last < vouched.get(happening.store, 0):
+            raise Wrong(f"{happening.node} began with {happening.last}, it vouched for {vouched[happening.store]}")
 
 
 def one_at_a_time(history: History) -> None:
@@ -258,10 +263,14 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "terms never fall": lambda: terms_never_fall(history),
         "logs match": lambda: logs_match(history),
         "committed is stable": lambda: committed_is_stable(history),
+        "snapshots are kept": lambda: snapshots_are_kept(history),
         "one at a time": lambda: one_at_a_time(history),
         "tokens grow": lambda: tokens_grow(history),
         "cut off stops": lambda: cut_off_stops(history, lease_s),
         "acknowledged survives": lambda: acknowledged_survives(history),
+        "pause holds": lambda: pause_holds(history),
+        "pauses last": lambda: pauses_last(history),
+        "drained stay empty": lambda: drained_stay_empty(history),
     }
     return [_judge(name, rule) for name, rule in rules.items()]
 

@@ -20,7 +20,10 @@ from tests.sim.machine import Machine
 from tests.sim.network import Network
 
 EVENTS_MAX = 2_000_000
+LIFT_EVERY_S = 0.2
 WORKLOAD = "main"
+BY_HAND = "asked for"
+"""The reason of everything an operator asks for here: moves without it were the leader's own idea."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,10 @@ class Cluster:
         for machine in self.machines.values():
             self.at(self.now + self.dice.uniform(0, within_s), machine.power_on)
 
-    def ask(self, machine: Machine, verb: str, target: str = "", *, dry_run: bool = False) -> int:
-        """An operator's request to the daemon of this machine. Returns its number."""
+    def ask(self, machine: Machine, verb: str, target: str = "", **rest: Any) -> int:
+        """An operator's request to the daemon of this machine; `rest`: more of an Ask. Returns its number."""
         self._requests += 1
-        ask = Ask(self._requests, verb, WORKLOAD, target, "asked for", dry_run)
+        ask = Ask(self._requests, verb, WORKLOAD, target, BY_HAND, operator="somebody", **rest)
         self.history.append(Asked(self.now, machine.name, ask.request, f"{verb} {target}".rstrip()))
         machine.feed(ask)
         return ask.request
@@ -165,6 +168,17 @@ class Cluster:
             machine.on_off = self.start_again  # Who leaves now, of an earlier request, comes back at once.
             self.start_again(machine)
         self.history.append(Healed(self.now))
+
+    def lift(self) -> None:
+        """Somebody resumes and undrains all, and looks until it is done."""
+        leader = self.leader
+        controls = leader.node.state.controls if leader is not None and leader.node is not None else None
+        if leader is not None and controls is not None:
+            if controls.paused is not None:
+                self.ask(leader, "resume")
+            for node in sorted(controls.drained):
+                self.ask(leader, "undrain", node)
+        self.at(self.now + LIFT_EVERY_S, self.lift)
 
     def start_again(self, machine: Machine) -> None:
         """As systemd does: once the last service is over."""

@@ -33,6 +33,8 @@ EVERYTHING: Mapping[str, float] = {
     "dethrone": 1,
     "resign": 0.5,
     "recount": 0.5,
+    "hold": 0.7,
+    "drain": 0.7,
 }
 
 
@@ -71,6 +73,7 @@ class Faults:
         """No more, and all is healed."""
         self._over = True
         self._cluster.heal()
+        self._cluster.lift()
 
     def _gap_s(self) -> float:
         low, high = self._mix.pause_s
@@ -347,3 +350,24 @@ class Faults:
         verb = self._dice.choice(("switchover", "switchover", "failover", "failback", "cancel_failback", "confirm"))
         target = self._dice.choice(list(cluster.machines)) if verb in ("switchover", "failover") else ""
         cluster.ask(machine, verb, target)
+
+    def _hold(self) -> None:
+        """Somebody pauses the cluster, for a while or until somebody resumes it."""
+        cluster = self._cluster
+        machine = cluster.leader or self._victim()
+        if self._dice.random() < 0.3:
+            cluster.ask(machine, "resume")
+            return
+        seconds = self._dice.choice((0.0, self._dice.uniform(0.5, 6.0)))
+        cluster.ask(machine, "pause", seconds=seconds)
+        self._later(self._dice.uniform(1.0, 8.0), self._release, "resume", "")
+
+    def _drain(self) -> None:
+        """Somebody empties a node, and fills it again later."""
+        cluster = self._cluster
+        machine, node = cluster.leader or self._victim(), self._victim().name
+        cluster.ask(machine, "drain", node, force=self._dice.random() < 0.3)
+        self._later(self._dice.uniform(1.0, 8.0), self._release, "undrain", node)
+
+    def _release(self, verb: str, node: str) -> None:
+        self._cluster.ask(self._cluster.leader or self._victim(), verb, node)

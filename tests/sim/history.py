@@ -17,6 +17,7 @@ class Began:
     store: str
     term: int
     vote: str
+    last: int = 0  # index of the end of its log
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,16 @@ class Kept:
     index: int
     term: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A node told its leader that a snapshot up to `index` is on this disk."""
+
+    at: float
+    node: str
+    store: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +209,12 @@ class Closed:
 
 
 Happening = (
-    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Up | Down | Cut | Joined | Asked | Replied
-    | Noted | Fault | Broke | Healed | Closed
+    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Vouched | Up | Down | Cut | Joined | Asked
+    | Replied | Noted | Fault | Broke | Healed | Closed
 )  # fmt: skip
 History = list[Happening]
 
-STORY_SILENT = (Applied, Held, Kept, Spoke)
+STORY_SILENT = (Applied, Held, Kept, Vouched, Spoke)
 
 
 def story(history: History, last: int = 80) -> str:

@@ -14,7 +14,9 @@ from mltbd.core.effects import (
     Leave,
     Link,
     Note,
+    Outcomes,
     Publish,
+    Refusals,
     Reply,
     Save,
     Send,
@@ -78,6 +80,8 @@ class Machine:
         """The guard runs and keeps a daemon."""
         self.on_off: Callable[[Machine], None] = lambda _machine: None
         """Called when the service has ended as asked."""
+        self.on_store: Callable[[Machine, Effect], None] = lambda _machine, _effect: None
+        """Called with what the daemon says to clients of locks and state."""
         self.restart_s = RESTART_S
         """How long it takes from the death of a daemon until the next one begins."""
         self.paused = False
@@ -298,7 +302,7 @@ class Machine:
             match effect:
                 case Send(to, message):
                     self._network.send(self.name, to, node.incarnation, node.cluster, message)
-                    self._observer.listen(self.disk.store, to, message)
+                    self._observer.listen(node, self.disk.store, to, message)
                 case Save():
                     self.disk.submit(effect, lambda number: self._saved(epoch, number))
                 case Publish(message):
@@ -319,10 +323,16 @@ class Machine:
                 case StopWorkload():
                     self.guard.stop(effect)
                 case Note(level, text):
+                    if text.startswith("cannot take over the snapshot"):
+                        # All are of one release here: what one of them made the others can read.
+                        self._history.append(Broke(self._real(), self.name, text))
                     if level != "debug":
                         self._history.append(Noted(self._real(), self.name, text))
+                case Outcomes() | Refusals():
+                    self.on_store(self, effect)
                 case Reply():
                     self._replied(effect)
+                    self.on_store(self, effect)
                 case Leave():
                     self._guard_ends()
                     return

@@ -6,12 +6,13 @@ import zlib
 from collections.abc import Callable
 
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Entry, Message
+from mltb_transport.pieces import PieceAnswer
 from mltbd.core.events import Recovered
 from mltbd.core.node import Node
 from mltbd.core.snapshots import Snapshot, restored
 from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
-from tests.sim.history import Applied, Began, Deposed, Held, History, Kept, Leads, Spoke, Voted
+from tests.sim.history import Applied, Began, Deposed, Held, History, Kept, Leads, Spoke, Voted, Vouched
 
 
 def digest(state: State) -> str:
@@ -33,7 +34,11 @@ class Observer:
 
     def began(self, recovered: Recovered) -> None:
         at, name = self._real(), self._name
-        self._history.append(Began(at, name, recovered.incarnation, recovered.store, recovered.term, recovered.vote))
+        self._history.append(
+            Began(
+                at, name, recovered.incarnation, recovered.store, recovered.term, recovered.vote, recovered.last_index
+            )
+        )
         self._history.append(Held(at, name, recovered.entries, recovered.base or (0, 0)))
         self._fresh, self._snapshot = [], None
         if recovered.snapshot is not None:
@@ -84,7 +89,7 @@ class Observer:
         log = node.consensus.log
         self._history.append(Held(self._real(), self._name, log.after(0), (log.base_index, log.base_term)))
 
-    def listen(self, store: str, to: str, message: Message) -> None:
+    def listen(self, node: Node, store: str, to: str, message: Message) -> None:
         """What leaves this node."""
         match message:
             case Append(term=term) | AppendAnswer(term=term):
@@ -97,6 +102,11 @@ class Observer:
                 if not granted or stage not in ("vote", "transfer"):
                     return
                 self._history.append(Voted(self._real(), self._name, term, to))
+            case PieceAnswer():
+                held = node.consensus.log.snapshot
+                if held is not None and (message.digest, message.offset) == (held.digest, len(held.data)):
+                    self._history.append(Vouched(self._real(), self._name, store, held.index))
+                return
             case _:
                 return
         if term > self._spoken.get(store, 0):

@@ -20,6 +20,8 @@ RESTART_S = 0.7
 STOP_S = 1.2
 """A stop that was under way when the faults ended may last this long."""
 COOL_S = 2.0
+LIFT_S = 0.5
+"""Once somebody leads, whatever is paused or drained is released within this."""
 WATCH_S = 2.0
 
 ROLES: tuple[tuple[str, ...], ...] = (
@@ -81,7 +83,9 @@ def draw_shape(seed: int) -> Shape:
 def draw_compaction(seed: int) -> Compaction:
     """Early and often: a few dozen entries are all that a run writes. Its own dice leave every other choice alone."""
     dice = random.Random(seed * 2 + 7)
-    return Compaction(entries=dice.choice((1, 3, 6, 12)), tail=dice.choice((0, 0, 1, 4)))
+    return Compaction(
+        entries=dice.choice((1, 3, 6, 12)), tail=dice.choice((0, 0, 1, 4)), piece=dice.choice((150, 400, 65536))
+    )
 
 
 def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> Outcome:
@@ -96,7 +100,7 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     cluster.run(mix.from_s + mix.duration_s)
     faults.end()
     # A failed automatic failback, or a stop that lasts, may come on top of lease and start.
-    runs_s = shape.lease_s + START_S + STOP_S + COOL_S
+    runs_s = shape.lease_s + START_S + STOP_S + COOL_S + LIFT_S
     cluster.run_for(LEADER_S + RESTART_S + runs_s, lambda: cluster.settled)
     cluster.run_for(WATCH_S)
     cluster.run_for(COOL_S + runs_s, lambda: cluster.settled)  # What was asked for before may still be done.

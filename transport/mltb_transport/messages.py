@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.supervision import Proven
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
 
@@ -53,7 +55,7 @@ class Grant:
 
     workload: str
     owner: str
-    cause: str  # placement, failover, switchover, failback, handover, rollback
+    cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
     choice: str = ""  # why this node, for the history
     phases: tuple[Phase, ...] = ()
@@ -67,18 +69,24 @@ class Release:
     token: int
     cause: str  # moved, leaving, failed, restarted
     took_s: float = 0.0  # since the move was asked for; 0: not known
+    detail: str = ""  # of failed: what went wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id.
+
+    It counts only while the placement is as it was at index `at` (0: whenever). `over` is the operation it replaces.
+    """
 
     workload: str
     token: int
     target: str
-    cause: str  # switchover, failover, failback
+    cause: str  # switchover, failover, failback, drain
     reason: str = ""
     operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
+    at: int = 0
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,10 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+    | Pause | Resume | Drain | Undrain | Proven
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,4 +345,9 @@ COMMANDS: dict[int, type] = {
     8: Settled,
     9: CancelFailback,
     20: Batch,
+    30: Pause,
+    31: Resume,
+    32: Drain,
+    33: Undrain,
+    41: Proven,
 }

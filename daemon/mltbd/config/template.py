@@ -26,6 +26,7 @@ _EXAMPLES: dict[str, Value] = {
     "CLUSTER_BOOTSTRAP": True,
     "CLUSTER_SECRET": "mltb1-...",
     "CLUSTER_SECRET_FILE": "/etc/mltb/secret",
+    "CLUSTER_SECRET_SECOND": "mltb1-...",
     "CLUSTER_LEASE_DURATION": 3.0,
     "FAILOVER_PRIMARY_NODE": "n1",
     "FAILOVER_SECONDARY_NODES": ("n2", "n3"),

@@ -23,7 +23,14 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "T
 """What a workload sees of the daemon's environment unless `inherit` says otherwise."""
 
 WITHHELD = frozenset(
-    {"CLUSTER_SECRET", "CLUSTER_SECRET_FILE", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC"}
+    {
+        "CLUSTER_SECRET",
+        "CLUSTER_SECRET_SECOND",
+        "CLUSTER_SECRET_FILE",
+        "CREDENTIALS_DIRECTORY",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+    }
     | {"WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MLTB_GUARD_FD"}
 )
 """Never handed to a workload: the cluster's secret, and what systemd and the guard mean for mltbd alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltbd.core.consensus import Consensus
 from mltbd.core.log import InvariantViolation
@@ -15,11 +16,15 @@ from mltbd.state.machine import State
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """How far the log may grow behind the snapshot; `tail` entries stay for followers that are a little behind."""
+    """How far the log may grow behind the snapshot; `tail` entries stay for followers that are a little behind.
+
+    A snapshot travels in pieces of `piece` bytes.
+    """
 
     entries: int = 4096
     weight: int = 4 * 1024 * 1024
     tail: int = 512
+    piece: int = PIECE_BYTES_MAX
 
 
 class Archive:
@@ -37,6 +42,7 @@ class Archive:
         self._refused = ""  # digest of a snapshot that we cannot read
         self._arrived = (found.index, restored(found)) if found is not None else None
         self._tried = 0
+        consensus.piece_bytes = limits.piece
 
     def compact(self) -> None:
         """Take a snapshot when one is due. Of what is applied: that is committed, and on this node's disk."""

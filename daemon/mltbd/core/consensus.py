@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.messages import (
     Append,
     AppendAnswer,
@@ -53,6 +54,7 @@ class Consensus(Voting):
         self._saving: list[tuple[int, int, int]] = []  # (save, index, term) of unsaved log ends
         self._heartbeat_at = now
         self._look_at = now
+        self.piece_bytes = PIECE_BYTES_MAX
         self._shipments = Shipments(0, 0.0)
 
     @property
@@ -99,7 +101,7 @@ class Consensus(Voting):
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
         self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
-        self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s)
+        self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s, self.piece_bytes)
         self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1

@@ -135,6 +135,7 @@ _SENTENCES = {
     "failover": _move,
     "switchover": _move,
     "failback": _move,
+    "drain": _move,
     "handover": _move,
     "rollback": _move,
     "release": _release,

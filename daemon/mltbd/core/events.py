@@ -101,15 +101,19 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An operator's request. `verb`: failover, switchover, failback, cancel_failback or confirm (do we still lead?)."""
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, pause, resume, drain, undrain
+    or confirm (do we still lead?)."""
 
     request: int
     verb: str
     workload: str = "main"
-    target: str = ""
+    target: str = ""  # a node
     reason: str = ""
     dry_run: bool = False
     operator: str = ""  # who asks, as that side says
+    at: int = 0  # a move: refused when the placement changed after this index; 0: whenever
+    seconds: float = 0.0  # pause: for how long; 0: until resumed
+    force: bool = False  # drain: although something has nowhere else to run
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Node:
             self.membership,
             self.owner,
             self.out,
+            now,
         )
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
@@ -320,7 +321,7 @@ class Node:
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
-                self.placer.applied(entry, now)
+                self.placer.applied(entry, now, fresh=entry.index > self._history)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -351,7 +352,7 @@ class Node:
             self._hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
-            self.placer.led_at.append(now)
+            self.placer.succession.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
 from mltb_transport.records import WorkloadView
+from mltb_transport.supervision import Proven
 from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays
-from mltbd.core.health import HEALTHY, NODE, UNHEALTHY, Health
+from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
 from mltbd.core.lease import INCARNATION_SPAN, Hold
 from mltbd.core.outbox import Outbox
+from mltbd.core.retreat import has_failed
 from mltbd.core.timing import Timing
 from mltbd.core.workload import FAILED, RUNNING, STOPPED, Patience, Workload
 from mltbd.state.placements import Placement
@@ -26,6 +28,7 @@ class Letting:
     token: int
     cause: str
     tell_at: float = float("-inf")
+    detail: str = ""
 
 
 class Owner:
@@ -55,6 +58,7 @@ class Owner:
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
         self._settle_at: dict[str, float] = {}
+        self._prove_at: dict[str, float] = {}
         self._requests: list[Renew | Command] = []
         self._ticked_at = float("-inf")
 
@@ -117,6 +121,7 @@ class Owner:
         times += [workload.next_deadline() for workload in self.workloads.values()]
         times += self._started_tell_at.values()
         times += self._settle_at.values()
+        times += self._prove_at.values()
         # What was due at the last tick had its chance then: what it still waits for comes as an event.
         return min((time for time in times if time > self._ticked_at), default=float("inf"))
 
@@ -173,6 +178,7 @@ class Owner:
             self._follow(workload, placement, applied, now, wall)
             self._renew(name, now)
             self._tell(workload, placement, now)
+            self._tell_when_well(workload, placement, now)
 
     # -- one workload ----------------------------------------------------------------------------------------
 
@@ -188,6 +194,8 @@ class Owner:
             return
         if not mine:
             self._forget(workload, wall)
+            if has_failed(placement, workload.patience.attempts_max):
+                workload.pardon()
             return
         letting = self._letting.get(name)
         if letting is not None and letting.token == placement.token:
@@ -208,6 +216,7 @@ class Owner:
         self._letting.pop(workload.name, None)
         self._started_tell_at.pop(workload.name, None)
         self._settle_at.pop(workload.name, None)
+        self._prove_at.pop(workload.name, None)
         workload.stop(wall, self._out)
 
     def _claim(self, name: str, token: int) -> Hold:
@@ -233,7 +242,7 @@ class Owner:
             workload.stop(wall, self._out)
             return  # The lease is still renewed: a long stop is not a lost owner.
         self.holds.pop(workload.name, None)
-        self._letting[workload.name] = Letting(placement.token, cause, now)
+        self._letting[workload.name] = Letting(placement.token, cause, now, workload.error if cause == "failed" else "")
         workload.stop(wall, self._out)
 
     def _renew(self, name: str, now: float) -> None:
@@ -248,16 +257,25 @@ class Owner:
         letting = self._letting.get(name)
         if letting is not None and now >= letting.tell_at:
             letting.tell_at = now + self.timing.renew_s
-            self._requests.append(Release(name, letting.token, letting.cause))
+            self._requests.append(Release(name, letting.token, letting.cause, detail=letting.detail[:DETAIL_CHARS_MAX]))
         running = workload.state == RUNNING and placement.token == workload.token
         if not running or placement.started:
             self._started_tell_at.pop(name, None)
         elif now >= self._started_tell_at.get(name, now):
             self._started_tell_at[name] = now + self.timing.renew_s
             self._requests.append(Started(name, workload.token))
+
+    def _tell_when_well(self, workload: Workload, placement: Placement, now: float) -> None:
+        name = workload.name
+        running = workload.state == RUNNING and placement.token == workload.token
         well = running and self.health.of(name) == HEALTHY
         if not well or not placement.attempts:
             self._settle_at.pop(name, None)
         elif now >= self._settle_at.setdefault(name, now + SETTLED_S):
             self._settle_at[name] = now + SETTLED_S
             self._requests.append(Settled(name, workload.token))
+        if not well or placement.proven == self.me:
+            self._prove_at.pop(name, None)
+        elif now >= self._prove_at.setdefault(name, now + workload.patience.steady_s):
+            self._prove_at[name] = now + max(self.timing.renew_s, workload.patience.steady_s)
+            self._requests.append(Proven(name, workload.token))

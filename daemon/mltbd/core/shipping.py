@@ -28,7 +28,8 @@ class Shipment:
 class Shipments:
     """The leader's side, for one reign. At most one piece is under way to each follower."""
 
-    def __init__(self, term: int, retry_s: float) -> None:
+    def __init__(self, term: int, retry_s: float, piece_bytes: int = PIECE_BYTES_MAX) -> None:
+        self._piece_bytes = piece_bytes
         self._term = term
         self._retry_s = retry_s
         self._under_way: dict[str, Shipment] = {}
@@ -47,7 +48,7 @@ class Shipments:
             return None
         shipment.due_at = now + self._retry_s
         whole, offset = shipment.snapshot, shipment.offset
-        data = whole.data[offset : offset + PIECE_BYTES_MAX]
+        data = whole.data[offset : offset + self._piece_bytes]
         return Piece(self._term, whole.index, whole.term, whole.digest, len(whole.data), offset, data)
 
     def answered(self, node: str, answer: PieceAnswer) -> int:

@@ -26,6 +26,8 @@ class Patience:
     cool_s: float = 60.0
     steady_s: float = 10.0
     """A run of this length was no failed start: the count of failures begins anew."""
+    attempts_max: int = 1 << 30
+    """Once so many owners have given it up an operator decides: then no node has to be left alone any more."""
 
 
 class Workload:
@@ -71,6 +73,10 @@ class Workload:
             out.put(StopWorkload(self.name, self.token))
         elif self.state in (BACKOFF, FAILED):
             self._enter(STOPPED, wall)
+
+    def pardon(self) -> None:
+        """Nobody would start it here by mistake: it may be tried at once."""
+        self.cool_until = float("-inf")
 
     def ail(self, why: str, wall: int, out: Outbox) -> None:
         """It lives and does not do its work: end this run as a failed one."""

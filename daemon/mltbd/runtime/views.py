@@ -11,6 +11,7 @@ from mltbd.core.failover import failback_in
 from mltbd.core.lease import deadline
 from mltbd.core.node import Node
 from mltbd.core.peers import UNREACHABLE, Member
+from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
 from mltbd.state.placements import Operation, Placement
 
@@ -187,7 +188,11 @@ def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[
         "since": instant((seen.since if seen is not None else 0) or placement.since),
         "pid": seen.pid if seen is not None and seen.pid and state != "UNKNOWN" else None,
         "health": seen.health if runs and seen is not None else _health_without_view(state),
-        "reason": (seen.reason if seen is not None and state != "UNKNOWN" else "") or None,
+        "reason": (
+            (seen.reason if seen is not None and state != "UNKNOWN" else "")
+            or ("" if placement.owner else placement.why)
+        )
+        or None,
         "restarts": seen.restarts if seen is not None else 0,
         "lease_remaining_seconds": None if not placement.owner or lease is None else round(lease, 3),
     }
@@ -211,7 +216,9 @@ def _seen_by_owner(node: Node, placement: Placement, now: float) -> WorkloadView
 
 def _workload_state(node: Node, placement: Placement, seen: WorkloadView | None, near: set[str]) -> str:
     if not placement.owner:
-        return "FAILED" if placement.attempts >= node.config.policy.max_attempts else "STOPPED"
+        attempts_max = node.config.policy.max_attempts
+        waits = node.config.policy.automatic and way_back(placement) in near
+        return "STOPPED" if not spent(placement, attempts_max) else "BACKOFF" if waits else "FAILED"
     if placement.owner not in near:
         return "UNKNOWN"
     if seen is None:
@@ -305,7 +312,8 @@ def alerts(
     for workload in workloads:
         name = workload["name"]
         if workload["state"] == "FAILED" and workload["owner"] is None:
-            found.append(("failed", f"`{name}` failed on every node that tried it"))
+            where = ", ".join(node.state.placements.get(name).failed_on) or "every node that tried it"
+            found.append(("failed", f"`{name}` failed on {where}: {workload['reason'] or 'see its log'}"))
         elif quorum_seen["has_quorum"] and workload["owner"] is None and not node.config.policy.automatic:
             found.append(("no_owner", f"`{name}` runs nowhere and failover is manual"))
         elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:

@@ -41,7 +41,10 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             preferred=preferred(settings),
         ),
         patience=Patience(
-            settings.failure_threshold, settings.recovery_wait_s, LOOKS_SURVIVED * settings.health_check_interval_s
+            settings.failure_threshold,
+            settings.recovery_wait_s,
+            LOOKS_SURVIVED * settings.health_check_interval_s,
+            settings.max_attempts,
         ),
         workloads=tuple(workload.name for workload in settings.workloads),
         version=version,

@@ -20,7 +20,7 @@ TEXT_CHARS_MAX = 500
 PHASES_MAX = 32
 """Of one event: a workload may be granted to the same node again and again before it starts."""
 RUNNING, DONE, FAILED = "running", "done", "failed"
-MOVES = ("placement", "failover", "switchover", "failback", "handover", "rollback")
+MOVES = ("placement", "failover", "switchover", "failback", "drain", "handover", "rollback")
 
 
 @dataclass(frozen=True, slots=True)

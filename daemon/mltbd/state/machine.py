@@ -1,4 +1,4 @@
-"""The whole replicated state: identity, voters, placements, history. Applied from the log in order, each entry once."""
+"""The whole replicated state: identity, voters, placements, history, controls. Applied from the log in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 from mltb_transport.messages import Entry, Founding, Voter
 from mltbd.state.audit import Audit
+from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
 from mltbd.state.store import Done, Store
@@ -19,7 +20,7 @@ class Part(Protocol):
     def load(cls, dumped: list[Any]) -> Self: ...
 
 
-PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store}
+PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store, "controls": Controls}
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -38,6 +39,7 @@ class State:
         self.store = Store()
         self.done: list[Done] = []
         """What came of the client commands in the entry applied last."""
+        self.controls = Controls()
         self.audit = Audit()
 
     def apply(self, entry: Entry) -> None:
@@ -54,6 +56,9 @@ class State:
         else:
             self.placements.apply(entry)
         self.audit.apply(entry, before, self.placements)
+        if self.controls.apply(entry):
+            kind, facts = told(entry.command)
+            self.audit.note(entry, kind, **facts)
 
     def dump(self) -> list[Any]:
         """All of it as plain lists: two nodes that applied the same entries give the same."""

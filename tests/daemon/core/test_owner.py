@@ -235,7 +235,7 @@ def test_what_fails_here_is_given_back_and_left_alone_for_a_while() -> None:
         if failure < 2:
             post.tick()
             post.says("running", pid=8)
-    assert Release("main", 10, "failed") in requests
+    assert Release("main", 10, "failed", detail="exited with status 1") in requests
     assert post.owner.ready(post.now) == ()
     assert post.owner.next_deadline() < INF
     assert post.owner.ready(post.now + Patience().cool_s) == ("main",)

@@ -21,11 +21,13 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltb_transport.supervision import Proven
+from mltbd.core.desk import ASKS_MAX
 from mltbd.core.effects import Reply, StartWorkload
 from mltbd.core.failover import Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
-from mltbd.core.placer import ASKS_MAX, BEHIND_MAX, QUEUED_MAX
+from mltbd.core.placer import BEHIND_MAX, QUEUED_MAX
 from tests.daemon.core.core_kit import THREE, TIMING, sent, store
 from tests.daemon.core.node_kit import Wired
 
@@ -375,4 +377,4 @@ def test_a_heartbeat_alone_decides_nothing() -> None:
         for _, message in sent(Append, [effect for _, _, effect in wired.effects])
         for entry in message.entries
     }
-    assert commands == set()
+    assert commands == {Proven}, "but for the word that it is well where it runs, once"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from mltb_transport.limits import TEXT_CHARS_MAX
 from mltb_transport.messages import Command, Entry, Founding, Grant, Move, NoOp, Release, Started
 from mltb_transport.replies import ParamsError
+from mltbd.runtime import simulate_control
 from mltbd.runtime.history_control import METHODS, PAGE_EVENTS_MAX
 from mltbd.state.audit import EVENTS_MAX
 from mltbd.state.machine import State
@@ -130,3 +132,35 @@ def test_every_node_tells_the_same_and_who_asked() -> None:
         assert [phase["name"] for phase in first["phases"]] == ["stop", "grant", "start"]
         unnamed = live.ask("n2", "switchover", {"to": "n1"})["operation"]
         live.until(lambda: told("n1", unnamed).get("operator") == "an operator")
+
+
+def test_a_simulation_is_answered_by_another_process_and_only_one_at_a_time() -> None:
+    with Live(3) as live:
+        assert live.refused("n1", "simulate", {"fault": "kill n1"})["code"] == "refused"
+        live.formed()
+        for fault in (None, 7, "", "x" * 501):
+            assert live.refused("n1", "simulate", {"fault": fault})["code"] == "usage"
+        first = live.post("n1", "simulate", {"fault": "kill n1"})
+        live.until(lambda: live["n1"].control.simulations.busy)
+        assert live.refused("n1", "simulate", {"fault": "kill n2"})["code"] == "unavailable"
+        ok, told = live.answered(first)
+        assert ok, told
+        assert (told["fault"], told["overlaps"]) == ("kill n1", 0)
+        assert live.refused("n1", "simulate", {"fault": "paint n1"})["code"] == "usage"
+        assert live.refused("n1", "simulate", {"fault": "kill n1"}, role="viewer")["code"] == "auth"
+
+
+def test_a_simulation_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulate_control, "WALL_S", 0.2)
+    monkeypatch.setattr(simulate_control, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    with Live() as live:
+        live.formed()
+        assert "did not end within" in live.refused("n1", "simulate", {"fault": "kill n1"})["message"]
+
+
+@pytest.mark.parametrize("script", ["import sys; sys.exit(3)", "print('[]')", "print('nonsense')", ""])
+def test_a_process_that_fails_is_told_as_a_failure(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.setattr(simulate_control, "COMMAND", (sys.executable, "-c", script))
+    with Live() as live:
+        live.formed()
+        assert "the simulation failed" in live.refused("n1", "simulate", {"fault": "kill n1"})["message"]

@@ -257,7 +257,7 @@ def test_a_workload_that_fails_everywhere_is_failed_and_says_what_to_do() -> Non
         assert (shown["failover"]["state"], shown["failover"]["primary_node"]) == ("FAILED", None)
         assert shown["cluster"]["state"] == "DEGRADED"
         [alert] = shown["alerts"]
-        assert alert == {"kind": "failed", "message": "`main` failed on every node that tried it"}
+        assert alert == {"kind": "failed", "message": "`main` failed on n1, n2, n3: no such file"}
     operation = shown["failover"]["last_operation"]
     assert (operation["state"], operation["error"]) == ("failed", "n3 gave it up: failed")
     assert phases_of(operation) == [("grant", "done"), ("start", "failed")]

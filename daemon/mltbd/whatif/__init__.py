@@ -1,0 +1,1 @@
+"""PURE: what would happen, answered by the real core in a world of its own."""

@@ -1,0 +1,13 @@
+"""Commands about the health of a workload, as its owner reports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The workload of `token` is well where it runs, and has been for a while: a place to come back to."""
+
+    workload: str
+    token: int
