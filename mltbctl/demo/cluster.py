@@ -93,7 +93,8 @@ class Cluster:
         """
         if not 1 <= size <= NODES_MAX:
             raise ClusterError(f"{size} nodes are outside 1 to {NODES_MAX}")
-        self.mark = directory.name
+        # The whole path: clusters in directories of one name run side by side, and each ends its own processes.
+        self.mark = str(directory)
         self.directory = directory
         self._command = command
         self._options = options or {}

@@ -76,8 +76,8 @@ class Stage:
         for node in asked or self.cluster.nodes:
             picture = self.status(node)
             if picture and picture["cluster"]["quorum"]["has_quorum"]:
-                workload = picture["workloads"][0]
-                return workload["owner"] if workload["state"] == "RUNNING" else None
+                for workload in picture["workloads"][:1]:
+                    return workload["owner"] if workload["state"] == "RUNNING" else None
         return None
 
     def leader(self, *asked: str) -> str | None:
