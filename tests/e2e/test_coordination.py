@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_the_readme_on_real_nodes(
         assert len(capsys.readouterr().out.splitlines()) >= 3
         asyncio.run(asyncio.wait_for(_many_at_once(socket_of(stage, follower)), PATIENT_S))
         _take_turns(stage, tmp_path / "work")
+        _stop_waiting(stage, follower)
+        _from_elsewhere(stage)
 
 
 async def _many_at_once(path: str) -> None:
@@ -82,6 +85,40 @@ def _take_turns(stage: Stage, work: Path) -> None:
     assert [word for word, _, _ in lines] == ["begin", "end"] * len(runs), "one after the other"
     tokens = [int(token) for _, token, _ in lines[::2]]
     assert tokens == sorted(set(tokens)), "each with a higher token"
+
+
+def _stop_waiting(stage: Stage, follower: str) -> None:
+    """Who is stopped while it waits leaves the line."""
+    with Client(socket_of(stage, follower), timeout=20) as node:
+        held = node.locks.acquire("line", ttl=60)
+
+        def waiters() -> int:
+            shown = node.locks.show("line")
+            return len(shown["waiters"]) if shown else -1
+
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "mltbctl", "lock", "run", "line", "--wait", "60", "--", "true"],
+            env=environment(MLTB_SOCKET=socket_of(stage, follower)),
+        )
+        try:
+            until(lambda: waiters() == 1, PATIENT_S, "it waits")
+            waiting.terminate()
+            assert waiting.wait(PATIENT_S) == 143
+        finally:
+            waiting.kill()
+            waiting.wait()
+        until(lambda: waiters() == 0, PATIENT_S, "it has left")
+        assert node.locks.release(held)
+
+
+def _from_elsewhere(stage: Stage) -> None:
+    """Over TCP with the secret; an endpoint where nobody is costs nothing but time."""
+    plans = list(stage.cluster.plans.values())
+    secret = tomllib.loads(plans[0].config.read_text())["CLUSTER_SECRET"]
+    with Client("127.0.0.1:1", *(f"127.0.0.1:{plan.port + 1}" for plan in plans), secret=secret, timeout=20) as node:
+        assert node.state.set("far", [1]).version == 1
+        with node.lock("far", ttl=30) as lock:
+            assert node.state.set("far", [2], token=lock.held).version == 2
 
 
 class Counter(threading.Thread):

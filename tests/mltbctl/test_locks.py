@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mltb_transport.control import ControlConnection
 from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired
 from mltbctl.clock import boottime
@@ -73,6 +74,28 @@ def test_remaining_counts_from_before_the_request() -> None:
     mine.extended({"ttl_seconds": 10}, began - 3)
     assert mine.until == began + proven_s(10, reserve(10)), "an older proof takes nothing away"
     assert held(4, began).remaining() == 0
+
+
+@pytest.mark.parametrize("method", ["lock_acquire", "lock_extend"])
+def test_an_answer_that_is_long_on_its_way_proves_less(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    ahead_s = 0.0
+    monkeypatch.setattr(locks, "boottime", lambda: boottime() + ahead_s)
+    real = store.daemons[0].answers[method]
+
+    def slow(params: dict[str, Any]) -> dict[str, Any]:
+        nonlocal ahead_s
+        answer = real(params)
+        ahead_s = 5.0
+        return answer
+
+    store.daemons[0].answers[method] = slow
+    with Client() as node:
+        mine = node.locks.acquire("k", ttl=30)
+        if method == "lock_extend":
+            node.locks.extend(mine, ttl=60)
+        assert mine.remaining() < mine.ttl - 5
 
 
 def test_lost_looks_at_the_clock_itself() -> None:
@@ -149,6 +172,24 @@ def test_a_long_wait_is_followed_by_an_extension(store: FakeStore, monkeypatch: 
         waiter.join(15)
     assert store.daemons[0].calls[-1][0] == "lock_extend"
     assert got[0].until > boottime() + 45
+
+
+def test_a_grant_that_nobody_takes_any_more_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C comes while the answer is on its way."""
+    real = ControlConnection.call
+
+    def cut(connection: ControlConnection, method: str, params: Any = None, timeout_s: Any = None) -> dict[str, Any]:
+        answer = real(connection, method, params, timeout_s)
+        if method == "lock_acquire" and params["wait"]:
+            raise KeyboardInterrupt
+        return answer
+
+    with Client() as node:
+        monkeypatch.setattr(ControlConnection, "call", cut)
+        with pytest.raises(KeyboardInterrupt):
+            node.locks.acquire("k", ttl=60, wait=30)
+        assert store.lines["k"] == []
+        assert node.locks.acquire("k", ttl=60).token == 2
 
 
 def unanswered(_: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Grant, Move
+from mltb_transport.messages import Entry, Founding, Grant, Move
+from mltb_transport.voters import ChangeVoters
 from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
 from tests.sim.history import (
     Applied,
@@ -181,10 +182,16 @@ def tokens_grow(history: History) -> None:
 
 
 def cut_off_stops(history: History, lease_s: float) -> None:
-    """An owner that hears nobody has stopped within the lease."""
+    """An owner that hears nobody has stopped within the lease; the only voter needs to hear nobody."""
     cut: dict[str, float] = {}
     live: dict[str, float] = {}
+    alone, youngest = "", 0
     for happening in history:
+        if isinstance(happening, Applied) and happening.entry.index > youngest:
+            youngest, command = happening.entry.index, happening.entry.command
+            if isinstance(command, Founding | ChangeVoters):
+                alone = command.voters[0].node if len(command.voters) == 1 else ""
+                cut.pop(alone, None)
         if isinstance(happening, Closed):
             for node in cut:
                 _stopped_in_time(node, happening.at, cut, live, lease_s)
@@ -198,11 +205,11 @@ def cut_off_stops(history: History, lease_s: float) -> None:
         elif isinstance(happening, Down):
             _stopped_in_time(node, at, cut, live, lease_s)
             del live[node]
-        elif isinstance(happening, Cut):
-            cut[node] = at
-        else:
+        elif isinstance(happening, Joined):
             _stopped_in_time(node, at, cut, live, lease_s)
-            del cut[node]
+            cut.pop(node, None)
+        elif alone != node:
+            cut[node] = at
 
 
 def _stopped_in_time(node: str, at: float, cut: dict[str, float], live: dict[str, float], lease_s: float) -> None:

@@ -36,6 +36,8 @@ class Shape:
     stop_timeout_s: float = 1.0
     heartbeat_s: float = 5.0
     node_timeout_s: float = 15.0
+    late: int = 0
+    """How many of the last machines are bought, and switched on, only later."""
     policy: Policy = field(default_factory=lambda: Policy(max_attempts=1000))
     compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
@@ -53,7 +55,7 @@ class Shape:
             f"{name}({role} {priority})"
             for name, role, priority in zip(self.names, self.roles, self.priorities, strict=True)
         )
-        return f"{' '.join(nodes)}, lease {self.lease_s:g} s"
+        return f"{' '.join(nodes)}, {self.late} of them later, lease {self.lease_s:g} s"
 
 
 class Cluster:
@@ -74,7 +76,8 @@ class Cluster:
 
     def _machine(self, name: str, place: int) -> Machine:
         shape = self.shape
-        voting = sum(role != "observer" for role in shape.roles)
+        first = len(shape.roles) - shape.late
+        voting = sum(role != "observer" for role in shape.roles[:first])
         config = NodeConfig(
             node=name,
             cluster_id=f"cluster-of-{name}",
@@ -82,7 +85,7 @@ class Cluster:
             address=name,
             role=shape.roles[place],
             priority=shape.priorities[place],
-            founder=Founder(place == 0, voting, len(shape.names)),
+            founder=Founder(place == 0, voting, first),
             seeds=tuple(f"{other}:7946" for other in shape.names if other != name),
             heartbeat_s=shape.heartbeat_s,
             node_timeout_s=shape.node_timeout_s,
@@ -146,8 +149,8 @@ class Cluster:
         self.history.append(Fault(self.now, text))
 
     def power_on(self, within_s: float = 0.3) -> None:
-        """All machines boot, each at its own moment."""
-        for machine in self.machines.values():
+        """All machines that are there from the beginning boot, each at its own moment."""
+        for machine in list(self.machines.values())[: len(self.machines) - self.shape.late]:
             self.at(self.now + self.dice.uniform(0, within_s), machine.power_on)
 
     def ask(self, machine: Machine, verb: str, target: str = "", **rest: Any) -> int:

@@ -10,7 +10,7 @@ from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
 from tests.sim.checkers import TRUE, Verdict, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import MEMBERS, Faults, Mix
 from tests.sim.history import History, story
 
 LEADER_S = 3.0
@@ -32,6 +32,7 @@ ROLES: tuple[tuple[str, ...], ...] = (
     ("voter", "voter", "witness"),
     ("voter", "voter", "voter", "observer"),
     ("voter", "voter", "voter", "voter", "voter"),
+    ("voter", "voter", "voter", "voter"),
 )
 
 
@@ -67,7 +68,9 @@ def draw_shape(seed: int) -> Shape:
         priorities = tuple(dice.choice((50, 100, 200, 900)) for _ in roles)
     lease_s = dice.choice((1.0, 3.0, 3.0))
     heartbeat_s = dice.choice((1.0, 5.0))
+    late = dice.choice((0, 0, 1, 2)) if len(roles) > 2 else 0
     return Shape(
+        late=late,
         roles=roles,
         priorities=priorities,
         lease_s=lease_s,
@@ -91,7 +94,7 @@ def draw_compaction(seed: int) -> Compaction:
 def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> Outcome:
     """The whole story of one seed."""
     if mix is None:
-        mix = Mix() if seed % 2 else Mix(pause_s=(0.2, 4.0), duration_s=24.0)
+        mix = (MEMBERS, Mix(), Mix(pause_s=(0.2, 4.0), duration_s=24.0), Mix())[seed % 4]
     shape = shape or draw_shape(seed)
     cluster = Cluster(shape, seed)
     faults = Faults(cluster, mix)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol, Self
 
-from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.messages import Entry, Founding
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.state.audit import Audit
 from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
+from mltbd.state.removals import Removals
 from mltbd.state.store import Done, Store
 
 
@@ -20,7 +22,9 @@ class Part(Protocol):
     def load(cls, dumped: list[Any]) -> Self: ...
 
 
-PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store, "controls": Controls}
+PARTS: dict[str, type[Part]] = {
+    "placements": Placements, "audit": Audit, "store": Store, "controls": Controls, "removals": Removals,
+}  # fmt: skip
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -41,6 +45,7 @@ class State:
         """What came of the client commands in the entry applied last."""
         self.controls = Controls()
         self.audit = Audit()
+        self.removals = Removals()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
@@ -53,6 +58,9 @@ class State:
             self.cluster = entry.command.cluster
             self.name = entry.command.name
             self.voters = entry.command.voters
+        elif isinstance(entry.command, ChangeVoters):
+            self.voters = entry.command.voters
+            self.removals.apply(entry)
         else:
             self.placements.apply(entry)
         self.audit.apply(entry, before, self.placements)

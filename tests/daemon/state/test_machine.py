@@ -20,9 +20,9 @@ from mltb_transport.messages import (
     Release,
     Settled,
     Started,
-    Voter,
 )
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltb_transport.voters import Voter
 from mltbd.state.machine import PARTS, State
 
 VOTERS = (Voter("n1", "disk-n1"), Voter("n2", "disk-n2"))
