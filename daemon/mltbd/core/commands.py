@@ -151,6 +151,9 @@ class Commands:
             self.counters["batches"] += 1
             self.counters["commands"] += len(batch)
             proposed = True
+        if self._consensus.busy:
+            self._consensus.tell_commit(now)
+        self._consensus.busy = bool(self._queue) and not self._rests
         return proposed
 
     def rests(self, now: float) -> bool:

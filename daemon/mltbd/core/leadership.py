@@ -19,6 +19,7 @@ class Progress:
 
     next_index: int
     match_index: int = 0
+    told_commit: int = 0
     acked_round: int = 0
     acked_at: float = float("-inf")
     since: float = float("inf")  # reachable without a break since
