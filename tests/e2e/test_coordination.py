@@ -55,6 +55,7 @@ def test_the_readme_on_real_nodes(
         assert len(capsys.readouterr().out.splitlines()) >= 3
         asyncio.run(asyncio.wait_for(_many_at_once(socket_of(stage, follower)), PATIENT_S))
         _take_turns(stage, tmp_path / "work")
+        _stop_waiting(stage, follower)
 
 
 async def _many_at_once(path: str) -> None:
@@ -82,6 +83,30 @@ def _take_turns(stage: Stage, work: Path) -> None:
     assert [word for word, _, _ in lines] == ["begin", "end"] * len(runs), "one after the other"
     tokens = [int(token) for _, token, _ in lines[::2]]
     assert tokens == sorted(set(tokens)), "each with a higher token"
+
+
+def _stop_waiting(stage: Stage, follower: str) -> None:
+    """Who is stopped while it waits leaves the line."""
+    with Client(socket_of(stage, follower), timeout=20) as node:
+        held = node.locks.acquire("line", ttl=60)
+
+        def waiters() -> int:
+            shown = node.locks.show("line")
+            return len(shown["waiters"]) if shown else -1
+
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "mltbctl", "lock", "run", "line", "--wait", "60", "--", "true"],
+            env=environment(MLTB_SOCKET=socket_of(stage, follower)),
+        )
+        try:
+            until(lambda: waiters() == 1, PATIENT_S, "it waits")
+            waiting.terminate()
+            assert waiting.wait(PATIENT_S) == 143
+        finally:
+            waiting.kill()
+            waiting.wait()
+        until(lambda: waiters() == 0, PATIENT_S, "it has left")
+        assert node.locks.release(held)
 
 
 class Counter(threading.Thread):
