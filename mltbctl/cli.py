@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import history_commands, hold_commands, voter_commands
+from mltbctl import founding_commands, history_commands, hold_commands, voter_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
@@ -300,6 +300,8 @@ Root.add("simulate")(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", service)
+Root.add("init")(founding_commands.init)
+Root.add("join")(founding_commands.join)
 
 
 @Root.add("demo")

@@ -13,6 +13,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.environment import Environment
+from mltbd.runtime.founding_mark import marked
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
@@ -102,6 +104,8 @@ async def _open(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
         config = node_config(settings, str(uuid.uuid4()), version)
+        founder = marked(state_dir, config.founder, begun=recovered.last_index > 0)
+        config = replace(config, founder=founder)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
         gc.collect()
         gc.freeze()
