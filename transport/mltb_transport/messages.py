@@ -14,7 +14,7 @@ from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
@@ -118,7 +118,7 @@ class CancelFailback:
 
 Command = (
     NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
-    | Pause | Resume | Drain | Undrain | Proven | ChangeVoters
+    | Pause | Resume | Drain | Undrain | Proven | Hooked | ChangeVoters
 )  # fmt: skip
 
 
@@ -346,5 +346,6 @@ COMMANDS: dict[int, type] = {
     31: Resume,
     32: Drain,
     33: Undrain,
+    40: Hooked,
     41: Proven,
 }

@@ -79,6 +79,8 @@ def _ahead(policy: Policy, workload: str, first: Candidate, second: Candidate) -
     (place, _), (other, _) = preference(policy, workload, first), preference(policy, workload, second)
     if place < other:
         return "it stands first in the configured order"
+    if policy.spread and first.load < second.load:
+        return f"it runs fewer others, {first.load} against {second.load}"
     if first.priority > second.priority:
         return f"priority {first.priority} over {second.priority}"
     return "equal priority, and its name is the first"
@@ -132,6 +134,10 @@ def _cancel_failback(event: Event) -> str:
     return f"no automatic failback of {event.workload}" + (f", says {event.operator}" if event.operator else "")
 
 
+def _hook(event: Event) -> str:
+    return f"{event.cause} of {event.workload} failed on {event.node}: {event.error}"
+
+
 def _voters(event: Event) -> str:
     what = VOTER_CAUSES[event.kind].format(node=event.node)
     by = f", asked for by {event.operator}" if event.operator else ""
@@ -158,5 +164,6 @@ _SENTENCES = {
     "rollback": _move,
     "release": _release,
     "cancel_failback": _cancel_failback,
+    "hook": _hook,
     **dict.fromkeys(VOTER_CAUSES, _voters),
 }

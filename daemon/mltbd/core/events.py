@@ -55,7 +55,8 @@ class Saved:
 class GuardSays:
     """The guard's report on one workload, also given for each when the daemon starts.
 
-    `what`: running (adopted or just started), gone (the whole tree is reaped), failed (could not be started).
+    `what`: running (adopted or just started), starting and stopping (adopted, while a hook runs before or after it),
+    gone (the whole tree is reaped), failed (could not be started).
     """
 
     what: str
@@ -65,6 +66,18 @@ class GuardSays:
     cause: str = ""  # of gone: exited, stopped, deadline; of failed: the error
     status: int = 0  # exit code, or minus the signal
     deadline: float = 0.0  # of running: until when the guard lets it run
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded:
+    """A hook of a run has ended: whether it has done its work, and why not."""
+
+    workload: str
+    token: int
+    hook: str
+    seconds: float
+    ok: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +143,6 @@ class ReadState:
     request: int
 
 
-Event = Tick | Received | Saved | GuardSays | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
+Event = (
+    Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
+)

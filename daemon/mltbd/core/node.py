@@ -35,6 +35,7 @@ from mltbd.core.events import (
     Checked,
     Event,
     GuardSays,
+    HookEnded,
     Lost,
     ReadState,
     Received,
@@ -187,6 +188,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case HookEnded():
+                self.owner.hook_ended(event)
             case Checked():
                 self.owner.checked(event, now, wall)
             case Lost(node):

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from mltb_transport.history import Phase
 from mltb_transport.messages import CancelFailback, Entry, Founding, Grant, Move, NoOp, Release, Started
+from mltb_transport.supervision import Hooked
 from mltb_transport.voters import ChangeVoters
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placement, Placements
@@ -103,6 +104,11 @@ class Audit:
                 self._granted(entry, command, before, after)
             case Started() as command if after.started and not before.started:
                 self._started(entry, command)
+            case Hooked() as command if after.hooked == command.number != before.hooked and not command.ok:
+                self.note(
+                    entry, "hook", workload=command.workload, node=after.owner, cause=command.hook, state=FAILED,
+                    error=command.detail, token=command.token,
+                )  # fmt: skip
             case CancelFailback() as command:
                 self.note(entry, "cancel_failback", workload=command.workload, operator=command.operator)
             case _:

@@ -15,7 +15,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 from mltbd.state.dumps import row, rows, unrow
 
 OPERATIONS_MAX = 256
@@ -41,6 +41,7 @@ class Placement:
     tried: str = ""  # who gave it up as failed since it last was well, in order, with blanks between
     proven: str = ""  # where it last was well
     retreated: bool = False  # it was sent back there after all others had failed
+    hooked: int = 0  # number of the last report of a hook under this token
     why: str = ""  # what went wrong the last time it was given up as failed
 
     @property
@@ -135,6 +136,8 @@ class Placements:
                 self._settled(command)
             case Proven() as command:
                 self._proven(command)
+            case Hooked() as command:
+                self._hooked(command)
             case CancelFailback() as command:
                 self._put(replace(self.get(command.workload), failback_cancelled=True))
             case _:
@@ -173,6 +176,7 @@ class Placements:
                 token=entry.index,
                 since=entry.wall,
                 started=False,
+                hooked=0,
                 moving=operation.id,
                 home=_home(before, command, left),
                 released="",
@@ -254,6 +258,11 @@ class Placements:
         before = self.get(command.workload)
         if before.token == command.token and before.owner:
             self._put(replace(before, proven=before.owner))
+
+    def _hooked(self, command: Hooked) -> None:
+        before = self.get(command.workload)
+        if before.token == command.token and before.owner and command.number > before.hooked:
+            self._put(replace(before, hooked=command.number))
 
 
 def _forgiven(placement: Placement) -> Placement:

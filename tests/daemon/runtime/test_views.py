@@ -394,8 +394,7 @@ def test_a_cluster_without_workloads_is_healthy() -> None:
     assert (shown["cluster"]["state"], shown["cluster"]["is_healthy"]) == ("STABLE", True)
 
 
-def test_instants_are_rfc_3339_in_utc_and_several_workloads_are_sorted() -> None:
-    assert (instant(0), instant(1_767_323_045_999)) == (None, "2026-01-02T03:04:05Z")
+def test_several_workloads_are_sorted() -> None:
     town = Town(workloads=("web", "main"))
     town.until(lambda: town.owner("web") and town.owner("main"))
     assert [w["name"] for w in picture(town.house["n2"])["workloads"]] == ["main", "web"]
