@@ -13,6 +13,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.environment import Environment
+from mltbd.runtime.founding_mark import marked
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
 from mltbd.runtime.wiring import node_config
@@ -110,6 +113,10 @@ async def _open(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
         config = node_config(settings, str(uuid.uuid4()), version)
+        founder = marked(state_dir, config.founder, begun=recovered.last_index > 0)
+        met = Met(state_dir)
+        seeds = met.seeds(config.seeds, f"{config.address}:{config.port}")
+        config = replace(config, founder=founder, seeds=seeds)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
         gc.collect()
         gc.freeze()
@@ -118,7 +125,7 @@ async def _open(
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
         check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up, met)
     finally:
         journal.close()
 
@@ -164,6 +171,7 @@ async def _serve(
     notifier: Notifier,
     room: DiskRoom,
     check_up: CheckUp,
+    met: Met,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -177,6 +185,7 @@ async def _serve(
     )
     control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
+    driver.on_link = met.keep
     control.attach(driver, checks)
     inbound = Inbound(node.me, bus.counters)
 
