@@ -20,6 +20,7 @@ from typing import Any
 from mltb_transport.bus import BindError, Source
 from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
+from mltb_transport.store import Bundle
 from mltb_transport.wire import Delivery, Inbound
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
 from mltbd.config.settings import Settings
@@ -47,6 +48,9 @@ from mltbd.runtime.wiring import node_config
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
+SWITCH_S = 0.0002
+"""How long the loop may keep the interpreter while the journal's thread wants it: Python's 5 ms are longer than a write
+to disk, and everything acknowledged waits for that."""
 log = logging.getLogger("mltbd")
 
 
@@ -66,6 +70,7 @@ def run(
         # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
         # A handler, not SIG_IGN, which the commands of checks would inherit.
         signal.signal(number, lambda *_: None)
+    sys.setswitchinterval(SWITCH_S)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
@@ -226,6 +231,9 @@ def dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
             control.from_peer(message, frame.sender)
         elif delivery.route is not None:
             control.from_client(message, delivery.role, delivery.route)
+    elif isinstance(message, Bundle):
+        if delivery.route is not None and not frame.sender:
+            control.bundle(message, delivery.role, delivery.route)
     elif isinstance(message, Response):
         control.response(message)
     else:
