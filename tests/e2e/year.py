@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,10 @@ _OPTIONS = "FAILOVER_RECOVERY_WAIT_TIME = 3600\n"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the history has to tell in the end. `lost`: who was lost, where it is a failover."""
+    """What the history has to tell in the end."""
 
     kind: str
-    facts: dict[str, str] = field(default_factory=dict)
-    lost: str = ""
+    facts: dict[str, str]
 
     def fits(self, event: dict[str, Any]) -> bool:
         return event["kind"] == self.kind and all(event[name] == value for name, value in self.facts.items())
@@ -189,9 +188,8 @@ class Year(Stage):
 
     # -- what the history will have to tell -------------------------------------------------------------------
 
-    def decided(self, kind: str, lost: str = "", **facts: str) -> None:
-        facts = {name.rstrip("_"): value for name, value in facts.items()}
-        self.decisions.append(Decision(kind, facts | ({"from": lost} if lost else {}), lost))
+    def decided(self, kind: str, **facts: str) -> None:
+        self.decisions.append(Decision(kind, {name.rstrip("_"): value for name, value in facts.items()}))
 
     def served(self) -> None:
         """Wait until each program has been answered again."""
