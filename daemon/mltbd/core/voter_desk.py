@@ -53,8 +53,8 @@ class VoterDesk:
 
     @property
     def current(self) -> bool:
-        """We lead, and know everything that was ever committed."""
-        return self._consensus.in_charge and self._state.applied == self._consensus.commit
+        """We lead, and know everything that was ever committed, but for clients' commands: they change no voters."""
+        return self._consensus.in_charge and self._consensus.only_batches_after(self._state.applied)
 
     # -- what is due -----------------------------------------------------------------------------------------
 
