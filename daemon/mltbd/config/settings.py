@@ -69,6 +69,7 @@ class Settings:
     secondary_nodes: tuple[str, ...]
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    log_format: Literal["plain", "json"]
     debug: bool
     workloads: tuple[WorkloadSpec, ...]
     checks: tuple[CheckSpec, ...]
@@ -158,6 +159,7 @@ def _settings(view: View) -> Settings:
         primary_node=view.text("FAILOVER_PRIMARY_NODE") or None,
         secondary_nodes=view.texts("FAILOVER_SECONDARY_NODES"),
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
+        log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),
         debug=view.on("HA_DEBUG_MODE"),
         workloads=view.workloads,
         checks=_checks(view),
