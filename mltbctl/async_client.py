@@ -101,6 +101,12 @@ class AsyncClient:
     async def event(self, number: int | None = None) -> dict[str, Any]:
         return await self._run(lambda: self._client.event(number))
 
+    async def survey(self, *, quick: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.survey(quick=quick))
+
+    async def reload(self) -> dict[str, Any]:
+        return await self._run(self._client.reload)
+
     async def simulate(self, fault: str) -> dict[str, Any]:
         return await self._run(lambda: self._client.simulate(fault))
 

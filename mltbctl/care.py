@@ -91,3 +91,16 @@ def service_uninstall(
 
     session = command_session(ctx, output, timeout, quiet)
     session.finish(command.uninstall(command.Wish(user), yes=yes))
+
+
+@ServiceGroup.add("reload")
+def service_reload(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """Have a running node read its configuration anew.
+
+    It takes over what it can; its log says what, and what needs a restart. The workload runs on.
+    """
+    from mltbctl.commands import service as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        session.finish(command.reload(client))

@@ -171,6 +171,15 @@ class Client:
         """What this node's checks say: the dict of `mltbctl health -o json`. `run`: after running them all now."""
         return self._read("health", run=run)
 
+    def survey(self, *, quick: bool = False) -> dict[str, Any]:
+        """What every member tells of itself, for a diagnosis: {"node", "facts" by node (None: no answer), "silent",
+        "clocks"}. `quick` leaves the disks alone."""
+        return self._read("survey", quick=quick)
+
+    def reload(self) -> dict[str, Any]:
+        """Have the daemon read its configuration anew, as SIGHUP does. What it made of it is in its log."""
+        return self._move("reload")
+
     def operation(self, operation: int) -> dict[str, Any]:
         """How far a move is: state (running, done, failed), phases with seconds, downtime, token, owner."""
         return self._read("operation", id=operation)

@@ -1,4 +1,4 @@
-"""The nested groups `mltbctl config` and `mltbctl secret`. None of their commands asks a daemon."""
+"""The nested groups `mltbctl config` and `mltbctl secret`. Only `secret rotate` asks a daemon."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from mltbctl.errors import CliError
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
 from mltbctl.options import Output, Quiet, Timeout
 from mltbctl.session import command_session
@@ -24,7 +25,7 @@ class SecretGroup(LazyGroup):
 
 
 config = typer_group(ConfigGroup, "Check, show and write the configuration of a node.")
-secret = typer_group(SecretGroup, "Make the cluster's secret, or tell where it comes from.")
+secret = typer_group(SecretGroup, "Make, show or change the cluster's secret; keys for others.")
 
 
 @config.callback(invoke_without_command=True)
@@ -129,12 +130,44 @@ def secret_new(ctx: typer.Context, output: Output = "", timeout: Timeout = None,
 def secret_show(
     ctx: typer.Context,
     reveal: Annotated[bool, typer.Option("--reveal", help="Print the secret itself.")] = False,
+    viewer: Annotated[bool, typer.Option("--viewer", help="Print a key that may look, and change nothing.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Print a key for `mltbctl` alone, not for a node.")] = False,
     output: Output = "",
     timeout: Timeout = None,
     quiet: Quiet = False,
 ) -> None:
-    """Tell where the secret comes from."""
+    """Tell where the secret comes from; or print a key for others.
+
+    A viewer or admin key takes the secret's place in CLUSTER_SECRET on a machine that runs `mltbctl` and no node.
+    """
     from mltbctl.commands import secret as command
 
     session = command_session(ctx, output, timeout, quiet)
+    if reveal + viewer + admin > 1:
+        raise CliError("only one of `--reveal`, `--viewer` and `--admin` at a time", code="usage")
+    if viewer or admin:
+        session.finish(command.key(session.settings.config, "viewer" if viewer else "admin"))
     session.finish(command.show(session.settings.config, reveal=reveal))
+
+
+@SecretGroup.add("rotate")
+def secret_rotate(
+    ctx: typer.Context,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="NODE", help="Do not wait for this node; repeatable.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which step is next and who is not ready.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Change the secret without a pause: the next of three steps.
+
+    Each step is taken here, copied to the other nodes, and checked on all of them before the next one. Workloads
+    run on.
+    """
+    from mltbctl.commands import rotate as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    session.finish(command.rotate(session, session.settings.config, without or (), dry_run=dry_run))

@@ -9,8 +9,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import (
@@ -34,6 +35,7 @@ PATIENT_MAX = 48
 """Of these, how many may wait at the daemon for a lock or a change: a release must never wait for them."""
 ATTEMPT_S = 1.5
 """How long one of several endpoints may take to answer before the next is asked."""
+RETREAT_S = 1.0
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
 CLIENT_ID_BYTES = 12
 
@@ -46,6 +48,15 @@ _ANSWERED = frozenset({"refused", "full"})
 """Refusals that come out of the log, under the number that was sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Retreat:
+    """How a wait is given up early: the same change once more with `params` over its own, and, where it was made all
+    the same, the change that undoes it (method and parameters)."""
+
+    params: dict[str, Any]
+    undo: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]
+
+
 class Lines:
     """The lines of one client, opened when they are needed. For any number of threads."""
 
@@ -53,6 +64,7 @@ class Lines:
         self.timeout_s = timeout_s
         self.endpoints: list[str] = []
         self.connected_to = ""
+        self.keys: list[Credential | None] = [None]
         self.met = False
         """Whether any daemon ever answered. One that was there before is waited for; one that never was is not."""
         self._nodes = nodes
@@ -79,20 +91,35 @@ class Lines:
             return line.once(method, params, changes)
 
     def settle(
-        self, method: str, params: dict[str, Any], *, changes: bool, timeout_s: float | None = None, wait_s: float = 0.0
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        changes: bool,
+        timeout_s: float | None = None,
+        wait_s: float = 0.0,
+        retreat: Retreat | None = None,
     ) -> dict[str, Any]:
         """The definite answer, asked for again and elsewhere until it is there or the timeout has passed.
 
-        `wait_s`: how long the daemon is asked to wait by `params`; it comes on top. UnknownOutcome only when a
-        change may have been made and no repeat could find out.
+        `wait_s`: how long the daemon is asked to wait by `params`; it comes on top. `retreat`: what to do when the
+        caller is interrupted meanwhile. UnknownOutcome only when a change may have been made and no repeat could
+        find out.
         """
         allowed_s = (self.timeout_s if timeout_s is None else timeout_s) + wait_s
         deadline = time.monotonic() + allowed_s
         with _one_of(self._patient, deadline) if wait_s else nullcontext(), self._line(deadline) as line:
-            return line.settle(method, params, changes, deadline, allowed_s, wait_s)
+            try:
+                return line.settle(method, params, changes, deadline, allowed_s, wait_s)
+            except MltbError:
+                raise
+            except BaseException:
+                if retreat is not None:
+                    line.retreat(method, params, retreat)
+                raise
 
-    def connect(self, turn: int) -> ControlConnection:
-        """A new connection; `turn` says how many of the endpoints have had their turn."""
+    def connect(self, turn: int, key: int) -> ControlConnection:
+        """A new connection; `turn` says how many of the endpoints have had their turn, `key` how many of the keys."""
         from mltb_transport.control import ControlConnection
 
         nodes = named_nodes(self._nodes, os.environ)
@@ -100,8 +127,9 @@ class Lines:
         if not endpoints:
             endpoints = local_sockets(os.environ)
         self.endpoints = endpoints
-        credential = self._credential() if any(not is_local(end) for end in endpoints) else None
+        self.keys = self._keys() if any(not is_local(end) for end in endpoints) else [None]
         first = turn % len(endpoints)
+        credential = self.keys[key % len(self.keys)]
         return ControlConnection(endpoints[first:] + endpoints[:first], credential, self.timeout_s)
 
     @contextmanager
@@ -121,17 +149,20 @@ class Lines:
                 if not keep:
                     line.close()
 
-    def _credential(self) -> Credential | None:
-        from mltb_transport.keys import Keyring, SecretError
+    def _keys(self) -> list[Credential | None]:
+        """What may open a daemon elsewhere, best first; never empty. Two while the secret is being changed."""
+        from mltb_transport.access import credential_of
+        from mltb_transport.keys import SecretError
 
-        secret = self._secret
-        if secret is None:
+        if self._secret is not None:
+            texts = [self._secret]
+        else:
             found = find_secret(self._config, os.environ)
             if found is None:
-                return None
-            secret = found.text
+                return [None]
+            texts = [text for text in (found.text, found.other) if text]
         try:
-            return Keyring.from_secret(secret).credential("admin")
+            return [credential_of(text) for text in texts]
         except SecretError as error:
             raise AuthenticationFailed(error.message, error.hint) from error
 
@@ -169,8 +200,10 @@ class Line:
         self._lines = lines
         self._connection: ControlConnection | None = None
         self._turn = 0
+        self._key = 0
         self._client = ""
         self._number = 0
+        self._interrupted = ("", 0)
         self._begin_anew()
 
     @property
@@ -215,11 +248,30 @@ class Line:
         self._number += 1
         try:
             return self._settle(method, params, deadline, allowed_s, wait_s, numbered=True)
-        except BaseException as error:
-            # Without a definite answer (Ctrl-C comes here too) no higher number may follow: begin another row.
-            if getattr(error, "code", "") not in _ANSWERED:
+        except MltbError as error:
+            # Without a definite answer no higher number may follow: begin another row.
+            if error.code not in _ANSWERED:
                 self._begin_anew()
             raise
+        except BaseException:
+            self._interrupted = (self._client, self._number)
+            self._begin_anew()
+            raise
+
+    def retreat(self, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+        """After an interruption of `settle`: end what it began, if that can be done quickly."""
+        self._client, self._number = self._interrupted
+        deadline = time.monotonic() + RETREAT_S
+        try:
+            answer = self._settle(method, {**params, **retreat.params}, deadline, RETREAT_S, 0.0, numbered=True)
+            undo = retreat.undo(answer)
+            if undo is not None:
+                self._number += 1
+                self._settle(*undo, deadline, RETREAT_S, 0.0, numbered=True)
+        except MltbError:
+            return  # It ends by its own time limits.
+        finally:
+            self._begin_anew()
 
     def _settle(
         self,
@@ -271,14 +323,25 @@ class Line:
         return not isinstance(trouble, control.Denied) and (self._lines.met or maybe_done)
 
     def _ask(self, method: str, params: dict[str, Any], timeout_s: float, share_s: float = math.inf) -> dict[str, Any]:
-        """One try. `share_s`: how long one endpoint may take where there are others."""
-        if self._connection is None:
-            self._connection = self._lines.connect(self._turn)
-        if len(self._lines.endpoints) > 1:
-            timeout_s = min(timeout_s, share_s)
-        answer = self._connection.call(method, params, max(0.0, timeout_s))
-        self._lines.met = True
-        return answer
+        """One try, with each key that there is. `share_s`: how long one endpoint may take where there are others."""
+        from mltb_transport.control import Denied
+
+        left = -1
+        while True:
+            if self._connection is None:
+                self._connection = self._lines.connect(self._turn, self._key)
+            left = len(self._lines.keys) - 1 if left < 0 else left - 1
+            seconds = min(timeout_s, share_s) if len(self._lines.endpoints) > 1 else timeout_s
+            try:
+                answer = self._connection.call(method, params, max(0.0, seconds))
+            except Denied:  # Nothing was sent.
+                if not left:
+                    raise
+                self.close()
+                self._key += 1
+                continue
+            self._lines.met = True
+            return answer
 
     def _turn_away(self) -> None:
         """The next try goes to another endpoint, where there is one."""

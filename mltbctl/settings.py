@@ -50,6 +50,10 @@ class Secret:
 
     text: str = field(repr=False)
     origin: str
+    other: str = field(default="", repr=False)
+    which: str = ""
+    file: str = ""
+    """The secret file it is in; `other` and `which` as in mltb_transport.keys.Secrets."""
 
 
 def named_nodes(nodes: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -142,7 +146,7 @@ def _forbidden(path: str) -> CliError:
 def find_secret(config: str, environ: Mapping[str, str]) -> Secret | None:
     """The secret for a daemon on another machine: environment, then secret file, then configuration file."""
     if environ.get("CLUSTER_SECRET"):
-        return Secret(environ["CLUSTER_SECRET"], "$CLUSTER_SECRET")
+        return Secret(environ["CLUSTER_SECRET"], "$CLUSTER_SECRET", environ.get("CLUSTER_SECRET_SECOND", ""))
     if environ.get("CLUSTER_SECRET_FILE"):
         return _secret_in(environ["CLUSTER_SECRET_FILE"], "$CLUSTER_SECRET_FILE")
     path = config_path(config, environ)
@@ -150,7 +154,9 @@ def find_secret(config: str, environ: Mapping[str, str]) -> Secret | None:
         return None
     values = {key.upper(): value for key, value in _read_toml(path).items()}
     if isinstance(values.get("CLUSTER_SECRET"), str) and values["CLUSTER_SECRET"]:
-        return Secret(values["CLUSTER_SECRET"], f"CLUSTER_SECRET in `{path}`")
+        second = values.get("CLUSTER_SECRET_SECOND")
+        origin = f"CLUSTER_SECRET in `{path}`"
+        return Secret(values["CLUSTER_SECRET"], origin, second if isinstance(second, str) else "")
     if isinstance(values.get("CLUSTER_SECRET_FILE"), str) and values["CLUSTER_SECRET_FILE"]:
         return _secret_in(values["CLUSTER_SECRET_FILE"], f"CLUSTER_SECRET_FILE in `{path}`")
     return None
@@ -185,10 +191,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _secret_in(name: str, origin: str) -> Secret:
-    from mltb_transport.keys import SecretError, read_secret
+    from mltb_transport.keys import SecretError, read_secrets
 
     try:
-        return Secret(read_secret(Path(name)), f"{origin} (`{name}`)")
+        found = read_secrets(Path(name))
+        return Secret(found.used, f"{origin} (`{name}`)", found.other, found.which, name)
     except SecretError as error:
         raise CliError(error.message, error.hint, code="usage") from None
 

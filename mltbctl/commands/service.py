@@ -17,6 +17,7 @@ from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
 
 if TYPE_CHECKING:
+    from mltbctl.client import Client
     from mltbctl.session import Session
 
 NAME = "mltbd.service"
@@ -86,6 +87,12 @@ def uninstall(wish: Wish, *, yes: bool) -> Result:
         raise CliError(f"cannot remove `{path}`: {(error.strerror or '').lower()}") from None
     _run([*systemctl, "daemon-reload"])
     return Result({"path": str(path), "removed": True}, f"stopped, and removed {path}; state and configuration stay")
+
+
+def reload(client: Client) -> Result:
+    """As SIGHUP, whatever started the node."""
+    node = client.reload()["node"]
+    return Result({"node": node, "reloading": True}, f"{node} reads its configuration anew")
 
 
 def stop_timeout_s(config: str) -> float:

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
 from mltb_transport.keys import new_secret
-from mltbctl.client import Client, MltbError
 from mltbctl.commands.service import MARGIN_S, OPERATION_S, STOP_S
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Settings, load
 from tests.daemon.config.machines import SECRET, machine
 from tests.deploy.manifests import DEPLOY, compose, kubernetes, pods, services
-from tests.mltbctl.terminal import environment
+from tests.deploy.nodes import READY_S, picture, running
+from tests.transport.nodes import free_port
 from tests.waiting import until
 
 OURS = ("CLUSTER_", "FAILOVER_", "HA_")
-READY_S = 60.0
-STOP_WITHIN_S = 60.0
 
 
 def settings_of(environ: dict[str, str], toml: Path, folder: Path) -> Settings:
@@ -133,39 +126,6 @@ def seconds(text: str) -> float:
 # -- the same environment as processes on loopback
 
 
-@contextmanager
-def running(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One node; at the end it stops in good order, and must."""
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mltbd.main", "run"],
-            env=environment(**environ), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_WITHIN_S)
-            finally:
-                process.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Gossip ports whose successor is free as well."""
-    found: list[int] = []
-    with ExitStack() as held:
-        while len(found) < count:
-            first = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port = first.getsockname()[1]
-            try:
-                held.enter_context(socket.create_server(("127.0.0.1", port + 1)))
-            except (OSError, OverflowError):
-                continue
-            found.append(port)
-    return found
-
-
 def on_loopback(environments: dict[str, dict[str, str]], base: Path) -> dict[str, dict[str, str]]:
     """The same environments with loopback and free ports in place of names, and a file each in place of a mount."""
     secret = base / "secret"
@@ -174,7 +134,7 @@ def on_loopback(environments: dict[str, dict[str, str]], base: Path) -> dict[str
     toml = base / "mltb.toml"
     toml.write_text('[workload.main]\ncommand = ["sleep", "600"]\n')
     toml.chmod(0o600)
-    ports = dict(zip(environments, free_ports(len(environments)), strict=True))
+    ports = dict(zip(environments, [free_port() for _ in environments], strict=True))
     moved = {}
     for name, environ in environments.items():
         seeds = ",".join(f"127.0.0.1:{ports[seed.split(':')[0].split('.')[0]]}" for seed in
@@ -185,14 +145,6 @@ def on_loopback(environments: dict[str, dict[str, str]], base: Path) -> dict[str
             "MLTB_STATE_DIR": str(base / name), "MLTB_RUNTIME_DIR": str(base),
         }  # fmt: skip
     return moved
-
-
-def picture(path: Path) -> dict[str, Any] | None:
-    try:
-        with Client(str(path), timeout=2) as client:
-            return client.status()
-    except MltbError:
-        return None
 
 
 @pytest.mark.e2e

@@ -15,6 +15,9 @@ ALONE = {
     "service": "service",
     "service-both": "service show --user --run-as bot",
     "service-no-such": "service no-such",
+    "rotate-no-secret": "secret rotate",
+    "key-no-secret": "secret show --viewer",
+    "two-keys": "secret show --viewer --admin",
 }
 
 

@@ -14,7 +14,9 @@ from mltbd.core.effects import (
     Leave,
     Link,
     Note,
+    Outcomes,
     Publish,
+    Refusals,
     Reply,
     Save,
     Send,
@@ -22,7 +24,7 @@ from mltbd.core.effects import (
     StopWorkload,
     Unlink,
 )
-from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import Event, GuardSays, HookEnded, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
@@ -78,6 +80,8 @@ class Machine:
         """The guard runs and keeps a daemon."""
         self.on_off: Callable[[Machine], None] = lambda _machine: None
         """Called when the service has ended as asked."""
+        self.on_store: Callable[[Machine, Effect], None] = lambda _machine, _effect: None
+        """Called with what the daemon says to clients of locks and state."""
         self.restart_s = RESTART_S
         """How long it takes from the death of a daemon until the next one begins."""
         self.paused = False
@@ -124,7 +128,7 @@ class Machine:
             self.feed(says)
         self._schedule()
 
-    def _if_alive(self, epoch: int, says: GuardSays) -> None:
+    def _if_alive(self, epoch: int, says: GuardSays | HookEnded) -> None:
         if epoch == self._epoch:
             self.feed(says)
 
@@ -324,8 +328,11 @@ class Machine:
                         self._history.append(Broke(self._real(), self.name, text))
                     if level != "debug":
                         self._history.append(Noted(self._real(), self.name, text))
+                case Outcomes() | Refusals():
+                    self.on_store(self, effect)
                 case Reply():
                     self._replied(effect)
+                    self.on_store(self, effect)
                 case Leave():
                     self._guard_ends()
                     return

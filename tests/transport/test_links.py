@@ -15,7 +15,7 @@ import zmq
 
 from mltb_transport.bus import new_counters
 from mltb_transport.links import RESOLVE_AGAIN_S, Links, is_numeric
-from mltb_transport.sockets import Drain, RawSocket, drop_unsent, set_common, set_tcp, watch
+from mltb_transport.sockets import LINK_EVENTS, Drain, RawSocket, drop_unsent, event_of, set_common, set_tcp, watch
 from tests.transport.nodes import until
 
 PORT = 7946
@@ -52,14 +52,15 @@ async def links(counters: dict[str, int]) -> AsyncIterator[tuple[Links, Names]]:
     assert isinstance(loop, Names)
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
 
-        def dealer() -> RawSocket:
+        def dealer(key: int) -> RawSocket:
+            assert key == 0
             made = context.socket(zmq.DEALER)
             set_common(made)
             set_tcp(made)
             return made
 
-        def watched(socket: RawSocket, lost: Callable[[], None]) -> Drain:
-            drain = Drain(watch(context, socket, zmq.EVENT_DISCONNECTED), lambda _: lost())
+        def watched(socket: RawSocket, told: Callable[[int], None]) -> Drain:
+            drain = Drain(watch(context, socket, LINK_EVENTS), lambda parts: told(event_of(parts)))
             drain.start(loop)
             return drain
 

@@ -11,6 +11,9 @@ from mltb_transport.limits import FRAME_BYTES_MAX
 LINKS_MAX = 1024
 """Peers and seeds one bus keeps connections to."""
 
+UP, DOWN, REFUSED = "up", "down", "refused"
+"""What is known of a link: it stands; it does not; the peer takes connections and ends them for their keys."""
+
 COUNTERS = (
     "received",  # payloads handed to the daemon
     "sent",  # payloads taken by a connection: not proof of arrival
@@ -22,6 +25,7 @@ COUNTERS = (
     "envelope_error",  # not one payload behind one route
     "auth_denied",  # the key was not on the list of the socket
     "handshake_failed",  # no key, the wrong server key, or no ZeroMQ at all
+    "peer_refused",  # a peer ended a connection of ours during the handshake: it has another secret
     "connections_lost",  # an established connection to a peer broke
     "zap_error",  # a malformed authentication request
     "resolve_failed",  # a host name without an address
@@ -109,6 +113,9 @@ class Bus(Protocol):
 
     def reply(self, route: Route, payload: bytes) -> bool:
         """To the control client that asked by this route; False: it is gone."""
+
+    def connections(self) -> dict[tuple[str, int], str]:
+        """Every link by its address: UP, DOWN or REFUSED."""
 
     def close(self) -> None:
         """Give what was just sent a moment to leave, then close everything. Again: no effect."""

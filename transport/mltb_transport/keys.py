@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SECRET_PREFIX = "mltb1-"
 SECRET_BYTES = 32
 CHECKSUM_BYTES = 3
 SECRET_FILE_BYTES_MAX = 4096
+NEXT, PREVIOUS = "next", "previous"
 ROLES = ("server", "node", "admin", "viewer")
+
+ACCESS_ROLES = ("viewer", "admin")
+"""Roles whose key can be given to somebody who shall not have the secret."""
 
 _SECRET_CHARS = (SECRET_BYTES + CHECKSUM_BYTES) * 8 // 5
 _HKDF_SALT = b"mltb secret 1"
@@ -81,8 +85,29 @@ def check_secret(secret: str) -> None:
     _decode(secret)
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a secret file holds: the one in use and, while it is being changed, the other one.
+
+    `which`: NEXT when `other` will be used, PREVIOUS when it was; empty without one.
+    """
+
+    used: str = field(repr=False)
+    other: str = field(default="", repr=False)
+    which: str = ""
+
+    def text(self) -> str:
+        """As the file has it: the secret, then perhaps `next ...` or `previous ...`."""
+        return f"{self.used}\n" + (f"{self.which} {self.other}\n" if self.other else "")
+
+
 def read_secret(path: Path) -> str:
-    """The secret in a file that only its owner can read. Raises SecretError.
+    """The secret in use in a secret file. Raises SecretError."""
+    return read_secrets(path).used
+
+
+def read_secrets(path: Path) -> Secrets:
+    """What is in a file that only its owner can read. Raises SecretError.
 
     A systemd credential is let off the group check: its access list shows up as group bits.
     """
@@ -101,13 +126,24 @@ def read_secret(path: Path) -> str:
     if len(content) > SECRET_FILE_BYTES_MAX:
         raise SecretError(f"the secret file `{path}` is larger than {SECRET_FILE_BYTES_MAX} bytes")
     try:
-        secret = content.decode("ascii").strip()
-        check_secret(secret)
+        secrets = _parse(content.decode("ascii"))
     except UnicodeDecodeError as error:
         raise SecretError(f"the secret file `{path}` does not hold text") from error
     except SecretError as error:
         raise SecretError(f"the secret file `{path}`: {error.message}", error.hint) from error
-    return secret
+    return secrets
+
+
+def _parse(text: str) -> Secrets:
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    check_secret(lines[0])
+    if len(lines) == 1:
+        return Secrets(lines[0])
+    which, _, other = lines[1].partition(" ")
+    if len(lines) > 2 or which not in (NEXT, PREVIOUS):
+        raise SecretError("after the secret there may be one line, `next ...` or `previous ...`")
+    check_secret(other)
+    return Secrets(lines[0], other.strip(), which)
 
 
 def _is_credential(path: Path) -> bool:
@@ -132,6 +168,8 @@ def _decode(secret: str) -> bytes:
     if not text.startswith(SECRET_PREFIX):
         raise SecretError(f"a secret begins with `{SECRET_PREFIX}`, this one does not", hint)
     body = text[len(SECRET_PREFIX) :]
+    if body.startswith(ACCESS_ROLES):
+        raise SecretError(f"this is {_an(body)} key for `mltbctl`, not the secret that a node needs", hint)
     if len(body) != _SECRET_CHARS:
         raise SecretError(
             f"a secret has {_SECRET_CHARS} characters after `{SECRET_PREFIX}`, this one {len(body)}", hint
@@ -144,6 +182,10 @@ def _decode(secret: str) -> bytes:
     if checksum != _checksum(seed):
         raise SecretError("the secret has a typing error: its checksum does not match", hint)
     return seed
+
+
+def _an(body: str) -> str:
+    return "an admin" if body.startswith("admin") else "a viewer"
 
 
 def _checksum(seed: bytes) -> bytes:

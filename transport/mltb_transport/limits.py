@@ -38,6 +38,7 @@ READ_METHODS = frozenset(
     {
         "ping", "status", "operation", "is", "health", "events", "event",
         "state_get", "state_list", "state_watch", "lock_show", "lock_list",
+        "facts", "survey", "clock",
     }
 )  # fmt: skip
 """Control methods that change nothing: open to the viewer key, and safe to repeat."""

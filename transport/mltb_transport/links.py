@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from mltb_transport.bus import DOWN, REFUSED, UP
 from mltb_transport.sockets import Drain, RawSocket, endpoint
 
 RESOLVE_AGAIN_S = 2.0
 """Between two look-ups of the name of a peer that does not answer: its address may have changed."""
+REFUSED_AGAIN_S = 1.0
+"""Between two tries of a peer that ends our handshakes. libzmq tries by itself, but not after a key was denied."""
 
 
 def is_numeric(address: str) -> bool:
@@ -33,7 +36,10 @@ class Link:
     address: str
     port: int
     dealer: RawSocket
-    watch: Drain  # tells when an established connection of the dealer breaks
+    watch: Drain  # tells what happens to the dealer's connection
+    key: int = 0  # which of our secrets this peer has taken, or is tried with
+    state: str = DOWN
+    tried_at: float = 0.0  # since when it is tried with this key
     connected: str = ""  # numeric address in use; empty until the name is known
     failed: bool = False  # the last send was dropped
     resolved_at: float = 0.0
@@ -43,6 +49,8 @@ class Link:
 class Links:
     """Connects, reconnects and disconnects.
 
+    While a secret is being changed there are two: a peer that ends our handshakes is tried with the other one.
+    `new_dealer` makes a socket that uses the secret of that number, `dress` has one use it from its next connection on.
     Names never reach libzmq: it would look them up in its I/O thread and hold up every other connection.
     """
 
@@ -50,10 +58,12 @@ class Links:
         self,
         loop: asyncio.AbstractEventLoop,
         subscriber: RawSocket,
-        new_dealer: Callable[[], RawSocket],
-        watch: Callable[[RawSocket, Callable[[], None]], Drain],
+        new_dealer: Callable[[int], RawSocket],
+        watch: Callable[[RawSocket, Callable[[int], None]], Drain],
         on_lost: Callable[[str, int], None],
         counters: dict[str, int],
+        keys: int = 1,
+        dress: Callable[[RawSocket, int], None] | None = None,
     ) -> None:
         self.by_address: dict[tuple[str, int], Link] = {}
         self._loop = loop
@@ -62,12 +72,14 @@ class Links:
         self._watch = watch
         self._on_lost = on_lost
         self._counters = counters
+        self._keys = keys
+        self._dress = dress
         self._subscriptions: dict[str, int] = {}  # two names of one node share a subscription
 
     def add(self, address: str, port: int) -> None:
         """Connect as soon as the numeric address is known."""
-        dealer = self._new_dealer()
-        link = Link(address, port, dealer, self._watch(dealer, lambda: self._on_lost(address, port)))
+        dealer = self._new_dealer(0)
+        link = Link(address, port, dealer, self._watch(dealer, lambda event: self._told(link, event)))
         self.by_address[address, port] = link
         if is_numeric(address):
             self._connect(link, address)
@@ -80,8 +92,10 @@ class Links:
         _unwatch(link)  # What we cut ourselves is no loss.
         self._disconnect(link)
         link.dealer.close()
-        link.dealer = self._new_dealer()
-        link.watch = self._watch(link.dealer, lambda: self._on_lost(link.address, link.port))
+        link.dealer = self._new_dealer(link.key)
+        link.watch = self._watch(link.dealer, lambda event: self._told(link, event))
+        if link.state == UP:
+            link.state = DOWN
         if numeric:
             self._connect(link, numeric)
         if not is_numeric(link.address):
@@ -99,6 +113,8 @@ class Links:
         for link in self.by_address.values():
             link.dealer.getsockopt(zmq.EVENTS)
             link.watch.recheck()
+            if link.state == REFUSED and now - link.tried_at >= REFUSED_AGAIN_S:
+                self._loop.call_soon(self._try_next, link)
             if is_numeric(link.address) or link.lookup is not None:
                 continue
             if (link.failed or not link.connected) and now - link.resolved_at >= RESOLVE_AGAIN_S:
@@ -109,6 +125,36 @@ class Links:
         for link in self.by_address.values():
             self._forget(link)
         self.by_address.clear()
+
+    def _told(self, link: Link, event: int) -> None:
+        """Something happened to its connection."""
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            link.state = UP
+        elif event == zmq.EVENT_DISCONNECTED:
+            if link.state == UP:
+                link.state = DOWN
+                self._on_lost(link.address, link.port)
+        else:
+            self._counters["peer_refused"] += 1
+            link.state = REFUSED
+            if self._keys > 1 and self._loop.time() - link.tried_at >= REFUSED_AGAIN_S:
+                self._loop.call_soon(self._try_next, link)  # Not here: it closes the socket we are called for.
+
+    def _try_next(self, link: Link) -> None:
+        if self.by_address.get((link.address, link.port)) is not link or link.state != REFUSED:
+            return
+        link.tried_at = self._loop.time()
+        link.key = (link.key + 1) % self._keys
+        self.renew(link)
+        if link.connected and self._subscriptions[endpoint(link.connected, link.port)] > 1:
+            # Another name of the same node shares the subscription: it has to change as well.
+            _disconnect(self._subscriber, endpoint(link.connected, link.port))
+            self._subscribe(link)
+
+    def _subscribe(self, link: Link) -> None:
+        if self._dress is not None:
+            self._dress(self._subscriber, link.key)
+        _connect(self._subscriber, link.connected, link.port)
 
     def _forget(self, link: Link) -> None:
         if link.lookup is not None:
@@ -142,7 +188,7 @@ class Links:
         self._subscriptions[gossip] = users + 1
         try:
             if users == 0:
-                _connect(self._subscriber, numeric, link.port)
+                self._subscribe(link)
             _connect(link.dealer, numeric, link.port + 1)
         except zmq.ZMQError:  # Whatever a peer claims its address to be must not stop us.
             self._counters["links_refused"] += 1

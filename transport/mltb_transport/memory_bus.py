@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from mltb_transport.bus import LINKS_MAX, BindError, OnFrame, OnLost, Route, Source, fits, new_counters
+from mltb_transport.bus import DOWN, LINKS_MAX, UP, BindError, OnFrame, OnLost, Route, Source, fits, new_counters
 from mltb_transport.limits import PORT_MAX, SEND_QUEUE_MAX
 
 Address = tuple[str, int]
@@ -148,6 +148,10 @@ class MemoryBus:
         if not fits(payload, self.counters):
             return False
         return self._count(self._hub.give(route.peer, payload), "reply_dropped")
+
+    def connections(self) -> dict[tuple[str, int], str]:
+        """Who is linked, and whether it is there."""
+        return {there: UP if there in self._hub.buses else DOWN for there in self._linked}
 
     def close(self) -> None:
         """Leave the hub."""

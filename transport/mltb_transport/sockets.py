@@ -32,6 +32,15 @@ KEEPALIVE = {
 HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 """Refused keys are not among them: the ZAP handler counts those."""
 
+LINK_EVENTS = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+"""What happens to a connection that we began."""
+
 _monitor_numbers = itertools.count(1)
 
 RawSocket = zmq.Socket[bytes]
@@ -97,6 +106,11 @@ def watch(context: RawContext, socket: RawSocket, events: int) -> RawSocket:
     monitor.setsockopt(zmq.RCVHWM, 0)
     monitor.connect(name)
     return monitor
+
+
+def event_of(parts: list[bytes]) -> int:
+    """The number of a monitor event."""
+    return int.from_bytes(parts[0][:2], "little")
 
 
 class Drain:

@@ -15,10 +15,12 @@ CONTROL_DOMAIN = "control"
 _VERSION = b"1.0"
 
 
-def allowed_keys(keyring: Keyring) -> dict[str, dict[bytes, str]]:
+def allowed_keys(*keyrings: Keyring) -> dict[str, dict[bytes, str]]:
     """Domain -> raw public key -> role. Gossip is for nodes, the control port for every role."""
-    roles = {"node": keyring.node, "admin": keyring.admin, "viewer": keyring.viewer}
-    raw = {z85.decode(pair.public): role for role, pair in roles.items()}
+    raw: dict[bytes, str] = {}
+    for keyring in keyrings:
+        roles = {"node": keyring.node, "admin": keyring.admin, "viewer": keyring.viewer}
+        raw |= {z85.decode(pair.public): role for role, pair in roles.items()}
     return {
         GOSSIP_DOMAIN: {key: role for key, role in raw.items() if role == "node"},
         CONTROL_DOMAIN: raw,

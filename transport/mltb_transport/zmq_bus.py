@@ -17,6 +17,7 @@ from mltb_transport.links import Links
 from mltb_transport.local_socket import LocalSocket
 from mltb_transport.sockets import (
     HANDSHAKE_FAILED,
+    LINK_EVENTS,
     Drain,
     RawContext,
     RawSocket,
@@ -24,6 +25,7 @@ from mltb_transport.sockets import (
     check_libzmq,
     drop_unsent,
     endpoint,
+    event_of,
     set_common,
     set_tcp,
     watch,
@@ -41,6 +43,7 @@ SPARE_SOCKETS = 32
 class BusConfig:
     """Where a bus listens: gossip on `port`, requests on `port` + 1, control clients on `local_path` as well.
 
+    `other_keys` are taken as well while the secret is being changed: from peers that use them already, or still.
     `keys`: None leaves TCP open to everybody, which is refused beyond loopback unless `insecure`.
     `local_path`: empty for none. `group_access`: mode 0660 instead of 0600 for it.
     """
@@ -52,6 +55,7 @@ class BusConfig:
     group_access: bool = False
     insecure: bool = False
     links_max: int = LINKS_MAX
+    other_keys: Keyring | None = None
 
 
 class ZmqBus:
@@ -61,6 +65,7 @@ class ZmqBus:
         check_libzmq(zmq.zmq_version_info())
         self.counters = new_counters()
         self._config = config
+        self._rings = [keys for keys in (config.keys, config.other_keys) if keys is not None]
         self._on_frame: OnFrame = _ignore
         self._on_lost: OnLost | None = None
         self._context: RawContext | None = None
@@ -148,6 +153,10 @@ class ZmqBus:
         drain.recheck()
         return self._count_sent(dropped, "reply_dropped")
 
+    def connections(self) -> dict[tuple[str, int], str]:
+        """Every link by its address: UP, DOWN or REFUSED."""
+        return {where: link.state for where, link in self._opened().by_address.items()}
+
     def close(self) -> None:
         """Wait up to FLUSH_MS for the last words to leave, then close everything. Again: no effect."""
         context, self._context = self._context, None
@@ -182,7 +191,7 @@ class ZmqBus:
         config = self._config
         address = bindable(config.address)
         if config.keys is not None:
-            gatekeeper = Gatekeeper(allowed_keys(config.keys), self.counters).open(context)
+            gatekeeper = Gatekeeper(allowed_keys(*self._rings), self.counters).open(context)
             self._drains.append(gatekeeper)
             self._sockets.append(gatekeeper.socket)
         if self._local is not None:
@@ -202,7 +211,14 @@ class ZmqBus:
         subscriber.setsockopt(zmq.SUBSCRIBE, b"")
         self._drains += [*self._routers.values(), Drain(subscriber, self._on_gossip)]
         self._links = Links(
-            loop, subscriber, lambda: self._client(zmq.DEALER), self._watch_loss, self._lost, self.counters
+            loop,
+            subscriber,
+            lambda key: self._client(zmq.DEALER, key),
+            self._watch_link,
+            self._lost,
+            self.counters,
+            keys=max(1, len(self._rings)),
+            dress=self._dress,
         )
 
     def _socket(self, kind: int) -> RawSocket:
@@ -227,17 +243,21 @@ class ZmqBus:
         self._watch_handshakes(socket)
         return socket
 
-    def _client(self, kind: int) -> RawSocket:
+    def _client(self, kind: int, key: int = 0) -> RawSocket:
         socket = self._bare(kind)
         set_tcp(socket)
         if kind == zmq.DEALER:
             socket.setsockopt(zmq.RCVHWM, 1)  # Peers answer through their own DEALER: nothing is read here.
-        keys = self._config.keys
-        if keys is not None:
+        self._dress(socket, key)
+        return socket
+
+    def _dress(self, socket: RawSocket, key: int) -> None:
+        """From its next connection on it uses this one of our secrets."""
+        if self._rings:
+            keys = self._rings[key]
             socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.public)
             socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.node.public)
             socket.setsockopt(zmq.CURVE_SECRETKEY, keys.node.secret)
-        return socket
 
     def _watch_handshakes(self, socket: RawSocket) -> None:
         """Count the strangers."""
@@ -246,11 +266,11 @@ class ZmqBus:
         self._monitors.append(monitor)
         self._drains.append(Drain(monitor, self._on_handshake_failed))
 
-    def _watch_loss(self, dealer: RawSocket, lost: Callable[[], None]) -> Drain:
-        """Call `lost` when an established connection of this dealer breaks."""
+    def _watch_link(self, dealer: RawSocket, told: Callable[[int], None]) -> Drain:
+        """Call `told` with each of LINK_EVENTS of this dealer."""
         assert self._context is not None
         assert self._loop is not None
-        drain = Drain(watch(self._context, dealer, zmq.EVENT_DISCONNECTED), lambda _: lost())
+        drain = Drain(watch(self._context, dealer, LINK_EVENTS), lambda parts: told(event_of(parts)))
         drain.start(self._loop)
         return drain
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltb_transport.keys import SecretError, check_secret, read_secret
+from mltb_transport.keys import SecretError, Secrets, check_secret, read_secrets
 from mltbd.config.layers import Layers, Sourced
 from mltbd.config.machine import ELSEWHERE, Machine
 from mltbd.config.names import node_id_from
@@ -128,18 +128,36 @@ def _find_secret(values: dict[str, Sourced], environ: Mapping[str, str]) -> list
         origin, name = "env CREDENTIALS_DIRECTORY", "the systemd credential"
     try:
         if path is not None:
-            values["CLUSTER_SECRET"] = Sourced(_read(path), f"derived from {name}", "derived")
+            found = _read(path)
+            values["CLUSTER_SECRET"] = Sourced(found.used, f"derived from {name}", "derived")
+            if found.other and not values["CLUSTER_SECRET_SECOND"].value:
+                values["CLUSTER_SECRET_SECOND"] = Sourced(found.other, f"derived from {name}", "derived")
         elif secret.value is not None:
             check_secret(str(secret.value))
     except SecretError as bad:
         key = "CLUSTER_SECRET_FILE" if file.value else "CLUSTER_SECRET"
         problems.append(error(key, bad.message, bad.hint, origin))
+    problems += _check_second(values)
     if values["CLUSTER_SECRET"].value and values["CLUSTER_INSECURE"].value:
         values["CLUSTER_INSECURE"] = Sourced(False, "derived from CLUSTER_SECRET", "derived")
     if values["HA_ENCRYPTION_ENABLED"].value is None:
         on = values["CLUSTER_SECRET"].value is not None
         values["HA_ENCRYPTION_ENABLED"] = Sourced(on, "derived from CLUSTER_SECRET", "derived")
     return problems
+
+
+def _check_second(values: Mapping[str, Sourced]) -> list[Problem]:
+    second = values["CLUSTER_SECRET_SECOND"]
+    if not second.value:
+        return []
+    try:
+        check_secret(str(second.value))
+    except SecretError as bad:
+        return [error("CLUSTER_SECRET_SECOND", bad.message, bad.hint, second.origin)]
+    if not values["CLUSTER_SECRET"].value:
+        why = "a second secret is of use only beside CLUSTER_SECRET"
+        return [error("CLUSTER_SECRET_SECOND", why, "name the first one as CLUSTER_SECRET", second.origin)]
+    return []
 
 
 def _credential(environ: Mapping[str, str]) -> Path | None:
@@ -151,10 +169,10 @@ def _credential(environ: Mapping[str, str]) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> Secrets:
     if path.exists() and not path.is_file():
         raise SecretError(f"`{path}` is not a regular file")  # To open a pipe would wait for its writer.
-    return read_secret(path)
+    return read_secrets(path)
 
 
 def _derive_address(values: dict[str, Sourced], machine: Machine) -> None:

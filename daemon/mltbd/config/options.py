@@ -101,6 +101,10 @@ _CLUSTER = (
     _on("CLUSTER_BOOTSTRAP", None, "this node, and no other, founds the cluster", "cluster"),
     Option("CLUSTER_SECRET", "text", None, "from `mltbctl secret new`", "security", secret=True),
     Option("CLUSTER_SECRET_FILE", "path", None, "file with the secret, mode 0600", "security"),
+    Option(
+        "CLUSTER_SECRET_SECOND", "text", None, "also taken, while the secret is changed on one node after the other",
+        "security", secret=True,
+    ),
     _on("CLUSTER_INSECURE", False, "listen beyond loopback without a secret", "security"),
     _seconds("CLUSTER_ELECTION_TIMEOUT", 10.0, "upper bound on one election", "election", high=300),
     _number("CLUSTER_NODE_PRIORITY", 100, "higher leads and owns first", "election", 0, 1000),

@@ -45,6 +45,8 @@ class Settings:
     quorum_size: int
     """At least the majority of `min_nodes`; the majority of the real voters may be larger."""
     secret: str | None = field(repr=False)
+    other_secret: str | None = field(repr=False)
+    """Also taken, while the secret is being changed."""
     insecure: bool
     """Typed by the operator: no secret, yet not only on loopback."""
 
@@ -141,6 +143,7 @@ def _settings(view: View) -> Settings:
         min_nodes=int(view.number("HA_MIN_NODES")),
         quorum_size=int(view.number("HA_QUORUM_SIZE")),
         secret=view.text("CLUSTER_SECRET") or None,
+        other_secret=view.text("CLUSTER_SECRET_SECOND") or None,
         insecure=view.on("CLUSTER_INSECURE"),
         heartbeat_s=view.number("CLUSTER_HEARTBEAT_INTERVAL"),
         node_timeout_s=view.number("CLUSTER_NODE_TIMEOUT"),

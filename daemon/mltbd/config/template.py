@@ -26,6 +26,7 @@ _EXAMPLES: dict[str, Value] = {
     "CLUSTER_BOOTSTRAP": True,
     "CLUSTER_SECRET": "mltb1-...",
     "CLUSTER_SECRET_FILE": "/etc/mltb/secret",
+    "CLUSTER_SECRET_SECOND": "mltb1-...",
     "CLUSTER_LEASE_DURATION": 3.0,
     "FAILOVER_PRIMARY_NODE": "n1",
     "FAILOVER_SECONDARY_NODES": ("n2", "n3"),
@@ -39,6 +40,11 @@ _WORKLOAD = """\
 # env = {}  # added to a clean environment
 # stop_timeout = 1.0  # seconds from SIGTERM to SIGKILL
 # preferred = ["n1"]
+#
+# What runs around it, in its process tree; a pre_start that fails keeps it from being started here.
+# [workload.main.hooks]
+# pre_start = ["/usr/local/bin/prepare"]  # and post_start, pre_stop, post_stop
+# timeout = 10.0
 #
 # Is it well? When a check fails `failures` times in a row it is restarted, then moved to another node.
 # [[workload.main.check]]

@@ -41,6 +41,8 @@ NAME_CHARS_MAX = 255
 REASON_CHARS_MAX = 500
 
 Done = Callable[[bool, dict[str, Any]], None]
+Extra = Callable[[dict[str, Any], Done], None]
+"""A method that another room answers."""
 
 
 def failure(code: str, message: str, hint: str = "", **more: Any) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class Control:
         self._rounds: set[asyncio.Task[None]] = set()
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
+        self.extras: dict[str, Extra] = {}
         self.store = StoreControl()
         self.simulations = Simulations()
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
@@ -170,6 +173,8 @@ class Control:
                 self._store(request, params, answer, forwarded)
             case method if method in ASKS:
                 self._ask(request, params, answer, forwarded)
+            case method if method in self.extras:
+                self.extras[method](params, answer)
             case method:
                 answer(False, failure("usage", f"unknown method `{method}`", "mltbctl --help"))
 
@@ -253,6 +258,10 @@ class Control:
             answer(True, {"answer": bool(runs), "reason": f"{target} runs {', '.join(runs) or 'nothing'}"})
             return
         answer(True, _judge(what, target, views.status(node, now)))
+
+    def ask(self, node: str, method: str, timeout_s: float, done: Done, params: dict[str, Any] | None = None) -> None:
+        """Ask another daemon. `done` hears its answer, or that none came."""
+        self._forward(node, method, json.dumps(params or {}), timeout_s, done)
 
     # -- waiting ------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from mltbd.runtime import logs
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
+from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.environment import Environment
@@ -106,7 +107,8 @@ async def _open(
         notifier = Notifier(guard.tell, node, environ)
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier)
+        check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, check_up)
     finally:
         journal.close()
 
@@ -150,6 +152,7 @@ async def _serve(
     socket_path: Path,
     ending: Ending,
     notifier: Notifier,
+    check_up: CheckUp,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -158,6 +161,7 @@ async def _serve(
             Keyring.from_secret(settings.secret) if settings.secret else None,
             str(socket_path),
             insecure=settings.insecure,
+            other_keys=Keyring.from_secret(settings.other_secret) if settings.other_secret else None,
         )
     )
     control = Control(bus, settings.network_timeout_s)
@@ -181,6 +185,7 @@ async def _serve(
     try:
         guard.open(driver.handle, lambda: ending.say(EXIT_ORPHAN))
         driver.on_handled = notifier.handled
+        check_up.open(driver, control, bus)
         driver.start()
         checks.start(node, driver.handle)
         notifier.ready()
@@ -189,6 +194,7 @@ async def _serve(
         log.error("%s", error)
         return EXIT_ORPHAN
     finally:
+        check_up.close()
         checks.close()
         driver.close()
         guard.close()

@@ -187,6 +187,25 @@ def test_a_secret_file_that_is_absent_or_a_pipe_or_wrong_is_refused(tmp_path: Pa
         assert keys(loaded(f"CLUSTER_SECRET_FILE={path}")) == ["CLUSTER_SECRET_FILE"]
 
 
+def test_while_it_is_changed_the_file_holds_both(tmp_path: Path) -> None:
+    other = new_secret()
+    for which in ("next", "previous"):
+        path = secret_file(tmp_path, f"{SECRET}\n{which} {other}")
+        found = loaded(f"CLUSTER_SECRET_FILE={path}")
+        assert (settings(found).secret, settings(found).other_secret) == (SECRET, other)
+        assert found.origins["CLUSTER_SECRET_SECOND"] == "derived from CLUSTER_SECRET_FILE"
+    for wrong in (f"{SECRET}\n{other}", f"{SECRET}\nnext {other}\nnext {other}", f"{SECRET}\nnext x"):
+        found = loaded(f"CLUSTER_SECRET_FILE={secret_file(tmp_path, wrong)}")
+        assert keys(found) == ["CLUSTER_SECRET_FILE"]
+
+
+def test_a_second_secret_is_checked_as_the_first_and_needs_it() -> None:
+    assert settings(loaded(f"CLUSTER_SECRET={SECRET}", f"CLUSTER_SECRET_SECOND={SECRET}")).other_secret == SECRET
+    assert "begins with" in problem(loaded(f"CLUSTER_SECRET={SECRET}", "CLUSTER_SECRET_SECOND=x"),
+                                    "CLUSTER_SECRET_SECOND").message  # fmt: skip
+    assert "only beside" in problem(loaded(f"CLUSTER_SECRET_SECOND={SECRET}"), "CLUSTER_SECRET_SECOND").message
+
+
 def test_a_secret_given_twice_or_with_a_typing_error_is_refused(tmp_path: Path) -> None:
     twice = loaded(f"CLUSTER_SECRET={SECRET}", f"CLUSTER_SECRET_FILE={secret_file(tmp_path)}")
     assert "given twice" in problem(twice, "CLUSTER_SECRET_FILE").message

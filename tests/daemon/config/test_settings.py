@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.keys import new_secret
 from mltbd.config.machine import outward_address, this_machine
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import load
@@ -27,6 +28,7 @@ EFFECTS = {
     "CLUSTER_ROLE": ("witness", {"role"}),
     "CLUSTER_BOOTSTRAP": ("1", {"founder"}),
     "CLUSTER_SECRET": ("", {"secret", "address", "advertise_address"}),
+    "CLUSTER_SECRET_SECOND": (new_secret(), {"other_secret"}),
     "CLUSTER_ELECTION_TIMEOUT": ("2", {"election_max_s", "timing"}),
     "CLUSTER_NODE_PRIORITY": ("7", {"priority"}),
     "CLUSTER_LEASE_DURATION": ("2", {"lease_s", "timing"}),

@@ -13,7 +13,9 @@ from mltbd.config.template import toml_for, toml_value
 from tests.daemon.config.machines import keys, loaded, settings
 
 every = pytest.mark.parametrize("name", PRESETS)
-SECRETS = ("CLUSTER_SECRET", "CLUSTER_SECRET_FILE", "HA_ENCRYPTION_ENABLED", "CLUSTER_ADDRESS")
+SECRETS = (
+    "CLUSTER_SECRET", "CLUSTER_SECRET_FILE", "CLUSTER_SECRET_SECOND", "HA_ENCRYPTION_ENABLED", "CLUSTER_ADDRESS",
+)  # fmt: skip
 """What cannot be filled in with an example and be valid on any machine."""
 
 

@@ -7,6 +7,8 @@ import itertools
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,7 +26,9 @@ from mltbd.core.timing import Timing
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
 from mltbd.runtime.daemon import dispatch
+from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
+from tests.daemon.config.machines import loaded
 from tests.daemon.runtime.in_memory import MemoryDisk, MemoryGuard, Plain
 from tests.waiting import holds, until
 
@@ -33,6 +37,15 @@ PORT = 7946
 TURN_S = 0.004
 PATIENCE_S = 15.0
 LEASE_S = 1.5
+LOADED = loaded("CLUSTER_ENABLED=1")
+
+
+class Papers:
+    """What a guard tells of itself."""
+
+    kill_path = "walk"
+    daemon_restarts = 0
+    supervised = False
 
 
 def void(_: object) -> None:
@@ -54,13 +67,20 @@ class LiveNode:
         self.left = False
         self.driver = Driver(self.node, self.bus, self.disk, self.guard, self.control.reply, self._leave)
         self.control.attach(self.driver)
+        self.reloads = 0
+        self.check_up = CheckUp(LOADED, Papers(), Path(gettempdir()), {}, self._reload)
+        self.check_up.open(self.driver, self.control, self.bus)
         self._inbound = Inbound(self.name, self.bus.counters)
         self.bus.open(self._frame, self.driver.lost)
         self.driver.start()
 
     def close(self) -> None:
+        self.check_up.close()
         self.driver.close()
         self.bus.close()
+
+    def _reload(self) -> None:
+        self.reloads += 1
 
     def _leave(self) -> None:
         self.left = True

@@ -1,0 +1,291 @@
+"""What a node can tell of its own state of health, and what it gathers from the others: facts, no verdicts.
+
+`facts`: this node. `survey`: every member, asked by this one. `clock`: for comparing clocks. `reload`: as SIGHUP.
+The verdicts are `mltbctl doctor`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from mltb_transport.access import fingerprint
+from mltb_transport.bus import DOWN, REFUSED, Bus
+from mltbd.config.options import OPTIONS
+from mltbd.config.settings import Loaded
+from mltbd.runtime import views
+from mltbd.runtime.clock import boottime, wall_ms
+from mltbd.runtime.clocks import Clocks, Sample
+from mltbd.runtime.control import Control, Done
+from mltbd.runtime.driver import Driver
+from mltbd.runtime.notify import watchdog_s
+
+LAG_LOOK_S = 0.5
+LAG_LOOKS = 120
+"""Over so many looks the worst lateness of the loop is told."""
+CLOCKS_EVERY_S = 30.0
+PEER_ANSWERS_S = 2.0
+MEMBERS_MAX = 64
+"""So many members one survey asks; an answer has to fit one frame."""
+ANSWER_LEAVES_S = 0.2
+PROBE_WRITES = 3
+PROBE_BYTES = 4096
+PROBE_ANSWERS_S = 1.0
+PROBES_WAITING_MAX = 16
+PER_NODE = frozenset(
+    {"CLUSTER_NODE_ID", "CLUSTER_ADDRESS", "CLUSTER_ADVERTISE_ADDRESS", "CLUSTER_PORT", "CLUSTER_SEED_NODES"}
+    | {"CLUSTER_NODE_PRIORITY", "CLUSTER_ROLE", "CLUSTER_BOOTSTRAP", "CLUSTER_SECRET_FILE", "HA_LOG_LEVEL"}
+    | {"HA_DEBUG_MODE"}
+)
+"""Options that may well differ between nodes."""
+COUNTERS = ("auth_denied", "handshake_failed", "peer_refused", "frame_error", "own_name", "wrong_cluster")
+
+
+def comparable(loaded: Loaded) -> dict[str, Any]:
+    """The options that ought to be the same on every node, as they run here. No secret among them."""
+    found = {}
+    for name, sourced in loaded.effective.items():
+        if name in OPTIONS and name not in PER_NODE and OPTIONS[name].built and not OPTIONS[name].secret:
+            found[name] = list(sourced.value) if isinstance(sourced.value, tuple) else sourced.value
+    for workload in loaded.workloads:
+        found[f"workload.{workload.name}.stop_timeout"] = workload.stop_timeout_s
+    return found
+
+
+def probe_disk(directory: Path) -> float:
+    """Seconds that a small write takes to be on this disk, the middle one of three. OSError if it cannot be told."""
+    path = directory / f"probe-{os.getpid()}"
+    taken = []
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(PROBE_WRITES):
+            began = time.monotonic()
+            os.pwrite(fd, os.urandom(PROBE_BYTES), 0)
+            getattr(os, "fdatasync", os.fsync)(fd)
+            taken.append(time.monotonic() - began)
+    finally:
+        os.close(fd)
+        path.unlink(missing_ok=True)
+    return sorted(taken)[PROBE_WRITES // 2]
+
+
+class Guarded(Protocol):
+    """What the guard told of itself and of who watches it."""
+
+    kill_path: str
+    daemon_restarts: int
+    supervised: bool
+
+
+class CheckUp:
+    """Lives as long as the daemon; `open` once there is a driver."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        guard: Guarded,
+        state_dir: Path,
+        environ: Mapping[str, str],
+        reload: Callable[[], None],
+    ) -> None:
+        self._loaded = loaded
+        self._guard = guard
+        self._state_dir = state_dir
+        self._watchdog_s = watchdog_s(environ)
+        self._reload = reload
+        self._clocks = Clocks()
+        self._lags: deque[float] = deque(maxlen=LAG_LOOKS)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._probing: list[Callable[[dict[str, Any]], None]] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self, driver: Driver, control: Control, bus: Bus) -> None:
+        """Answer from now on. Inside the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._driver, self._control, self._bus = driver, control, bus
+        control.extras |= {
+            "facts": self._facts,
+            "survey": self._survey,
+            "clock": self._clock,
+            "reload": self._reloaded,
+        }
+        self._look_again()
+        self._compare_clocks()
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._loop = None
+
+    # -- methods ------------------------------------------------------------------------------------------------
+
+    def _clock(self, params: dict[str, Any], answer: Done) -> None:
+        del params
+        answer(True, {"boottime": boottime(), "wall": wall_ms() / 1000, "incarnation": self._driver.node.incarnation})
+
+    def _reloaded(self, params: dict[str, Any], answer: Done) -> None:
+        del params
+        answer(True, {"node": self._driver.node.me})
+        assert self._loop is not None
+        self._timers["reload"] = self._loop.call_later(ANSWER_LEAVES_S, self._reload)  # The daemon may end there.
+
+    def _facts(self, params: dict[str, Any], answer: Done) -> None:
+        if params.get("quick"):
+            answer(True, self._here())
+            return
+        self._probe(lambda disk: answer(True, self._here() | {"disk": disk}))
+
+    def _survey(self, params: dict[str, Any], answer: Done) -> None:
+        """The facts of every member that answers; None, and why, for those that do not."""
+        me = self._driver.node.me
+        others = [name for name in self._members() if name != me][:MEMBERS_MAX]
+        found: dict[str, dict[str, Any] | None] = {}
+        silent: dict[str, str] = {}
+        left = {me, *others}
+
+        def told(node: str, ok: bool, body: dict[str, Any]) -> None:
+            found[node] = body if ok else None
+            if not ok:
+                silent[node] = str(body.get("message", ""))
+            left.discard(node)
+            if not left:
+                ordered = {name: found[name] for name in sorted(found)}
+                answer(True, {"node": me, "facts": ordered, "silent": silent, "clocks": self._clocks.report()})
+
+        quick = {"quick": bool(params.get("quick"))}
+        for name in others:
+            self._control.ask(name, "facts", PEER_ANSWERS_S, partial(told, name), quick)
+        self._facts(quick, partial(told, me))
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def _members(self) -> list[str]:
+        return [member.record.node for member in self._driver.node.membership.members(boottime())]
+
+    def _here(self) -> dict[str, Any]:
+        node, now = self._driver.node, boottime()
+        settings = self._loaded.settings
+        assert settings is not None
+        links = self._bus.connections()
+        addresses = {}
+        heard = {}
+        for member in node.membership.members(now):
+            record = member.record
+            if record.node == node.me:
+                continue
+            addresses[record.address, record.port] = record.node
+            heard[record.node] = {
+                "state": member.state,
+                "silent_seconds": round(member.silent_s, 3),
+                "rtt_ms": None if member.rtt_s is None else round(member.rtt_s * 1000, 2),
+                "link": links.get((record.address, record.port), DOWN),
+            }
+        refused = [where for where, state in links.items() if state == REFUSED]
+        return {
+            "node": node.me,
+            "version": node.config.version,
+            "incarnation": node.incarnation,
+            "has_quorum": views.has_quorum(node, now),
+            "leader": node.consensus.leader or None,
+            "heard": heard,
+            "refused_by": [{"address": f"{h}:{p}", "node": addresses.get((h, p))} for h, p in refused],
+            "secret": {
+                "uses": fingerprint(settings.secret) if settings.secret else None,
+                "also": fingerprint(settings.other_secret) if settings.other_secret else None,
+                "insecure": settings.insecure,
+            },
+            "loop": {"worst_lag_seconds": round(max(self._lags, default=0.0), 3), "over_seconds": self._looked_s()},
+            "disk": self._space(),
+            "guard": {"kill_path": self._guard.kill_path, "daemon_restarts": self._guard.daemon_restarts},
+            "systemd": {"supervised": self._guard.supervised, "watchdog_seconds": self._watchdog_s},
+            "options": comparable(self._loaded),
+            "counters": {name: self._bus.counters[name] for name in COUNTERS},
+        }
+
+    def _looked_s(self) -> float:
+        return len(self._lags) * LAG_LOOK_S
+
+    def _space(self) -> dict[str, Any]:
+        try:
+            found = os.statvfs(self._state_dir)
+        except OSError as error:
+            return {"error": (error.strerror or str(error)).lower()}
+        return {
+            "free_bytes": found.f_bavail * found.f_frsize,
+            "free_percent": round(100 * found.f_bavail / max(1, found.f_blocks), 1),
+        }
+
+    def _probe(self, done: Callable[[dict[str, Any]], None]) -> None:
+        """Tell how slow the disk is. It may hang, so a thread asks it: one at a time, for all who wait."""
+        assert self._loop is not None
+        if len(self._probing) >= PROBES_WAITING_MAX:
+            done(self._space() | {"error": "too many ask at once"})
+            return
+        self._probing.append(done)
+        if len(self._probing) > 1:
+            return
+        if self._thread is not None and self._thread.is_alive():
+            self._probed({"error": "it does not answer"})  # The last one still hangs in it.
+            return
+        loop = self._loop
+        self._timers["probe"] = loop.call_later(PROBE_ANSWERS_S, self._probed, {"error": "it does not answer"})
+
+        def work() -> None:
+            try:
+                result: dict[str, Any] = {"fdatasync_ms": round(probe_disk(self._state_dir) * 1000, 2)}
+            except OSError as error:
+                result = {"error": (error.strerror or str(error)).lower()}
+            try:
+                loop.call_soon_threadsafe(self._probed, result)
+            except RuntimeError:
+                return  # The loop has ended meanwhile.
+
+        self._thread = threading.Thread(target=work, name="mltb-disk-probe", daemon=True)
+        self._thread.start()
+
+    def _probed(self, result: dict[str, Any]) -> None:
+        waiting, self._probing = self._probing, []
+        if timer := self._timers.pop("probe", None):
+            timer.cancel()
+        for done in waiting if self._loop is not None else ():
+            done(self._space() | result)
+
+    # -- in the background --------------------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        assert self._loop is not None
+        due = self._loop.time() + LAG_LOOK_S
+        self._timers["lag"] = self._loop.call_at(due, self._look, due)
+
+    def _look(self, due: float) -> None:
+        if self._loop is not None:
+            self._lags.append(max(0.0, self._loop.time() - due))
+            self._look_again()
+
+    def _compare_clocks(self) -> None:
+        if self._loop is None:
+            return
+        members = self._members()
+        self._clocks.keep(members)
+        for name in members[:MEMBERS_MAX]:
+            if name != self._driver.node.me:
+                self._control.ask(name, "clock", PEER_ANSWERS_S, partial(self._compared, name, boottime()))
+        self._timers["clocks"] = self._loop.call_later(
+            CLOCKS_EVERY_S if len(members) > 1 else PEER_ANSWERS_S, self._compare_clocks
+        )
+
+    def _compared(self, node: str, asked: float, ok: bool, body: dict[str, Any]) -> None:
+        now = boottime()
+        theirs, wall, incarnation = (body.get(name) for name in ("boottime", "wall", "incarnation"))
+        if ok and isinstance(theirs, float) and isinstance(wall, float) and isinstance(incarnation, int):
+            rtt = now - asked
+            ahead = wall - (wall_ms() / 1000 - rtt / 2)
+            self._clocks.note(node, Sample(incarnation, now - rtt / 2, theirs, ahead, rtt))

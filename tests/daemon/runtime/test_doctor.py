@@ -1,0 +1,133 @@
+"""What a node tells of itself and gathers from the others, and that a disk or a peer that hangs holds up nobody."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from mltb_transport.keys import new_secret
+from mltbd.runtime import doctor
+from mltbd.runtime.doctor import PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
+from tests.daemon.config.machines import SECRET, loaded
+from tests.daemon.runtime.live import Live
+
+
+def test_options_that_ought_to_agree_and_no_secret(tmp_path: Path) -> None:
+    toml = '[workload.main]\ncommand = ["bot"]\nstop_timeout = 0.5\n'
+    found = comparable(loaded(f"CLUSTER_SECRET={SECRET}", "FAILOVER_TIMEOUT=9", toml=toml, folder=tmp_path))
+    assert found["FAILOVER_TIMEOUT"] == 9
+    assert found["workload.main.stop_timeout"] == 0.5
+    assert not PER_NODE & found.keys()
+    assert SECRET not in str(found)
+
+
+def test_a_probe_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert 0 <= probe_disk(tmp_path) < 60
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="absent"):
+        probe_disk(tmp_path / "absent")
+
+
+def test_the_facts_of_one_node() -> None:
+    with Live() as live:
+        live.until(lambda: live["n1"].node.consensus.leader == "n1", "a leader")
+        found = live.ask("n1", "facts")
+    assert (found["node"], found["leader"], found["has_quorum"]) == ("n1", "n1", True)
+    assert found["disk"]["fdatasync_ms"] >= 0
+    assert found["disk"]["free_bytes"] > 0
+    assert found["guard"] == {"kill_path": "walk", "daemon_restarts": 0}
+    assert found["heard"] == {}
+    assert found["secret"] == {"uses": None, "also": None, "insecure": False}
+
+
+def test_quick_facts_leave_the_disk_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "probe_disk", None)
+    with Live() as live:
+        assert "fdatasync_ms" not in live.ask("n1", "facts", {"quick": True})["disk"]
+
+
+def test_a_survey_asks_every_member_and_names_those_that_do_not_answer() -> None:
+    with Live(3) as live:
+        live.formed()
+        whole = live.ask("n2", "survey")
+        assert whole["node"] == "n2"
+        assert {name: facts["node"] for name, facts in whole["facts"].items()} == {n: n for n in ("n1", "n2", "n3")}
+        assert whole["silent"] == {}
+        assert whole["facts"]["n1"]["heard"]["n3"]["link"] == "up"
+        live.hub.cut(live["n2"].address, live["n3"].address)
+        live.hub.cut(live["n3"].address, live["n2"].address)
+        torn = live.ask("n2", "survey", {"quick": True})
+        assert torn["facts"]["n3"] is None
+        assert set(torn["silent"]) == {"n3"}
+        assert torn["facts"]["n1"]["node"] == "n1"
+
+
+def test_clocks_are_compared_without_being_asked() -> None:
+    with Live(2) as live:
+        live.formed()
+        live.until(lambda: "n2" in live.ask("n1", "survey", {"quick": True})["clocks"], "a first sample")
+        found = live.ask("n1", "survey", {"quick": True})["clocks"]["n2"]
+        assert abs(found["offset_seconds"]) < 5
+        assert found["rate_ppm"] is None
+
+
+def test_a_disk_that_hangs_is_named_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    asked = []
+
+    def hang(_: Path) -> float:
+        asked.append(1)
+        release.wait(30)
+        return 0.0
+
+    monkeypatch.setattr(doctor, "probe_disk", hang)
+    monkeypatch.setattr(doctor, "PROBE_ANSWERS_S", 0.05)
+    try:
+        with Live() as live:
+            for _ in range(3):
+                assert live.ask("n1", "facts")["disk"]["error"] == "it does not answer"
+            assert len(asked) == 1, "one thread hangs, not one for each question"
+            live.ask("n1", "ping")
+    finally:
+        release.set()
+
+
+def test_a_disk_error_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Path) -> float:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(doctor, "probe_disk", broken)
+    with Live() as live:
+        assert live.ask("n1", "facts")["disk"]["error"] == "input/output error"
+
+
+def test_not_more_than_so_many_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(doctor, "probe_disk", lambda _: float(release.wait(30)))
+    try:
+        with Live() as live:
+            clients = [live.post("n1", "facts") for _ in range(PROBES_WAITING_MAX)]
+            assert live.ask("n1", "facts")["disk"]["error"] == "too many ask at once"
+            release.set()
+            assert all("free_bytes" in live.answered(client)[1]["disk"] for client in clients)
+    finally:
+        release.set()
+
+
+def test_only_an_admin_reloads() -> None:
+    with Live() as live:
+        assert live.refused("n1", "reload", role="viewer")["code"] == "auth"
+        assert live["n1"].reloads == 0
+        assert live.ask("n1", "reload") == {"node": "n1"}
+        live.until(lambda: live["n1"].reloads == 1)
+
+
+def test_fingerprints_tell_both_secrets() -> None:
+    one, two = new_secret(), new_secret()
+    with Live() as live:
+        live["n1"].check_up._loaded = loaded(f"CLUSTER_SECRET={one}", f"CLUSTER_SECRET_SECOND={two}")
+        found = live.ask("n1", "facts", {"quick": True})["secret"]
+    assert found["uses"] != found["also"]
+    assert one not in str(found)

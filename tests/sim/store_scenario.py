@@ -1,0 +1,112 @@
+"""One seed of locks and state: a cluster under faults, a crowd of clients, and what their record proves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.histories.linear import Undecided, stuck
+from tests.histories.models import ABSENT, FREE, key_model, lock_model, tokens_out_of_order
+from tests.sim.checkers import FALSE, TRUE, Verdict, check_safety
+from tests.sim.clients import Crowd, Record
+from tests.sim.cluster import Cluster, Shape
+from tests.sim.faults import Faults, Mix
+from tests.sim.history import History, story
+from tests.sim.scenario import draw_shape
+
+FROM_S = 1.0
+QUIET_S = 8.0
+"""From the end of the faults on, clients go on for so long."""
+MIX = Mix(duration_s=12.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """One seed, judged. `undecided`: histories too wide to be judged."""
+
+    seed: int
+    shape: Shape
+    history: History
+    record: Record
+    verdicts: list[Verdict]
+    undecided: int
+
+    @property
+    def failed(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.answer != TRUE]
+
+    def explain(self, last: int = 60) -> str:
+        lines = [f"seed {self.seed}: {self.shape.describe()}", story(self.history, last)]
+        return "\n".join(lines + [f"seed {self.seed}: {verdict}" for verdict in self.failed])
+
+
+def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> StoreOutcome:
+    """The whole story of one seed."""
+    shape = shape or draw_shape(seed)
+    cluster = Cluster(shape, seed)
+    crowd = Crowd(cluster)
+    faults = Faults(cluster, mix)
+    cluster.power_on()
+    faults.begin()
+    crowd.begin(FROM_S)
+    cluster.run(mix.from_s + mix.duration_s)
+    faults.end()
+    healed = cluster.now
+    cluster.run_for(QUIET_S)
+    crowd.close()
+    cluster.close()
+    verdicts = check_safety(cluster.history, shape.lease_s)
+    found, undecided = judge(crowd.record)
+    verdicts += found
+    late = [at for at in crowd.record.answered_at if at > healed + QUIET_S / 2]
+    verdicts.append(_verdict("clients go on", "" if late else "no answer in the second half of the quiet time"))
+    verdicts.append(_verdict("copies agree", _differ(cluster)))
+    return StoreOutcome(seed, shape, cluster.history, crowd.record, verdicts, undecided)
+
+
+def judge(record: Record) -> tuple[list[Verdict], int]:
+    """What the record proves, and how many histories were too wide."""
+    whys: list[str] = []
+    undecided = 0
+    for what, histories, model, initial in (
+        ("key", record.keys, key_model, ABSENT), ("lock", record.locks, lock_model, FREE),
+    ):  # fmt: skip
+        for name, ops in sorted(histories.items()):
+            try:
+                why = stuck(ops, model, initial)
+            except Undecided:
+                undecided += 1
+                continue
+            if why:
+                whys.append(f"{what} `{name}`: {why}")
+    unordered = [token for ops in record.locks.values() for token in tokens_out_of_order(ops)]
+    backwards = [
+        f"{name}: {one} before {two}"
+        for name, writes in record.guarded.items()
+        for one, two in pairwise(sorted(writes))
+        if one[1] > two[1]
+    ]
+    return [
+        _verdict("linearizable", "; ".join(whys)),
+        _verdict("lock tokens grow", "; ".join(unordered)),
+        _verdict("old tokens are refused", "; ".join(backwards)),
+        _verdict("clients are remembered", "; ".join(record.forgotten)),
+    ], undecided
+
+
+def _differ(cluster: Cluster) -> str:
+    """Whoever applied as much holds the same."""
+    dumps: dict[int, tuple[str, str]] = {}
+    for name, machine in cluster.machines.items():
+        if machine.node is None:
+            continue
+        state = machine.node.state
+        dump = repr(state.store.dump())
+        first, known = dumps.setdefault(state.applied, (name, dump))
+        if known != dump:
+            return f"{name} and {first} differ after entry {state.applied}"
+    return ""
+
+
+def _verdict(checker: str, why: str) -> Verdict:
+    return Verdict(checker, FALSE if why else TRUE, why)
