@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import history_commands
+from mltbctl import history_commands, hold_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
+from mltbctl.node_group import node as node_group
 from mltbctl.options import (
+    At,
     Colour,
     Config,
     Debug,
@@ -141,6 +143,7 @@ def failover(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -155,7 +158,7 @@ def failover(
     from mltbctl.commands import move
 
     session = command_session(ctx, output, timeout, quiet)
-    session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+    session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("switchover")
@@ -165,6 +168,7 @@ def switchover(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -178,7 +182,7 @@ def switchover(
     from mltbctl.commands import move
 
     session = command_session(ctx, output, timeout, quiet)
-    session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+    session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("failback")
@@ -190,6 +194,7 @@ def failback(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -202,7 +207,7 @@ def failback(
     session = command_session(ctx, output, timeout, quiet)
     if cancel:
         session.finish(move.cancel_failback(session, workload))
-    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait)))
+    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("is")
@@ -280,6 +285,9 @@ def wait(
     session.finish(result)
 
 
+Root.add("pause")(hold_commands.pause)
+Root.add("resume")(hold_commands.resume)
+Root.add_group("node", node_group)
 Root.add_group("lock", lock)
 Root.add_group("state", state)
 Root.add("events", aliases=("history",))(history_commands.events)

@@ -230,7 +230,6 @@ class Consensus(Voting):
             self.durable = min(self.durable, known)
             self._saving.clear()
         self.commit = snapshot.index
-        self._voters = {}
         self._probe_over()
         number = self._out.save(self.term, self.vote, (), snapshot, (snapshot.index, snapshot.term))
         self._saving.append((number, snapshot.index, snapshot.term))

@@ -1,4 +1,4 @@
-"""Leadership goes where it belongs: to the highest priority that is well, away from who leaves or is drained."""
+"""Leadership goes where it belongs: to the highest priority that is well, away from who leaves, is drained or full."""
 
 from __future__ import annotations
 
@@ -32,29 +32,33 @@ class Succession:
         self._consensus.transfer(heirs[0], now)
         return True
 
-    def take_turns(self, reign: Leadership, now: float) -> None:
-        """A voter of higher priority that has been well for long enough leads instead of us."""
+    def take_turns(self, reign: Leadership, now: float, *, full: bool = False) -> None:
+        """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is."""
         placements, drained = self._state.placements, self._state.controls.drained
         if reign.transfer or any(p.moving for p in placements.by_workload.values()):
             return
         lately = sum(now - at < HOUR_S for at in self.led_at)
         wait_s = hold_down(TAKEOVER_FIRST_S, lately)
-        if self.me in drained:
-            self._step_aside(reign, now)
+        if self.me in drained or full:
+            self._step_aside(reign, now, full)
             return
         mine = self.priority(self.me)
         for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n)):
             if self.priority(node) <= mine:
                 return
             well_for_s = now - max(reign.peers[node].since, reign.won_at)
+            if self._is_troubled(node):
+                continue
             if reign.counts(node) and node not in drained and well_for_s >= wait_s:
                 if self._consensus.transfer(node, now):
                     self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
                 return
 
-    def _step_aside(self, reign: Leadership, now: float) -> None:
-        """We are drained: anybody who is not leads instead, at once; after a transfer that failed, later."""
+    def _step_aside(self, reign: Leadership, now: float, full: bool) -> None:
+        """We are drained, or have no room: anybody who is better off leads instead, at once; after a transfer that
+        failed, later."""
         heirs = [node for node in self._heirs(reign, now) if node not in self._state.controls.drained]
+        heirs = [node for node in heirs if not (full and self._is_troubled(node))]
         since = max((at for at in self.led_at if at > reign.won_at), default=float("-inf"))
         tries = sum(at > reign.won_at for at in self.led_at)
         if not heirs or now - since < hold_down(TAKEOVER_FIRST_S, tries):
@@ -68,6 +72,11 @@ class Succession:
         heirs = [node for node in alive if reign.counts(node) and not self._is_leaving(node)]
         drained = self._state.controls.drained
         return sorted(heirs, key=lambda node: (node in drained, -self.priority(node), node))
+
+    def _is_troubled(self, node: str) -> bool:
+        """It says itself that it is not fit."""
+        record = self._membership.record(node)
+        return record is not None and bool(record.troubles)
 
     def _is_leaving(self, node: str) -> bool:
         record = self._membership.record(node)

@@ -8,7 +8,7 @@ from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
-from mltbd.core.health import Rule
+from mltbd.core.health import JOURNAL, NODE, Rule
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 
@@ -39,6 +39,7 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             max_attempts=settings.max_attempts,
             recovery_wait_s=settings.recovery_wait_s,
             preferred=preferred(settings),
+            spread=settings.spread,
         ),
         patience=Patience(
             settings.failure_threshold,
@@ -54,10 +55,13 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
 
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:
     """How the core is to judge these checks; what they look at is not its business."""
-    return tuple(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s) for c in checks)
+    journal = Rule(NODE, JOURNAL, failures=1)  # Nobody configures it.
+    return (*(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s) for c in checks), journal)
 
 
 def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:
-    """Per workload: its own list first, then the primary and the secondaries of all."""
+    """Per workload: its own list first, then the primary and the secondaries of all; not where they are spread."""
+    if settings.spread:
+        return {w.name: w.preferred for w in settings.workloads}
     general = ((settings.primary_node,) if settings.primary_node else ()) + settings.secondary_nodes
     return {w.name: tuple(dict.fromkeys((*w.preferred, *general))) for w in settings.workloads}
