@@ -294,6 +294,8 @@ class Node:
         self._join(now)
         self._watch_leader(now)
         self._put_all(self.membership.need(self._partners(), now))
+        if self.desk.commands.rests(now):
+            self.placer.look_again(now)  # For the moment at which leadership can change hands.
         for _ in range(STEPS_MAX):
             self._apply(now)
             placements = {} if self.belonging.removed else self.state.placements.by_workload

@@ -325,6 +325,8 @@ def alerts(
         found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
     lost = "came back with another disk: it follows, and votes again once it has caught up"
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
+    for strange, who in node.membership.foreign.items():
+        found.append(("foreign", f"{who} is of another cluster, {strange}: both refuse each other"))
     if node.belonging.removed:
         out = f"{node.me} was removed from this cluster: wipe its disk, or let it in: mltbctl node admit {node.me}"
         found.append(("removed", out))
