@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
