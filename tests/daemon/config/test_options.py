@@ -100,7 +100,7 @@ def test_every_range_refuses_what_is_just_outside(option: Option) -> None:
 
 def test_only_the_secret_is_secret() -> None:
     assert [option.name for option in OPTIONS.values() if option.secret] == [
-        "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND", "HA_LOG_FORMAT",
+        "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND",
     ]  # fmt: skip
 
 
