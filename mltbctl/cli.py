@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import history_commands, hold_commands
+from mltbctl import founding_commands, history_commands, hold_commands, voter_commands
 from mltbctl.care import service
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
+from mltbctl.node_group import NodeGroup
 from mltbctl.node_group import node as node_group
 from mltbctl.options import (
     At,
@@ -287,6 +288,9 @@ def wait(
 
 Root.add("pause")(hold_commands.pause)
 Root.add("resume")(hold_commands.resume)
+NodeGroup.add("remove")(voter_commands.remove)
+NodeGroup.add("promote")(voter_commands.promote)
+NodeGroup.add("admit")(voter_commands.admit)
 Root.add_group("node", node_group)
 Root.add_group("lock", lock)
 Root.add_group("state", state)
@@ -296,6 +300,8 @@ Root.add("simulate")(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", service)
+Root.add("init")(founding_commands.init)
+Root.add("join")(founding_commands.join)
 
 
 @Root.add("demo")

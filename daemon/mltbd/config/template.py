@@ -39,6 +39,7 @@ _WORKLOAD = """\
 # cwd = "/srv/bot"
 # env = {}  # added to a clean environment
 # stop_timeout = 1.0  # seconds from SIGTERM to SIGKILL
+# stop_signal = "SIGTERM"
 # preferred = ["n1"]
 #
 # What runs around it, in its process tree; a pre_start that fails keeps it from being started here.
