@@ -302,6 +302,7 @@ Root.add_group("secret", secret)
 Root.add_group("service", service)
 Root.add("init")(founding_commands.init)
 Root.add("join")(founding_commands.join)
+Root.add("recover")(founding_commands.recover)
 
 
 @Root.add("demo")
