@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import history_commands
-from mltbctl.care import service
+from mltbctl import care, history_commands
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
@@ -287,7 +286,11 @@ Root.add("explain")(history_commands.explain)
 Root.add("simulate")(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
-Root.add_group("service", service)
+Root.add_group("service", care.service)
+Root.add("doctor")(care.doctor)
+Root.add("reachability")(care.reachability)
+Root.add("rtt")(care.rtt)
+Root.add("bundle")(care.bundle)
 
 
 @Root.add("demo")
