@@ -9,8 +9,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import (
@@ -34,6 +35,7 @@ PATIENT_MAX = 48
 """Of these, how many may wait at the daemon for a lock or a change: a release must never wait for them."""
 ATTEMPT_S = 1.5
 """How long one of several endpoints may take to answer before the next is asked."""
+RETREAT_S = 1.0
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
 CLIENT_ID_BYTES = 12
 
@@ -44,6 +46,15 @@ _PASSING = frozenset({"no_quorum", "unavailable", "overloaded", "unknown_outcome
 """Answers that another try, or another node, may better."""
 _ANSWERED = frozenset({"refused", "full"})
 """Refusals that come out of the log, under the number that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retreat:
+    """How a wait is given up early: the same change once more with `params` over its own, and, where it was made all
+    the same, the change that undoes it (method and parameters)."""
+
+    params: dict[str, Any]
+    undo: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]
 
 
 class Lines:
@@ -80,17 +91,32 @@ class Lines:
             return line.once(method, params, changes)
 
     def settle(
-        self, method: str, params: dict[str, Any], *, changes: bool, timeout_s: float | None = None, wait_s: float = 0.0
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        changes: bool,
+        timeout_s: float | None = None,
+        wait_s: float = 0.0,
+        retreat: Retreat | None = None,
     ) -> dict[str, Any]:
         """The definite answer, asked for again and elsewhere until it is there or the timeout has passed.
 
-        `wait_s`: how long the daemon is asked to wait by `params`; it comes on top. UnknownOutcome only when a
-        change may have been made and no repeat could find out.
+        `wait_s`: how long the daemon is asked to wait by `params`; it comes on top. `retreat`: what to do when the
+        caller is interrupted meanwhile. UnknownOutcome only when a change may have been made and no repeat could
+        find out.
         """
         allowed_s = (self.timeout_s if timeout_s is None else timeout_s) + wait_s
         deadline = time.monotonic() + allowed_s
         with _one_of(self._patient, deadline) if wait_s else nullcontext(), self._line(deadline) as line:
-            return line.settle(method, params, changes, deadline, allowed_s, wait_s)
+            try:
+                return line.settle(method, params, changes, deadline, allowed_s, wait_s)
+            except MltbError:
+                raise
+            except BaseException:
+                if retreat is not None:
+                    line.retreat(method, params, retreat)
+                raise
 
     def connect(self, turn: int, key: int) -> ControlConnection:
         """A new connection; `turn` says how many of the endpoints have had their turn, `key` how many of the keys."""
@@ -177,6 +203,7 @@ class Line:
         self._key = 0
         self._client = ""
         self._number = 0
+        self._interrupted = ("", 0)
         self._begin_anew()
 
     @property
@@ -221,11 +248,30 @@ class Line:
         self._number += 1
         try:
             return self._settle(method, params, deadline, allowed_s, wait_s, numbered=True)
-        except BaseException as error:
-            # Without a definite answer (Ctrl-C comes here too) no higher number may follow: begin another row.
-            if getattr(error, "code", "") not in _ANSWERED:
+        except MltbError as error:
+            # Without a definite answer no higher number may follow: begin another row.
+            if error.code not in _ANSWERED:
                 self._begin_anew()
             raise
+        except BaseException:
+            self._interrupted = (self._client, self._number)
+            self._begin_anew()
+            raise
+
+    def retreat(self, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+        """After an interruption of `settle`: end what it began, if that can be done quickly."""
+        self._client, self._number = self._interrupted
+        deadline = time.monotonic() + RETREAT_S
+        try:
+            answer = self._settle(method, {**params, **retreat.params}, deadline, RETREAT_S, 0.0, numbered=True)
+            undo = retreat.undo(answer)
+            if undo is not None:
+                self._number += 1
+                self._settle(*undo, deadline, RETREAT_S, 0.0, numbered=True)
+        except MltbError:
+            return  # It ends by its own time limits.
+        finally:
+            self._begin_anew()
 
     def _settle(
         self,

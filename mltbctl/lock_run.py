@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost
@@ -28,7 +28,7 @@ RESERVE_S_MAX = 1.0
 """What is kept back for killing a tree and for the second layer, after the command should be dead."""
 LOOK_S_MIN, LOOK_S_MAX = 0.05, 5.0
 """How often the second layer looks at the clock."""
-TOKEN_VARIABLE, NAME_VARIABLE, ID_VARIABLE = "MLTB_LOCK_TOKEN", "MLTB_LOCK_NAME", "MLTB_LOCK_ID"
+TOKEN_VARIABLE, NAME_VARIABLE = "MLTB_LOCK_TOKEN", "MLTB_LOCK_NAME"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FROM_TERMINAL = 0x80
 """si_code of a signal the kernel made: the terminal has sent it to the command as well."""
@@ -58,7 +58,8 @@ def run(
     try:
         with session.client() as client:
             lock = _lock(client, watcher, name, ttl, wait, delay, holder)
-            lock.acquire()
+            with _stoppable():
+                lock.acquire()
             session.tell_endpoint(client)
             try:
                 return _Run(watcher, lock).to_the_end()
@@ -66,6 +67,23 @@ def run(
                 lock.close()
     finally:
         watcher.close()
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a wait in order, as Ctrl-C does: nobody is left standing in line."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _lock(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
 from mltbctl.errors import LockLost, LockNotAcquired, MltbError
+from mltbctl.lines import Retreat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,8 @@ class Locks:
         params: dict[str, Any] = {"name": name, "ttl": ttl, "wait": wait, "holder": holder or myself()}
         if delay is not None:
             params["delay"] = delay
-        answer = self._lines.settle("lock_acquire", params, changes=True, wait_s=wait)
+        retreat = Retreat({"wait": 0.0}, lambda late: _release_of(name, late)) if wait else None
+        answer = self._lines.settle("lock_acquire", params, changes=True, wait_s=wait, retreat=retreat)
         if not answer["acquired"]:
             raise _not_acquired(name, answer.get("holder"))
         held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
@@ -311,6 +313,11 @@ class Lock:
                 self._tell(held.until)
         if not self._ending.is_set():
             self.lost.set()
+
+
+def _release_of(name: str, late: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """What gives back a lock that was granted to somebody who wants it no longer."""
+    return ("lock_release", {"name": name, "lock_id": late["lock_id"]}) if late["acquired"] else None
 
 
 def _not_acquired(name: str, holder: str | None) -> LockNotAcquired:

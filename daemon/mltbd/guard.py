@@ -161,8 +161,7 @@ class Guard:
                 self._sentinel.reaped()
                 self._sentinel_at = boottime_s() + SENTINEL_PAUSE_S
             for run in self._runs.values():
-                if pid == run.pid:
-                    run.reaped(status)
+                run.reaped(pid, status)
 
     # -- the daemon and the sentinel
 
@@ -224,7 +223,8 @@ class Guard:
         self._exit = code
         self._daemon.retire()
         for run in self._runs.values():
-            run.end("stopped", boottime_s() + min(run.start.stop_timeout_s, timeout_s))
+            until = boottime_s() + min(run.start.stop_timeout_s, timeout_s)
+            run.end("stopped", until, hurry=timeout_s < math.inf)
 
     def _farewell(self) -> None:
         """Ends daemon, sentinel and whatever else came back to us."""

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mltbd.processes import LINUX
@@ -16,6 +16,7 @@ FD_VARIABLE = "MLTB_GUARD_FD"
 DATAGRAM_BYTES_MAX = 64 * 1024
 NAME_CHARS_MAX = 255
 ARGV_MAX = 256
+HOOKS = ("pre_start", "post_start", "pre_stop", "post_stop")
 ENV_MAX = 1024
 TOKEN_MAX = 2**63 - 1
 HORIZON_S_MAX = 300.0
@@ -51,6 +52,14 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """A command that runs beside the workload, in its tree: before it starts, after, before it stops, after."""
+
+    argv: tuple[str, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run this command as (workload, token)."""
 
@@ -61,6 +70,8 @@ class Start:
     env: dict[str, str]
     stop_timeout_s: float
     grace_s: float
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    """By name, see HOOKS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +132,7 @@ def decode(datagram: bytes) -> Order:
 
 
 def _start(body: dict[str, Any]) -> Start:
-    argv, env, cwd = body.get("argv"), body.get("env"), body.get("cwd")
-    if not isinstance(argv, list) or not 0 < len(argv) <= ARGV_MAX:
-        raise OrderError(f"`argv` must be a list of 1 to {ARGV_MAX} texts")
+    env, cwd, hooks = body.get("env"), body.get("cwd"), body.get("hooks", {})
     if not isinstance(env, dict) or len(env) > ENV_MAX:
         raise OrderError(f"`env` must be an object of at most {ENV_MAX} texts")
     names = {_text(name, "env"): _text(value, "env") for name, value in env.items()}
@@ -132,12 +141,28 @@ def _start(body: dict[str, Any]) -> Start:
     return Start(
         _name(body),
         _token(body),
-        tuple(_text(word, "argv") for word in argv),
+        _argv(body),
         None if cwd is None else _text(cwd, "cwd"),
         {name: value for name, value in names.items() if name not in FORBIDDEN_ENV},
         _seconds(body, "stop_timeout", TIMEOUT_S_MAX),
         _seconds(body, "grace", HORIZON_S_MAX),
+        _hooks(hooks),
     )
+
+
+def _argv(body: dict[str, Any]) -> tuple[str, ...]:
+    argv = body.get("argv")
+    if not isinstance(argv, list) or not 0 < len(argv) <= ARGV_MAX:
+        raise OrderError(f"`argv` must be a list of 1 to {ARGV_MAX} texts")
+    return tuple(_text(word, "argv") for word in argv)
+
+
+def _hooks(body: Any) -> dict[str, Hook]:
+    if not isinstance(body, dict) or not set(body) <= set(HOOKS):
+        raise OrderError(f"`hooks` must be an object of {', '.join(HOOKS)}")
+    if not all(isinstance(hook, dict) for hook in body.values()):
+        raise OrderError("each of `hooks` must be an object")
+    return {name: Hook(_argv(hook), _seconds(hook, "timeout", TIMEOUT_S_MAX)) for name, hook in body.items()}
 
 
 def _tell(body: dict[str, Any]) -> Tell:

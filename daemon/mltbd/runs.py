@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+from mltbd.hooks import POST_START, POST_STOP, PRE_START, PRE_STOP, HookRun
 from mltbd.orders import Start
 from mltbd.processes import MARK, boottime_s, group_exists, signal_group
 from mltbd.spawn import ERROR_BYTES_MAX, Command, Standing, spawn
@@ -19,44 +20,64 @@ KILLED_S = 1.0
 """How long after the next round of killing is due the guard is still trusted; the first blow has fallen by then."""
 STUBBORN_S = 5.0
 """After so long it is said aloud that something does not die."""
+PRE_STOP_SHARE = 0.5
+"""Of the stop timeout; the rest is the workload's own, after SIGTERM."""
+STARTING, RUNNING, STOPPING = "starting", "running", "stopping"
 
 
 class Run:
     """`judge` and then `clean` move it on and yield what the daemon must hear. It is over when `over` is true.
 
     Living, then ending (SIGTERM was sent, `cause` is set), then killing (`killing_since` is set), then over.
+    With hooks: `phase` is starting until pre_start has ended, and stopping while post_stop runs in a tree that was
+    killed already and will be once more.
     """
 
     def __init__(self, start: Start, deadline: float, forest: Forest, standing: Standing) -> None:
-        """Forks it. OSError when there can be no process or no cgroup."""
+        """Forks it, or what comes before it. OSError when there can be no process or no cgroup."""
         self.start = start
         self.deadline = deadline
         self.cause = ""
         self.over = False
+        self.phase = STARTING
+        self.pid = 0
+        self._standing = standing
         self._stop_by = math.inf
         self._status = 0
         self._killing_since: float | None = None
         self._next_round = 0.0
         self._stubborn = False
         self._trouble = b""
+        self._hook: HookRun | None = None
+        self._hurried = False
+        self._news: list[dict[str, Any]] = []
         self._tree: Tree = forest.plant()
         self.trouble_fd: int | None = None
         """Readable once the child runs its command, or has said here why it cannot."""
         try:
-            self.pid = self._fork(standing)
+            if PRE_START in start.hooks:
+                self._hook = self._hooked(PRE_START, math.inf)
+            else:
+                self._begin()
         except OSError:
             self._forget()
             raise
-        self._tree.root = self.pid
 
-    def _fork(self, standing: Standing) -> int:
+    def _begin(self) -> None:
+        """The workload itself."""
         self.trouble_fd, tell = os.pipe()
         try:
             os.set_blocking(self.trouble_fd, False)
             command = Command(self.start.argv, {**self.start.env, MARK: self._tree.mark}, self.start.cwd)
-            return spawn(command, tell, standing, self._tree.adopt)
+            self.pid = spawn(command, tell, self._standing, self._tree.adopt)
+            self._tree.root = self.pid
+            self.phase = RUNNING
         finally:
             os.close(tell)
+
+    def _hooked(self, name: str, until: float) -> HookRun:
+        more = {"MLTB_CAUSE": self.cause} if self.cause else {}
+        return HookRun(name, self.start, self._tree, self._standing, until, more)
 
     def _forget(self) -> None:
         self._tree.close()
@@ -69,26 +90,60 @@ class Run:
         if self.cause != "deadline" and self._killing_since is None:
             self.deadline = max(self.deadline, deadline)
 
-    def end(self, cause: str, stop_by: float) -> None:
-        """SIGTERM, unless it was sent already; SIGKILL at `stop_by`, and never later than at the deadline."""
-        self._stop_by = min(self._stop_by, stop_by)
-        if not self.cause:
-            self.cause = cause
-            if self._tree.root is not None:
-                signal_group(self.pid, signal.SIGTERM)
-                signal_group(self.pid, signal.SIGCONT)  # A stopped process would not hear it.
+    def end(self, cause: str, stop_by: float, *, hurry: bool = False) -> None:
+        """SIGTERM, unless it was sent already; SIGKILL at `stop_by`, and never later than at the deadline.
 
-    def reaped(self, status: int) -> None:
-        """A process with its `pid` was reaped, with this exit code or minus this signal; the first one counts."""
+        A planned stop lets pre_stop run first, unless there is a `hurry`.
+        """
+        self._stop_by = min(self._stop_by, stop_by)
+        self._hurried = self._hurried or hurry or bool(self.cause)  # Whoever asks twice wants no more hooks.
+        if self.cause:
+            if self._hook is not None:
+                self._hook.cut(stop_by if self.phase == STOPPING else boottime_s())
+            return
+        self.cause = cause
+        if self.phase != RUNNING:
+            return
+        if PRE_STOP not in self.start.hooks or cause != "stopped" or self._hurried:
+            self._terminate()
+            return
+        if self._hook is not None:
+            self._news.append(self._report(self._hook))  # It goes on, and ends with the tree at the latest.
+        now = boottime_s()
+        try:
+            self._hook = self._hooked(PRE_STOP, now + (self._stop_by - now) * PRE_STOP_SHARE)
+        except OSError:
+            self._terminate()
+
+    def _terminate(self) -> None:
         if self._tree.root is not None:
+            signal_group(self.pid, signal.SIGTERM)
+            signal_group(self.pid, signal.SIGCONT)  # A stopped process would not hear it.
+
+    def reaped(self, pid: int, status: int) -> None:
+        """A process was reaped, perhaps one of ours, with this exit code or minus this signal; the first counts."""
+        if pid == self.pid and self._tree.root is not None:
             self._status = status
             self._tree.root = None
+        self._tree.helpers.discard(pid)
+        if self._hook is not None:
+            self._hook.reaped(pid, status)
 
     def due(self) -> float:
         """When the next step is needed if nothing else happens."""
         if self._killing_since is not None:
             return self._next_round
-        return min(self._stop_by, self.deadline) if self.cause else self.deadline - self.start.grace_s
+        hook = math.inf if self._hook is None else self._hook.due()
+        if self.phase == STOPPING:
+            return min(hook, self.deadline)
+        if not self.cause or self._before_sigterm:
+            return min(hook, self._stop_by, self.deadline - self.start.grace_s)
+        return min(hook, self._stop_by, self.deadline)
+
+    @property
+    def _before_sigterm(self) -> bool:
+        """A pre_stop runs; it may take its time, but none of what the lease leaves after SIGTERM."""
+        return self._hook is not None and self._hook.name == PRE_STOP and not self._hook.late
 
     def overdue(self) -> float:
         """The moment from which a guard that has not acted must be considered dead."""
@@ -96,17 +151,47 @@ class Run:
 
     def judge(self, now: float) -> Iterator[dict[str, Any]]:
         """The first blow, if it is time; quick, so that no other run has to wait for its own."""
+        news, self._news = self._news, []
+        yield from news
+        if self._before_sigterm and self._hook is not None and now >= self.deadline - self.start.grace_s:
+            self._hook.cut(now)
+        if self._killing_since is None and self._hook is not None and self._hook.over(now):
+            yield from self._follow(self._hook)
         yield from self._hear()
         if self._killing_since is None and self._doomed(now):
             self._killing_since = self._next_round = now
             self._tree.strike()
-            yield {"log": f"`{self.start.workload}` with token {self.start.token} is killed: {self.cause}"}
+            if self._hook is not None:
+                yield self._report(self._hook)
+            if self.phase != STOPPING:
+                yield {"log": f"`{self.start.workload}` with token {self.start.token} is killed: {self.cause}"}
+
+    def _follow(self, hook: HookRun) -> Iterator[dict[str, Any]]:
+        """A hook has ended: what comes after it."""
+        yield self._report(hook)
+        if hook.name == PRE_STOP:
+            self._terminate()
+        elif hook.name == PRE_START and not self.cause:
+            self._trouble = f"hook `{PRE_START}`: {hook.trouble}".encode() if hook.trouble else b""
+            if not hook.trouble:
+                try:
+                    self._begin()
+                except OSError as error:
+                    self._trouble = f"cannot start a process: {error.strerror}".encode()
+            if self._trouble:
+                self.cause = "vetoed"
+
+    def _report(self, hook: HookRun) -> dict[str, Any]:
+        self._hook = None
+        return hook.report(self.start.workload, self.start.token)
 
     def clean(self, now: float) -> Iterator[dict[str, Any]]:
         """A round of killing, if one is due, until nothing is left. Looks at every process; never waits."""
         if self._killing_since is None or now < self._next_round:
             return
         if self._tree.empty():
+            if self._lives_on(now):
+                return
             self._forget()
             self.over = True
             yield self._obituary()
@@ -119,12 +204,27 @@ class Run:
             self._stubborn = True
             yield {"log": f"`{self.start.workload}` does not die: {len(self._tree.strays())} processes left"}
 
+    def _lives_on(self, now: float) -> bool:
+        """All is dead: post_stop may run now, in the same tree and under the same lease."""
+        wanted = POST_STOP in self.start.hooks and self.phase == RUNNING and not self._hurried
+        if not wanted or self._trouble or self.cause == "deadline" or now >= self.deadline:
+            return False
+        try:
+            self._hook = self._hooked(POST_STOP, math.inf)  # The deadline ends it too, and may still be extended.
+        except OSError:
+            return False
+        self.phase = STOPPING
+        self._killing_since = None
+        return True
+
     def _doomed(self, now: float) -> bool:
         """Whether all that is left of it must go now. Sends SIGTERM when the grace period begins."""
+        if self.phase == STOPPING:
+            return self._hook is None or now >= self.deadline
         if now >= min(self._stop_by, self.deadline):
             self.cause = self.cause or "deadline"
             return True
-        if self._tree.root is None:
+        if self.phase == RUNNING and self._tree.root is None:
             if not self.cause:
                 self.cause = "exited"
                 return True
@@ -132,7 +232,7 @@ class Run:
             return not group_exists(self.pid)
         if not self.cause and now >= self.deadline - self.start.grace_s:
             self.end("deadline", self.deadline)
-        return False
+        return self.phase == STARTING and bool(self.cause)  # Nothing of it runs yet that would heed a SIGTERM.
 
     def _hear(self) -> Iterator[dict[str, Any]]:
         if self.trouble_fd is None:
@@ -144,8 +244,14 @@ class Run:
             return
         os.close(self.trouble_fd)
         self.trouble_fd = None
-        if not self._trouble:
-            yield {"is": "running", **self.describe()}
+        if self._trouble:
+            return
+        yield {"is": "running", **self.describe()}
+        if POST_START in self.start.hooks and not self.cause:
+            try:
+                self._hook = self._hooked(POST_START, math.inf)
+            except OSError as error:
+                yield {"log": f"cannot start a process: {error.strerror}"}
 
     def _obituary(self) -> dict[str, Any]:
         name = {"workload": self.start.workload, "token": self.start.token}
@@ -160,4 +266,5 @@ class Run:
             "token": self.start.token,
             "pid": self.pid,
             "deadline": self.deadline,
+            "phase": self.phase,
         }

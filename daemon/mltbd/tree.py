@@ -49,6 +49,8 @@ class Tree:
     def __init__(self, forest: Forest, mark: str, cage: Cage | None) -> None:
         self.mark = mark
         self.root: int | None = None
+        self.helpers: set[int] = set()
+        """Other children of the guard that belong to it, until they are reaped."""
         self._forest = forest
         self._cage = cage
 
@@ -59,7 +61,12 @@ class Tree:
 
     def holds(self, pid: int) -> bool:
         """Whether this process is known to be of this tree by something other than descent."""
-        return pid == self.root or has_mark(pid, self.mark) or bool(self._cage and pid in self._cage.pids())
+        return (
+            pid == self.root
+            or pid in self.helpers
+            or has_mark(pid, self.mark)
+            or bool(self._cage and pid in self._cage.pids())
+        )
 
     def strays(self) -> list[Process]:
         """The root and the orphans that came back to the guard, with all below. An orphan that no other tree
@@ -70,9 +77,9 @@ class Tree:
         return descendants([pid for pid in children if not any(tree.holds(pid) for tree in others)], table)
 
     def strike(self) -> None:
-        """SIGKILL for what can be reached at once: the root, its group and the cage."""
-        if self.root is not None:
-            signal_group(self.root, signal.SIGKILL)
+        """SIGKILL for what can be reached at once: the root and its helpers, their groups and the cage."""
+        for pid in [*([] if self.root is None else [self.root]), *self.helpers]:
+            signal_group(pid, signal.SIGKILL)
         if self._cage:
             self._cage.kill()
 
@@ -92,7 +99,7 @@ class Tree:
 
     def empty(self) -> bool:
         """Whether everything is dead and reaped."""
-        if self.root is not None or (self._cage and not self._cage.empty()):
+        if self.root is not None or self.helpers or (self._cage and not self._cage.empty()):
             return False
         return not self.strays() and not marked(self.mark)
 

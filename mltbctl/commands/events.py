@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "founding", "election", "transfer", "placement", "failover", "switchover", "failback", "handover", "rollback",
-    "release", "cancel_failback",
+    "release", "cancel_failback", "promoted", "lost", "removed", "admitted", "recovered", "hook",
 )  # fmt: skip
 POLL_S = 0.5
 PAGES_MAX = 100

@@ -19,6 +19,7 @@ from mltbd.orders import (
     TOKEN_MAX,
     Arm,
     Hello,
+    Hook,
     OrderError,
     Start,
     Stop,
@@ -40,6 +41,31 @@ def test_orders_come_through() -> None:
     assert decode(encode({"do": "stop", "workload": "main", "token": 0})) == Stop("main", 0)
     assert decode(encode({"do": "tell", "lines": ["READY=1"]})) == Tell(("READY=1",))
     assert decode(encode(START)) == Start("main", 7, ("bot", "-v"), "/srv", {"A": "1"}, 2.0, 0.5)
+
+
+def test_hooks_come_through() -> None:
+    hooks = {"pre_start": {"argv": ["x", "y"], "timeout": 3}, "post_stop": {"argv": ["z"], "timeout": 0.5}}
+    order = decode(encode({**START, "hooks": hooks}))
+    assert isinstance(order, Start)
+    assert order.hooks == {"pre_start": Hook(("x", "y"), 3.0), "post_stop": Hook(("z",), 0.5)}
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        1,
+        ["pre_start"],
+        {"mid_start": {"argv": ["x"], "timeout": 1}},
+        {"pre_start": ["x"]},
+        {"pre_start": {"argv": [], "timeout": 1}},
+        {"pre_start": {"argv": ["x"]}},
+        {"pre_start": {"argv": ["x"], "timeout": -1}},
+        {"pre_start": {"argv": ["x\0"], "timeout": 1}},
+    ],
+)
+def test_what_hooks_may_not_be(hooks: object) -> None:
+    with pytest.raises(OrderError):
+        decode(encode({**START, "hooks": hooks}))
 
 
 def test_what_a_workload_must_not_know_is_taken_from_its_environment() -> None:

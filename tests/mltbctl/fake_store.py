@@ -181,6 +181,10 @@ class FakeStore:
         known = self._known(params)
         if known is not None and known:
             return known
+        if known is not None:
+            for waiter in self._line(name):
+                if waiter.lock_id == lock_id:
+                    waiter.leaves = min(waiter.leaves, boottime() + params["wait"])
         if known is None:
             self._keep(params, {})
             line = self._line(name)

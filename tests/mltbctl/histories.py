@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from mltb_transport.history import Phase
-from mltb_transport.messages import Abandon, Command, Entry, Founding, Grant, Move, NoOp, Release, Started, Voter
+from mltb_transport.messages import Abandon, Command, Entry, Founding, Grant, Move, NoOp, Release, Started
+from mltb_transport.voters import Voter
 from mltbd.runtime.history_control import METHODS
 from mltbd.state.machine import State
 from tests.mltbctl.fake_daemon import Answer, Refusal

@@ -122,3 +122,13 @@ def test_it_is_extended_while_the_command_runs(store: FakeStore, runtime: Path) 
 def test_the_first_missed_extension_does_not_end_it(ttl: float) -> None:
     """After a missed extension there is time for another before SIGTERM."""
     assert ttl - min(1.0, ttl / 10) - grace_s(ttl) > 0.55 * ttl
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_stopped_while_waiting_leaves_the_line(store: FakeStore, runtime: Path, number: signal.Signals) -> None:
+    store.acquire({"client": "c", "seq": 1, "name": "k", "ttl": 100, "wait": 0, "holder": "another"})
+    with Held(runtime, "k", "--wait", "60", "--", "true") as held:
+        until(lambda: len(store.lines["k"]) == 2, DEADLINE_S, "it waits")
+        held.process.send_signal(number)
+        assert held.end().code == 128 + number
+    assert [grant.holder for grant in store.lines["k"]] == ["another"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mltb_transport.control import ControlConnection
 from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired
 from mltbctl.clock import boottime
@@ -149,6 +150,24 @@ def test_a_long_wait_is_followed_by_an_extension(store: FakeStore, monkeypatch: 
         waiter.join(15)
     assert store.daemons[0].calls[-1][0] == "lock_extend"
     assert got[0].until > boottime() + 45
+
+
+def test_a_grant_that_nobody_takes_any_more_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C comes while the answer is on its way."""
+    real = ControlConnection.call
+
+    def cut(connection: ControlConnection, method: str, params: Any = None, timeout_s: Any = None) -> dict[str, Any]:
+        answer = real(connection, method, params, timeout_s)
+        if method == "lock_acquire" and params["wait"]:
+            raise KeyboardInterrupt
+        return answer
+
+    with Client() as node:
+        monkeypatch.setattr(ControlConnection, "call", cut)
+        with pytest.raises(KeyboardInterrupt):
+            node.locks.acquire("k", ttl=60, wait=30)
+        assert store.lines["k"] == []
+        assert node.locks.acquire("k", ttl=60).token == 2
 
 
 def unanswered(_: dict[str, Any]) -> dict[str, Any]:

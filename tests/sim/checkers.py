@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Grant, Move
+from mltb_transport.messages import Entry, Founding, Grant, Move
+from mltb_transport.voters import ChangeVoters
+from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
 from tests.sim.history import (
     Applied,
     Began,
@@ -26,6 +28,7 @@ from tests.sim.history import (
     Voted,
     Vouched,
 )
+from tests.sim.wrong import Undecided, Wrong
 
 TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
 
@@ -40,14 +43,6 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.checker}: {self.answer}{f', {self.why}' if self.why else ''}"
-
-
-class Wrong(Exception):
-    """Raised by a checker at the first contradiction."""
-
-
-class Undecided(Exception):
-    """Raised by a checker that cannot know."""
 
 
 def nothing_broke(history: History) -> None:
@@ -187,10 +182,16 @@ def tokens_grow(history: History) -> None:
 
 
 def cut_off_stops(history: History, lease_s: float) -> None:
-    """An owner that hears nobody has stopped within the lease."""
+    """An owner that hears nobody has stopped within the lease; the only voter needs to hear nobody."""
     cut: dict[str, float] = {}
     live: dict[str, float] = {}
+    alone, youngest = "", 0
     for happening in history:
+        if isinstance(happening, Applied) and happening.entry.index > youngest:
+            youngest, command = happening.entry.index, happening.entry.command
+            if isinstance(command, Founding | ChangeVoters):
+                alone = command.voters[0].node if len(command.voters) == 1 else ""
+                cut.pop(alone, None)
         if isinstance(happening, Closed):
             for node in cut:
                 _stopped_in_time(node, happening.at, cut, live, lease_s)
@@ -204,11 +205,11 @@ def cut_off_stops(history: History, lease_s: float) -> None:
         elif isinstance(happening, Down):
             _stopped_in_time(node, at, cut, live, lease_s)
             del live[node]
-        elif isinstance(happening, Cut):
-            cut[node] = at
-        else:
+        elif isinstance(happening, Joined):
             _stopped_in_time(node, at, cut, live, lease_s)
-            del cut[node]
+            cut.pop(node, None)
+        elif alone != node:
+            cut[node] = at
 
 
 def _stopped_in_time(node: str, at: float, cut: dict[str, float], live: dict[str, float], lease_s: float) -> None:
@@ -274,6 +275,9 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "tokens grow": lambda: tokens_grow(history),
         "cut off stops": lambda: cut_off_stops(history, lease_s),
         "acknowledged survives": lambda: acknowledged_survives(history),
+        "pause holds": lambda: pause_holds(history),
+        "pauses last": lambda: pauses_last(history),
+        "drained stay empty": lambda: drained_stay_empty(history),
     }
     return [_judge(name, rule) for name, rule in rules.items()]
 

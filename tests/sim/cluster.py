@@ -20,7 +20,10 @@ from tests.sim.machine import Machine
 from tests.sim.network import Network
 
 EVENTS_MAX = 2_000_000
+LIFT_EVERY_S = 0.2
 WORKLOAD = "main"
+BY_HAND = "asked for"
+"""The reason of everything an operator asks for here: moves without it were the leader's own idea."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Shape:
     stop_timeout_s: float = 1.0
     heartbeat_s: float = 5.0
     node_timeout_s: float = 15.0
+    late: int = 0
+    """How many of the last machines are bought, and switched on, only later."""
     policy: Policy = field(default_factory=lambda: Policy(max_attempts=1000))
     compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
@@ -50,7 +55,7 @@ class Shape:
             f"{name}({role} {priority})"
             for name, role, priority in zip(self.names, self.roles, self.priorities, strict=True)
         )
-        return f"{' '.join(nodes)}, lease {self.lease_s:g} s"
+        return f"{' '.join(nodes)}, {self.late} of them later, lease {self.lease_s:g} s"
 
 
 class Cluster:
@@ -71,7 +76,8 @@ class Cluster:
 
     def _machine(self, name: str, place: int) -> Machine:
         shape = self.shape
-        voting = sum(role != "observer" for role in shape.roles)
+        first = len(shape.roles) - shape.late
+        voting = sum(role != "observer" for role in shape.roles[:first])
         config = NodeConfig(
             node=name,
             cluster_id=f"cluster-of-{name}",
@@ -79,7 +85,7 @@ class Cluster:
             address=name,
             role=shape.roles[place],
             priority=shape.priorities[place],
-            founder=Founder(place == 0, voting, len(shape.names)),
+            founder=Founder(place == 0, voting, first),
             seeds=tuple(f"{other}:7946" for other in shape.names if other != name),
             heartbeat_s=shape.heartbeat_s,
             node_timeout_s=shape.node_timeout_s,
@@ -143,14 +149,14 @@ class Cluster:
         self.history.append(Fault(self.now, text))
 
     def power_on(self, within_s: float = 0.3) -> None:
-        """All machines boot, each at its own moment."""
-        for machine in self.machines.values():
+        """All machines that are there from the beginning boot, each at its own moment."""
+        for machine in list(self.machines.values())[: len(self.machines) - self.shape.late]:
             self.at(self.now + self.dice.uniform(0, within_s), machine.power_on)
 
-    def ask(self, machine: Machine, verb: str, target: str = "", *, dry_run: bool = False) -> int:
-        """An operator's request to the daemon of this machine. Returns its number."""
+    def ask(self, machine: Machine, verb: str, target: str = "", **rest: Any) -> int:
+        """An operator's request to the daemon of this machine; `rest`: more of an Ask. Returns its number."""
         self._requests += 1
-        ask = Ask(self._requests, verb, WORKLOAD, target, "asked for", dry_run)
+        ask = Ask(self._requests, verb, WORKLOAD, target, BY_HAND, operator="somebody", **rest)
         self.history.append(Asked(self.now, machine.name, ask.request, f"{verb} {target}".rstrip()))
         machine.feed(ask)
         return ask.request
@@ -165,6 +171,17 @@ class Cluster:
             machine.on_off = self.start_again  # Who leaves now, of an earlier request, comes back at once.
             self.start_again(machine)
         self.history.append(Healed(self.now))
+
+    def lift(self) -> None:
+        """Somebody resumes and undrains all, and looks until it is done."""
+        leader = self.leader
+        controls = leader.node.state.controls if leader is not None and leader.node is not None else None
+        if leader is not None and controls is not None:
+            if controls.paused is not None:
+                self.ask(leader, "resume")
+            for node in sorted(controls.drained):
+                self.ask(leader, "undrain", node)
+        self.at(self.now + LIFT_EVERY_S, self.lift)
 
     def start_again(self, machine: Machine) -> None:
         """As systemd does: once the last service is over."""

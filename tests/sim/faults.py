@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.sim.cluster import WORKLOAD, Cluster
+from tests.sim.faults_members import MemberFaults
 from tests.sim.machine import Machine
 
 EVERYTHING: Mapping[str, float] = {
@@ -33,6 +34,12 @@ EVERYTHING: Mapping[str, float] = {
     "dethrone": 1,
     "resign": 0.5,
     "recount": 0.5,
+    "join": 0.7,
+    "remove": 0.4,
+    "promote": 0.3,
+    "admit": 0.4,
+    "hold": 0.7,
+    "drain": 0.7,
 }
 
 
@@ -47,11 +54,19 @@ class Mix:
     aim: float = 0.6
     back_s: tuple[float, float] = (0.3, 6.0)
     """How long a machine stays off, or a network stays torn."""
-    wipes_max: int = 1
-    """Of voters, for which nobody is admitted instead: with more there may be no majority left."""
+    heedless: bool = False
+    """Wipe whatever comes; else only where every set of voters that anybody has on disk keeps its majority."""
 
 
-class Faults:
+MEMBERS = Mix(
+    {name: 0.4 * weight for name, weight in EVERYTHING.items()}
+    | {"join": 3, "remove": 3, "promote": 3, "admit": 3, "wipe": 2, "split": 2, "isolate": 2, "crash_daemon": 2},
+    duration_s=40.0,
+)
+"""Nodes come and go all the time."""
+
+
+class Faults(MemberFaults):
     """Lets a cluster suffer by a mix."""
 
     def __init__(self, cluster: Cluster, mix: Mix) -> None:
@@ -59,7 +74,7 @@ class Faults:
         self._mix = mix
         self._dice = cluster.dice
         self._open: list[tuple[str, str]] = []
-        self._wipes = 0
+        self._heedless = mix.heedless
         self._over = False
         self._names = list(mix.weights)
         self._shares = list(mix.weights.values())
@@ -71,6 +86,7 @@ class Faults:
         """No more, and all is healed."""
         self._over = True
         self._cluster.heal()
+        self._cluster.lift()
 
     def _gap_s(self) -> float:
         low, high = self._mix.pause_s
@@ -124,18 +140,6 @@ class Faults:
         for machine in self._cluster.machines.values():
             machine.crash_machine()
             self._later(self._back_s(), self._cluster.start_again, machine)
-
-    def _wipe(self) -> None:
-        voters = [m for m in self._cluster.machines.values() if m.config.role != "observer"]
-        victim = self._victim()
-        if self._wipes >= self._mix.wipes_max or len(voters) < 3 or victim.config.founder.designated:
-            return
-        self._wipes += 1
-        back_s = self._back_s()
-        self._cluster.fault(f"machine {victim.name} off for {back_s:.2f} s, back with an empty disk")
-        victim.crash_machine()
-        victim.wipe()
-        self._later(back_s, self._cluster.start_again, victim)
 
     def _pause(self) -> None:
         victim = self._victim()
@@ -347,3 +351,24 @@ class Faults:
         verb = self._dice.choice(("switchover", "switchover", "failover", "failback", "cancel_failback", "confirm"))
         target = self._dice.choice(list(cluster.machines)) if verb in ("switchover", "failover") else ""
         cluster.ask(machine, verb, target)
+
+    def _hold(self) -> None:
+        """Somebody pauses the cluster, for a while or until somebody resumes it."""
+        cluster = self._cluster
+        machine = cluster.leader or self._victim()
+        if self._dice.random() < 0.3:
+            cluster.ask(machine, "resume")
+            return
+        seconds = self._dice.choice((0.0, self._dice.uniform(0.5, 6.0)))
+        cluster.ask(machine, "pause", seconds=seconds)
+        self._later(self._dice.uniform(1.0, 8.0), self._release, "resume", "")
+
+    def _drain(self) -> None:
+        """Somebody empties a node, and fills it again later."""
+        cluster = self._cluster
+        machine, node = cluster.leader or self._victim(), self._victim().name
+        cluster.ask(machine, "drain", node, force=self._dice.random() < 0.3)
+        self._later(self._dice.uniform(1.0, 8.0), self._release, "undrain", node)
+
+    def _release(self, verb: str, node: str) -> None:
+        self._cluster.ask(self._cluster.leader or self._victim(), verb, node)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mltbd.core.effects import Arm, StartWorkload, StopWorkload
-from mltbd.core.events import GuardSays
+from mltbd.core.events import GuardSays, HookEnded
 from mltbd.core.timing import Timing
 from tests.sim.clock import Clock
 from tests.sim.history import Down, History, Up
@@ -18,6 +18,9 @@ KILL_SHARE = 0.95
 TELL_S = (0.0002, 0.004)
 STUBBORN_SHARE = 0.2
 """Workloads that do not heed SIGTERM."""
+
+
+PHASES = {"": "running", "pre_start": "starting", "post_stop": "stopping"}
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Run:
     cause: str = ""
     status: int = 0
     ends_at: float = float("inf")  # real
+    hook: str = ""  # pre_start or post_stop while it runs
 
 
 class Guard:
@@ -55,11 +59,16 @@ class Guard:
         self._at = at
         self._real = real
         self._history = history
-        self.tell: Callable[[GuardSays], None] = lambda _says: None
+        self.tell: Callable[[GuardSays | HookEnded], None] = lambda _says: None
         self.runs: dict[str, Run] = {}
         self.leases: dict[str, tuple[int, float]] = {}
         self.fails_until = float("-inf")
         """Real moment until which the workload cannot be started here."""
+        self.pre_start_s = 0.0
+        self.post_stop_s = 0.0
+        """How long hooks take; 0: there are none. They are part of the run, as the workload is."""
+        self.vetoed = False
+        """pre_start fails."""
         self._pid = 100
         self._told_at = 0.0
 
@@ -90,8 +99,25 @@ class Guard:
         run = Run(order.workload, order.token, self._pid, deadline)
         self.runs[order.workload] = run
         self._history.append(Up(self._real(), self._node, run.workload, run.token))
-        self._say(GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline))
+        if self.pre_start_s:
+            run.hook = "pre_start"
+            self._at(self._real() + self.pre_start_s, self._prepared, run)
+        else:
+            self._say(GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline))
         self._watch(run)
+
+    def _prepared(self, run: Run) -> None:
+        """pre_start is over."""
+        if self.runs.get(run.workload) is not run or run.cause:
+            return
+        run.hook = ""
+        trouble = "exited with status 1" if self.vetoed else ""
+        self._say(HookEnded(run.workload, run.token, "pre_start", self.pre_start_s, not trouble, trouble))
+        if trouble:
+            run.cause = "vetoed"
+            self._end_by(run, self._real() + self._kill_s())
+        else:
+            self._say(GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline))
 
     def stop(self, order: StopWorkload) -> None:
         run = self.runs.get(order.workload)
@@ -139,8 +165,20 @@ class Guard:
     def _end(self, run: Run) -> None:
         if self.runs.get(run.workload) is not run or self._real() < run.ends_at:
             return
+        if self.post_stop_s and not run.hook and run.cause in ("stopped", "exited"):
+            # In the same tree and under the same lease.
+            run.hook = "post_stop"
+            left_s = self._clock.real(run.deadline) - self._real() + self._kill_s()
+            run.ends_at = self._real() + max(0.0, min(self.post_stop_s, left_s))
+            self._at(run.ends_at, self._end, run)
+            return
+        if run.hook == "post_stop":
+            self._say(HookEnded(run.workload, run.token, "post_stop", self.post_stop_s, True))
         del self.runs[run.workload]
         self._history.append(Down(self._real(), self._node, run.workload, run.token))
+        if run.cause == "vetoed":
+            self._say(GuardSays("failed", run.workload, run.token, cause="hook `pre_start`: exited with status 1"))
+            return
         self._say(GuardSays("gone", run.workload, run.token, cause=run.cause or "deadline", status=run.status))
 
     def exits(self, workload: str, status: int) -> bool:
@@ -169,10 +207,11 @@ class Guard:
     def hello(self) -> list[GuardSays]:
         """What a new daemon hears first."""
         return [
-            GuardSays("running", run.workload, run.token, run.pid, deadline=run.deadline) for run in self.runs.values()
+            GuardSays(PHASES[run.hook], run.workload, run.token, run.pid, deadline=run.deadline)
+            for run in self.runs.values()
         ]
 
-    def _say(self, says: GuardSays) -> None:
+    def _say(self, says: GuardSays | HookEnded) -> None:
         # One channel: reports never overtake each other.
         self._told_at = max(self._told_at, self._real() + self._dice.uniform(*TELL_S))
         self._at(self._told_at, self.tell, says)

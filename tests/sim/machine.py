@@ -24,7 +24,7 @@ from mltbd.core.effects import (
     StopWorkload,
     Unlink,
 )
-from mltbd.core.events import Event, GuardSays, Lost, Received, Saved, StopRequested, Strain, Tick
+from mltbd.core.events import Event, GuardSays, HookEnded, Lost, Received, Saved, StopRequested, Strain, Tick
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
@@ -128,7 +128,7 @@ class Machine:
             self.feed(says)
         self._schedule()
 
-    def _if_alive(self, epoch: int, says: GuardSays) -> None:
+    def _if_alive(self, epoch: int, says: GuardSays | HookEnded) -> None:
         if epoch == self._epoch:
             self.feed(says)
 

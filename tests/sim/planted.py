@@ -11,7 +11,7 @@ from mltb_transport.messages import Answer, Election, NoOp
 from mltbd.core import election
 from mltbd.core import voting as voting_module
 from mltbd.core.consensus import Consensus
-from mltbd.core.election import Ballot
+from mltbd.core.election import Ballot, Tally
 from mltbd.core.events import Recovered
 from mltbd.core.node import Node
 from mltbd.core.outbox import Outbox
@@ -145,6 +145,13 @@ def veto_by_priority(patch: pytest.MonkeyPatch) -> None:
 def wiped_disk_votes(patch: pytest.MonkeyPatch) -> None:
     """A voter is known by its name, not by its disk."""
     patch.setattr(Consensus, "is_voter", property(lambda self: self.me in self.voters))
+    _vote_rule(patch, lambda candidate, asked, mine: election.refusal(candidate, asked, replace(mine, is_wiped=False)))
+    count = Tally.count
+
+    def by_name(self: Tally, voter: str, answer: Answer) -> None:
+        count(self, voter, replace(answer, store=self.voters.get(voter, answer.store)))
+
+    patch.setattr(Tally, "count", by_name)
 
 
 def one_entry_a_message(patch: pytest.MonkeyPatch) -> None:
@@ -196,7 +203,7 @@ def own_vote_unsaved(patch: pytest.MonkeyPatch) -> None:
 
 DISK = mostly(crash_daemon=5, crash_machine=4, crash_all=4, slow_disk=6, lag=2)
 SPLITS = mostly(split=5, isolate=5, crash_all=2, slow_disk=4, lag=2, crash_daemon=3)
-WIPES = Mix({"wipe": 4, "crash_all": 2, "lag": 3, "slow_disk": 2}, pause_s=(0.1, 1.0), back_s=(0.1, 1.0), wipes_max=100)
+WIPES = Mix({"wipe": 4, "crash_all": 2, "lag": 3, "slow_disk": 2}, pause_s=(0.1, 1.0), back_s=(0.1, 1.0), heedless=True)
 
 BUGS = (
     Bug("vote before disk", vote_before_disk, ("votes stand", "terms never fall"), DISK),

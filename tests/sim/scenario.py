@@ -10,7 +10,7 @@ from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
 from tests.sim.checkers import TRUE, Verdict, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import MEMBERS, Faults, Mix
 from tests.sim.history import History, story
 
 LEADER_S = 3.0
@@ -20,6 +20,8 @@ RESTART_S = 0.7
 STOP_S = 1.2
 """A stop that was under way when the faults ended may last this long."""
 COOL_S = 2.0
+LIFT_S = 0.5
+"""Once somebody leads, whatever is paused or drained is released within this."""
 WATCH_S = 2.0
 
 ROLES: tuple[tuple[str, ...], ...] = (
@@ -30,6 +32,7 @@ ROLES: tuple[tuple[str, ...], ...] = (
     ("voter", "voter", "witness"),
     ("voter", "voter", "voter", "observer"),
     ("voter", "voter", "voter", "voter", "voter"),
+    ("voter", "voter", "voter", "voter"),
 )
 
 
@@ -65,7 +68,9 @@ def draw_shape(seed: int) -> Shape:
         priorities = tuple(dice.choice((50, 100, 200, 900)) for _ in roles)
     lease_s = dice.choice((1.0, 3.0, 3.0))
     heartbeat_s = dice.choice((1.0, 5.0))
+    late = dice.choice((0, 0, 1, 2)) if len(roles) > 2 else 0
     return Shape(
+        late=late,
         roles=roles,
         priorities=priorities,
         lease_s=lease_s,
@@ -89,7 +94,7 @@ def draw_compaction(seed: int) -> Compaction:
 def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> Outcome:
     """The whole story of one seed."""
     if mix is None:
-        mix = Mix() if seed % 2 else Mix(pause_s=(0.2, 4.0), duration_s=24.0)
+        mix = (MEMBERS, Mix(), Mix(pause_s=(0.2, 4.0), duration_s=24.0), Mix())[seed % 4]
     shape = shape or draw_shape(seed)
     cluster = Cluster(shape, seed)
     faults = Faults(cluster, mix)
@@ -98,7 +103,7 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     cluster.run(mix.from_s + mix.duration_s)
     faults.end()
     # A failed automatic failback, or a stop that lasts, may come on top of lease and start.
-    runs_s = shape.lease_s + START_S + STOP_S + COOL_S
+    runs_s = shape.lease_s + START_S + STOP_S + COOL_S + LIFT_S
     cluster.run_for(LEADER_S + RESTART_S + runs_s, lambda: cluster.settled)
     cluster.run_for(WATCH_S)
     cluster.run_for(COOL_S + runs_s, lambda: cluster.settled)  # What was asked for before may still be done.

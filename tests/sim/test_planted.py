@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.planted import BUGS, Bug
+from tests.sim.planted_controls import CONTROL_BUGS
 from tests.sim.planted_lease import LEASE_BUGS
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
+from tests.sim.planted_voters import VOTER_BUGS
 from tests.sim.scenario import run_seed
 
 pytestmark = pytest.mark.sim
 
 
-@pytest.mark.parametrize("bug", [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS], ids=lambda bug: bug.name.replace(" ", "-"))
+ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *VOTER_BUGS]
+
+
+@pytest.mark.parametrize("bug", ALL_BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     bug.plant(monkeypatch)
     for seed in range(1, bug.seeds_max + 1):

@@ -24,7 +24,6 @@ from mltb_transport.messages import (
     Renewed,
     Request,
     Response,
-    Voter,
 )
 from mltb_transport.schema import (
     INT_MAX,
@@ -37,6 +36,7 @@ from mltb_transport.schema import (
     unpack,
     unpack_entry,
 )
+from mltb_transport.voters import Voter
 from tests.transport.strategies import junk, messages
 
 ALL = [*KINDS.values(), *COMMANDS.values(), Entry]

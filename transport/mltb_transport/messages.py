@@ -10,20 +10,14 @@ from dataclasses import dataclass
 
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
+from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Voter:
-    """A member that counts for quorum. `store` names the disk: a wiped node is another voter."""
-
-    node: str
-    store: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class Grant:
 
     workload: str
     owner: str
-    cause: str  # placement, failover, switchover, failback, handover, rollback
+    cause: str  # placement, failover, switchover, failback, drain, handover, rollback
     reason: str = ""
     choice: str = ""  # why this node, for the history
     phases: tuple[Phase, ...] = ()
@@ -73,14 +67,19 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id."""
+    """The owner of `token` shall stop, so that `target` can start. Its index is the operation id.
+
+    It counts only while the placement is as it was at index `at` (0: whenever). `over` is the operation it replaces.
+    """
 
     workload: str
     token: int
     target: str
-    cause: str  # switchover, failover, failback
+    cause: str  # switchover, failover, failback, drain
     reason: str = ""
     operator: str = ""  # who asked, as that side says: user@host; empty: the leader itself
+    at: int = 0
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,10 @@ class CancelFailback:
     operator: str = ""
 
 
-Command = NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch | Proven
+Command = (
+    NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
+    | Pause | Resume | Drain | Undrain | Proven | Hooked | ChangeVoters
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,14 @@ class Answer:
     """ANSWER to an Election. A grant carries the request's term, a refusal the voter's own.
 
     `age`: seconds since this voter last acknowledged any leader, on its own clock; 0 when it does not know.
+    `store`: its disk, for the candidate to see whether it is the voter that was agreed on.
     """
 
     term: int
     stage: str
     granted: bool
     age: float
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +301,7 @@ class Response:
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
     | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
-    | Piece | PieceAnswer
+    | Piece | PieceAnswer | Removed
 )  # fmt: skip
 
 KINDS: dict[int, type] = {
@@ -322,6 +326,7 @@ KINDS: dict[int, type] = {
     21: Forwarded,
     30: Request,
     31: Response,
+    40: Removed,
     50: Piece,
     51: PieceAnswer,
 }
@@ -335,6 +340,12 @@ COMMANDS: dict[int, type] = {
     7: Started,
     8: Settled,
     9: CancelFailback,
+    10: ChangeVoters,
     20: Batch,
+    30: Pause,
+    31: Resume,
+    32: Drain,
+    33: Undrain,
+    40: Hooked,
     41: Proven,
 }

@@ -11,3 +11,16 @@ class Proven:
 
     workload: str
     token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """A hook of the workload of `token` has ended. `number` grows with each one its owner reports."""
+
+    workload: str
+    token: int
+    number: int
+    hook: str  # pre_start, post_start, pre_stop, post_stop
+    seconds: float
+    ok: bool
+    detail: str = ""

@@ -41,6 +41,11 @@ _WORKLOAD = """\
 # stop_timeout = 1.0  # seconds from SIGTERM to SIGKILL
 # preferred = ["n1"]
 #
+# What runs around it, in its process tree; a pre_start that fails keeps it from being started here.
+# [workload.main.hooks]
+# pre_start = ["/usr/local/bin/prepare"]  # and post_start, pre_stop, post_stop
+# timeout = 10.0
+#
 # Is it well? When a check fails `failures` times in a row it is restarted, then moved to another node.
 # [[workload.main.check]]
 # kind = "http"  # process, tcp, http, command or heartbeat

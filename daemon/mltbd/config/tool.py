@@ -178,6 +178,7 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "stop_timeout": workload.stop_timeout_s,
         "preferred": list(workload.preferred),
         "check": [check.name for check in workload.checks],
+        "hooks": {name: list(argv) for name, argv in workload.hooks},
     }
     return [
         {

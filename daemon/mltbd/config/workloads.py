@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ VARIABLES_MAX = 256
 PREFERRED_MAX = 64
 STOP_TIMEOUT_MAX_S = 300.0
 STOP_TIMEOUT_S = 1.0
+HOOKS = ("pre_start", "post_start", "pre_stop", "post_stop")
+HOOK_TIMEOUT_S = 10.0
+HOOK_TIMEOUT_MAX_S = 300.0
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a workload sees of the daemon's environment unless `inherit` says otherwise."""
@@ -36,7 +39,7 @@ WITHHELD = frozenset(
 """Never handed to a workload: the cluster's secret, and what systemd and the guard mean for mltbd alone."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check")
+_KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check", "hooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class WorkloadSpec:
     """Node ids, best first; then the others by priority."""
     stop_timeout_given: bool = False
     checks: tuple[CheckSpec, ...] = ()
+    hooks: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Commands by name, in the order in which they run."""
+    hook_timeout_s: float = HOOK_TIMEOUT_S
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """All variables of the process but those the daemon adds (MLTB_NODE_ID and the like)."""
@@ -112,6 +118,7 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
         preferred=found.get("preferred", ()),
         stop_timeout_given="stop_timeout" in found,
         checks=checks,
+        **found.get("hooks", {}),
     ), []
 
 
@@ -167,7 +174,19 @@ def _preferred(value: object) -> tuple[str, ...]:
     return nodes
 
 
-_READERS = {
+def _hooks(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueProblem("hooks are a table", 'write `hooks = { pre_start = ["/usr/local/bin/prepare"] }`')
+    known = (*HOOKS, "timeout")
+    for name in sorted(set(value) - set(known)):
+        raise ValueProblem(f"`{shown(str(name))}` is no hook", did_you_mean(str(name), known))
+    found: dict[str, Any] = {"hooks": tuple((name, command(value[name])) for name in HOOKS if name in value)}
+    if "timeout" in value:
+        found["hook_timeout_s"] = seconds(value["timeout"], "timeout", 0.1, HOOK_TIMEOUT_MAX_S)
+    return found
+
+
+_READERS: Mapping[str, Callable[[object], Any]] = {
     "command": command,
     "cwd": _cwd,
     "env": _env,
@@ -175,4 +194,5 @@ _READERS = {
     "singleton": _singleton,
     "stop_timeout": _stop_timeout,
     "preferred": _preferred,
+    "hooks": _hooks,
 }

@@ -12,6 +12,7 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import PieceAnswer
+from mltb_transport.voters import ChangeVoters
 from mltbd.core import describe
 from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
@@ -23,6 +24,7 @@ from mltbd.core.ports import Entropy
 from mltbd.core.shipping import Shipments
 from mltbd.core.snapshots import Snapshot
 from mltbd.core.timing import Timing
+from mltbd.core.voter_rules import may_change
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
 PEERS_MAX = 64
@@ -73,14 +75,14 @@ class Consensus(Voting):
     def next_deadline(self) -> float:
         if self.reign is not None:
             return min(self._heartbeat_at, self._look_at)
-        if not self.is_voter:
+        if not self.may_stand:
             return float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
 
     def tick(self, now: float, wall: int) -> None:
         if self.reign is not None:
             self._reign_on(self.reign, now, wall)
-        elif self.is_voter and now >= self.next_deadline():
+        elif self.may_stand and now >= self.next_deadline():
             self._silence(now, wall)
 
     def _reign_on(self, reign: Leadership, now: float, wall: int) -> None:
@@ -116,6 +118,8 @@ class Consensus(Voting):
         """Append a command and send it out. Its index; None when we may not propose now."""
         if self.reign is None or self.reign.transfer is not None:
             return None
+        if isinstance(command, ChangeVoters) and not self.may_change(command):
+            return None
         index = self._append(command, wall)
         for node, peer in self.reign.peers.items():
             self._send_append(node, peer, now)
@@ -125,6 +129,8 @@ class Consensus(Voting):
     def _append(self, command: Command, wall: int) -> int:
         entry = Entry(self.log.last_index + 1, self.term, wall, command)
         self.log.append(entry)
+        if self.reign is not None:
+            self.reign.voters = self.voters  # A change of the voters rules from here on.
         self._save((entry,))
         return entry.index
 
@@ -224,7 +230,6 @@ class Consensus(Voting):
             self.durable = min(self.durable, known)
             self._saving.clear()
         self.commit = snapshot.index
-        self._voters = {}
         self._probe_over()
         number = self._out.save(self.term, self.vote, (), snapshot, (snapshot.index, snapshot.term))
         self._saving.append((number, snapshot.index, snapshot.term))
@@ -295,6 +300,20 @@ class Consensus(Voting):
         self.commit = index
         for node, peer in self.reign.peers.items():
             self._send_append(node, peer, now)  # The owner waits for this news.
+        if self.me not in self.voters and self.log.voters_index <= self.commit:
+            self._retire(self.reign, now)
+
+    def may_change(self, command: ChangeVoters) -> bool:
+        """One voter at a time, one change at a time, and nothing before an entry of our own term is committed."""
+        after = {voter.node: voter.store for voter in command.voters}
+        return self.in_charge and self.log.voters_index <= self.commit and may_change(self.voters, after)
+
+    def _retire(self, reign: Leadership, now: float) -> None:
+        """We led until the others had our removal on disk; the best of them goes on at once."""
+        heirs = [node for node, p in reign.peers.items() if reign.counts(node) and p.match_index == self.log.last_index]
+        if heirs:
+            self._out.send(min(heirs), TimeoutNow(self.term, self.log.last_index))
+        self._follow(self.term, "", now, "it is no voter any more")
 
     # -- handing over ----------------------------------------------------------------------------------------
 

@@ -19,6 +19,14 @@ RELEASE_CAUSES = {
     "restarted": "came back without knowing whether it still ran",
 }
 
+VOTER_CAUSES = {
+    "promoted": "{node} became a voter",
+    "lost": "the disk of {node} that was a voter is gone",
+    "removed": "{node} was removed",
+    "admitted": "{node} is let in again",
+    "recovered": "{node} went on alone after the majority was lost",
+}
+
 
 # -- notes of the log --------------------------------------------------------------------------------------------
 
@@ -29,6 +37,10 @@ def grants(command: Grant) -> str:
 
 def leads(term: int, voters: list[str]) -> str:
     return f"leads term {term}, elected by {' '.join(voters)}"
+
+
+def voters_change(cause: str, node: str, voters: list[str]) -> str:
+    return f"{VOTER_CAUSES[cause].format(node=node)}: the voters are {' '.join(voters)}"
 
 
 def follows(leader: str, term: int) -> str:
@@ -120,6 +132,16 @@ def _cancel_failback(event: Event) -> str:
     return f"no automatic failback of {event.workload}" + (f", says {event.operator}" if event.operator else "")
 
 
+def _hook(event: Event) -> str:
+    return f"{event.cause} of {event.workload} failed on {event.node}: {event.error}"
+
+
+def _voters(event: Event) -> str:
+    what = VOTER_CAUSES[event.kind].format(node=event.node)
+    by = f", asked for by {event.operator}" if event.operator else ""
+    return f"{what}{by}: the voters are {' '.join(event.votes)}" + (f" ({event.reason})" if event.reason else "")
+
+
 def _other(event: Event) -> str:
     """Of a kind that has no words of its own: what it concerns, who asked and why."""
     about = " ".join(part for part in (event.kind.replace("_", " "), event.workload, event.node) if part)
@@ -135,8 +157,11 @@ _SENTENCES = {
     "failover": _move,
     "switchover": _move,
     "failback": _move,
+    "drain": _move,
     "handover": _move,
     "rollback": _move,
     "release": _release,
     "cancel_failback": _cancel_failback,
+    "hook": _hook,
+    **dict.fromkeys(VOTER_CAUSES, _voters),
 }

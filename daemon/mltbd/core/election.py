@@ -20,13 +20,16 @@ class Ballot:
     last_term: int
     last_index: int
     leader_alive: bool  # it heard a leader of this term within the election timeout
-    is_voter: bool
+    is_wiped: bool  # the voter of our name has another disk: its vote is lost, not ours to give
 
 
 def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
-    """Why the vote is refused; empty when it is granted. This is the whole rule; priority has no part in it."""
-    if not mine.is_voter:
-        return "I am no voter"
+    """Why the vote is refused; empty when it is granted. This is the whole rule; priority has no part in it.
+
+    Whether either of us is a voter is not asked: our log may not know yet. The candidate counts by its own log.
+    """
+    if mine.is_wiped:
+        return "my disk is not the voter's"
     if asked.term < mine.term or (asked.term == mine.term and asked.stage in (PROBE, PRE)):
         return f"term {asked.term} is over"
     if mine.leader_alive and asked.stage in (PRE, VOTE):
@@ -44,7 +47,7 @@ class Tally:
 
     term: int
     stage: str
-    voters: tuple[str, ...]
+    voters: dict[str, str]  # id -> store
     quorum_size: int
     ages: dict[str, float] = field(default_factory=dict)  # of those who granted
     refused: set[str] = field(default_factory=set)
@@ -52,7 +55,7 @@ class Tally:
     def count(self, voter: str, answer: Answer) -> None:
         if answer.stage != self.stage:
             return  # Of an earlier stage of this candidacy.
-        if voter not in self.voters or voter in self.ages:
+        if self.voters.get(voter) != answer.store or voter in self.ages:
             return  # No voter, or it has said yes: it cannot take that back, and the network repeats itself.
         if not answer.granted:
             self.refused.add(voter)

@@ -55,7 +55,8 @@ class Saved:
 class GuardSays:
     """The guard's report on one workload, also given for each when the daemon starts.
 
-    `what`: running (adopted or just started), gone (the whole tree is reaped), failed (could not be started).
+    `what`: running (adopted or just started), starting and stopping (adopted, while a hook runs before or after it),
+    gone (the whole tree is reaped), failed (could not be started).
     """
 
     what: str
@@ -65,6 +66,18 @@ class GuardSays:
     cause: str = ""  # of gone: exited, stopped, deadline; of failed: the error
     status: int = 0  # exit code, or minus the signal
     deadline: float = 0.0  # of running: until when the guard lets it run
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded:
+    """A hook of a run has ended: whether it has done its work, and why not."""
+
+    workload: str
+    token: int
+    hook: str
+    seconds: float
+    ok: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +114,19 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An operator's request. `verb`: failover, switchover, failback, cancel_failback or confirm (do we still lead?)."""
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, pause, resume, drain, undrain
+    or confirm (do we still lead?)."""
 
     request: int
     verb: str
     workload: str = "main"
-    target: str = ""
+    target: str = ""  # a node
     reason: str = ""
     dry_run: bool = False
     operator: str = ""  # who asks, as that side says
+    at: int = 0  # a move: refused when the placement changed after this index; 0: whenever
+    seconds: float = 0.0  # pause: for how long; 0: until resumed
+    force: bool = False  # drain: although something has nowhere else to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +143,6 @@ class ReadState:
     request: int
 
 
-Event = Tick | Received | Saved | GuardSays | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
+Event = (
+    Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
+)

@@ -54,6 +54,8 @@ class Facts:
     complete: bool  # every voter is present, or had time to be
     moved_at: tuple[float, ...]  # when placements changed lately, as this node saw it
     operation_age_s: float  # since this leader first saw the present operation
+    paused: bool = False  # nothing moves unless an operator asks for it
+    drained: bool = False  # the owner's node is to be empty
 
 
 def preference(policy: Policy, workload: str, candidate: Candidate) -> tuple[int, int]:
@@ -86,14 +88,22 @@ def _to_target(policy: Policy, facts: Facts, operation: Operation) -> Command | 
     for candidate in facts.candidates:
         if candidate.node == operation.target and candidate.eligible:
             return Grant(operation.workload, candidate.node, operation.cause)
-    other = best(policy, operation.workload, facts.candidates)
+    candidates = facts.candidates
+    if facts.paused:
+        candidates = tuple(c for c in candidates if c.node == operation.source)
+    other = best(policy, operation.workload, candidates)
     if other is None:
         return None
     return Grant(operation.workload, other.node, "rollback", f"{operation.target} became unable to take over")
 
 
+def _by_itself(policy: Policy, facts: Facts) -> bool:
+    """Whether a workload may change its node although no operator asked for it."""
+    return policy.automatic and not facts.paused
+
+
 def _after_loss(policy: Policy, facts: Facts) -> Command | None:
-    if not policy.automatic:
+    if not _by_itself(policy, facts):
         return None  # An operator decides: `failover`.
     placement = facts.placement
     heir = best(policy, placement.workload, facts.candidates)
@@ -109,7 +119,7 @@ def _unowned(policy: Policy, facts: Facts) -> Command | None:
     if not placement.token and not facts.complete:
         return None  # The very first placement waits for the others to appear.
     candidates = facts.candidates
-    if placement.released and not policy.automatic:
+    if placement.released and not _by_itself(policy, facts):
         candidates = tuple(c for c in candidates if c.node == placement.home)
     if placement.released == "restarted":
         # The same machine came back within its lease; among equals it goes on.
@@ -137,19 +147,24 @@ def _back(policy: Policy, facts: Facts) -> Command | None:
     """All tries are spent: once more where it last was well, then it is FAILED and an operator has to look."""
     placement = facts.placement
     home = way_back(placement)
-    if not policy.automatic or not any(c.node == home and c.eligible for c in facts.candidates):
+    if not _by_itself(policy, facts) or not any(c.node == home and c.eligible for c in facts.candidates):
         return None
     return Grant(placement.workload, home, "rollback", f"it was well on {home} before it failed elsewhere")
 
 
 def _of_running(policy: Policy, facts: Facts, now: float) -> Command | None:
-    """The owner is well: only a stuck operation or an automatic failback calls for anything."""
+    """The owner is well: only a stuck operation, a drain or an automatic failback calls for anything."""
     placement, operation = facts.placement, facts.operation
     if placement.asked_to_move and operation is not None:
         if facts.operation_age_s > policy.timeout_s:
             why = f"{placement.owner} did not stop within {policy.timeout_s:g} s"
             return Abandon(placement.workload, operation.id, why)
         return None
+    if facts.drained:
+        other = best(policy, placement.workload, facts.candidates, but=placement.owner)
+        if other is None:
+            return None  # It runs on until somebody else can.
+        return Move(placement.workload, placement.token, other.node, "drain", f"{placement.owner} is drained")
     wait = failback_in(policy, facts, now)
     home = failback_target(policy, facts)
     if wait is None or wait > 0 or home is None:
@@ -177,7 +192,7 @@ def failback_target(policy: Policy, facts: Facts) -> Candidate | None:
 def failback_in(policy: Policy, facts: Facts, now: float) -> float | None:
     """Seconds until the automatic failback; None when there is none to come."""
     placement = facts.placement
-    if not policy.automatic or placement.failback_cancelled or not placement.started or placement.moving:
+    if not _by_itself(policy, facts) or placement.failback_cancelled or not placement.started or placement.moving:
         return None
     home = failback_target(policy, facts)
     if home is None:

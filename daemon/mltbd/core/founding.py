@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding
 from mltb_transport.records import Record
+from mltb_transport.voters import Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
 from mltbd.core.outbox import Outbox
+from mltbd.core.voter_rules import VOTERS_MAX, VOTING_ROLES
 
-VOTERS_MAX = 7
 FOUNDING_TERM = 1
 PATIENCE_S = 5.0
 """How long the founder, with enough nodes present, still waits for the seeds it was told of."""
 ASK_AGAIN_S = 0.3
-VOTING_ROLES = ("voter", "witness")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ HEALTHY, UNHEALTHY, UNKNOWN = "HEALTHY", "UNHEALTHY", "UNKNOWN"
 DETAIL_CHARS_MAX = 200
 NODE = ""
 """Stands where a workload's name would: a check of the node itself."""
+JOURNAL = "journal"
+"""The check that nobody configures: the node's own disk has room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ class Health:
         self.streaks: dict[tuple[str, str], Streak] = {
             (rule.workload, rule.check): Streak(rule, float("-inf")) for rule in rules
         }
+
+    @property
+    def full(self) -> bool:
+        """The node's own disk has no room."""
+        streak = self.streaks.get((NODE, JOURNAL))
+        return streak is not None and streak.verdict == UNHEALTHY
 
     def watched(self, workload: str) -> bool:
         """Whether anybody looks at all."""

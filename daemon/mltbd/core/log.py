@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any
 
-from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.messages import Entry, Founding
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.snapshots import Snapshot
 
 BATCH_ENTRIES_MAX = 128
@@ -34,8 +35,12 @@ class Log:
         self._entries = list(entries)
         self._sums: list[int] = []  # what has been appended up to and including each entry, in bytes
         self._sum_before = 0
+        self._voters: list[tuple[int, tuple[Voter, ...]]] = []  # by the index of the entry from which on they rule
+        if snapshot is not None:
+            self._voters.append((snapshot.index, snapshot.voters))
         for entry in entries:
             self._weigh(entry)
+            self._note_voters(entry)
         for place, entry in enumerate(self._entries, start=self.base_index + 1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
@@ -52,10 +57,24 @@ class Log:
 
     @property
     def voters(self) -> tuple[Voter, ...]:
-        """The agreed voters; none before the founding."""
-        if self.snapshot is not None:
-            return self.snapshot.voters
-        return self._founding().voters if self._entries else ()
+        """The voters that rule now, by the youngest entry about them, committed or not; none before the founding."""
+        if not self._voters:
+            return self._founding().voters if self._entries else ()
+        return self._voters[-1][1]
+
+    @property
+    def voters_index(self) -> int:
+        """The entry that `voters` come from, or that a snapshot has them from; 0 before the founding."""
+        return self._voters[-1][0] if self._voters else 0
+
+    @property
+    def voters_before(self) -> tuple[Voter, ...]:
+        """Whom the youngest change replaced; as long as it may be cut, they matter still."""
+        return self._voters[-2][1] if len(self._voters) > 1 else ()
+
+    def _note_voters(self, entry: Entry) -> None:
+        if isinstance(entry.command, Founding | ChangeVoters) and entry.index > self.covered:
+            self._voters.append((entry.index, entry.command.voters))
 
     @property
     def covered(self) -> int:
@@ -121,6 +140,7 @@ class Log:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
         self._weigh(entry)
+        self._note_voters(entry)
 
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:
         """Take over a leader's entries, which follow an index that matches. Returns what is new and must be saved.
@@ -134,6 +154,8 @@ class Log:
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
             del self._entries[entry.index - self.base_index - 1 :]
             del self._sums[entry.index - self.base_index - 1 :]
+            while self._voters and self._voters[-1][0] >= entry.index:
+                self._voters.pop()  # What was cut rules no more.
             fresh = entries[place:]
             for added in fresh:
                 self.append(added)
@@ -148,6 +170,8 @@ class Log:
         del self._entries[: base - self.base_index]
         del self._sums[: base - self.base_index]
         self.base_index, self.snapshot = base, snapshot
+        later = [change for change in self._voters if change[0] > snapshot.index]
+        self._voters = [(snapshot.index, snapshot.voters), *later]
 
     def install(self, snapshot: Snapshot) -> bool:
         """Begin behind this snapshot of a leader. What follows the same entry here stays; whether it does."""
@@ -156,6 +180,7 @@ class Log:
             return True
         self._entries, self._sums, self._sum_before = [], [], 0
         self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
+        self._voters = [(snapshot.index, snapshot.voters)]
         return False
 
 

@@ -19,8 +19,9 @@ from mltbd.core.neighbourhood import Neighbourhood
 from mltbd.core.peers import JITTER, Member, Peer, Retry, flaw, version
 from mltbd.core.ports import Entropy
 from mltbd.core.probing import Probing
+from mltbd.core.refusals import Refusals
 from mltbd.core.roster import LEAVING, MEMBERS_MAX, Roster
-from mltbd.core.rumours import Rumours
+from mltbd.core.rumours import Rumours, records_of
 from mltbd.core.strain import CONFIRMATIONS_MAX
 
 SEEDS_MAX = 64
@@ -65,6 +66,7 @@ class Membership:
         self._heartbeat_s = heartbeat_s
         self._timeout_s = node_timeout_s
         self._seeds = {seed: Retry() for seed in seeds if seed != f"{own.address}:{own.port}"}
+        self.refusals = Refusals(self._roster)
         self._hood = Neighbourhood(own.node, self._roster)
         self._rumours = Rumours(self._roster, self._hood, self.counters)
         self._probing = Probing(self._roster, self._hood, own.incarnation)
@@ -157,13 +159,14 @@ class Membership:
     def heard(self, sender: str, incarnation: int, message: Gossip, now: float) -> list[Effect]:
         """A message of the gossip came from `sender` itself, in a frame of its `incarnation`."""
         effects = self._thaw(now)
-        records = _records(message)
+        records = records_of(message)
         if sender == self.node:
             return effects + self._self.named(records)
         if isinstance(message, Heartbeat) and message.record.node != sender:
             self.counters["forged"] += 1
             return effects
         effects += self._merge(records, now, heartbeat=isinstance(message, Heartbeat))
+        effects += self.refusals.answer(sender, records[:RECORDS_MAX], self.own.cluster, now)
         if not any(record.node == sender and self._self.is_foreign(record) for record in records):
             effects += self._spoke(sender, incarnation, now)
             if isinstance(message, Sync) and message.reply:
@@ -302,6 +305,8 @@ class Membership:
                 self._roster.expel(record.node, record.store)
             elif record.node == self.node:
                 effects += self._self.claimed(record)
+            elif record in self.refusals:
+                self.counters["removed"] += 1
             else:
                 effects += self._rumours.learn(record, now, heartbeat=heartbeat)
         self.counters["records_left"] += max(len(records) - RECORDS_MAX, 0)
@@ -389,12 +394,3 @@ class Membership:
             chosen.append(self._entropy.choice(left))
             left.remove(chosen[-1])
         return chosen
-
-
-def _records(message: Gossip) -> tuple[Record, ...]:
-    match message:
-        case Heartbeat(record, _):
-            return (record,)
-        case Sync(records, _) | News(records, _):
-            return records
-    return ()

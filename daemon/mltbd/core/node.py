@@ -24,8 +24,10 @@ from mltb_transport.messages import (
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.voters import Removed
 from mltbd.core import describe
 from mltbd.core.archive import Archive
+from mltbd.core.belonging import Belonging
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect
 from mltbd.core.events import (
@@ -33,6 +35,7 @@ from mltbd.core.events import (
     Checked,
     Event,
     GuardSays,
+    HookEnded,
     Lost,
     ReadState,
     Received,
@@ -54,6 +57,7 @@ from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
 from mltbd.core.store_desk import StoreDesk
+from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
 from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
 
@@ -97,17 +101,13 @@ class Node:
             FoundingWatch(own, config.founder), self.consensus, self.out, config.cluster_id, config.cluster_name
         )
         self.placer = Placer(
-            self.me,
-            config.policy,
-            config.timing,
-            self.consensus,
-            self.state,
-            self.membership,
-            self.owner,
-            self.out,
-        )
+            self.me, config.policy, config.timing, self.consensus, self.state, self.membership, self.owner, self.out,
+            now,
+        )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
+        self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self._now = now
         self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
@@ -188,6 +188,8 @@ class Node:
                 self.consensus.saved(save, now, wall)
             case GuardSays():
                 self.owner.guard_says(event, now, wall)
+            case HookEnded():
+                self.owner.hook_ended(event)
             case Checked():
                 self.owner.checked(event, now, wall)
             case Lost(node):
@@ -196,6 +198,8 @@ class Node:
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
                 self.farewell.begin(now)
+            case Ask(verb=verb) if verb in VOTER_VERBS:
+                self.voter_desk.asked(event, now, wall)
             case Ask():
                 self.placer.asked(event, now, wall)
             case Submit(commands):
@@ -244,6 +248,7 @@ class Node:
     def _consensus_message(self, sender: str, message: Message, now: float, wall: int) -> None:
         match message:
             case Append():
+                self.belonging.replicated_to()
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
@@ -263,6 +268,8 @@ class Node:
                 self.consensus.timeout_now(sender, message, now, wall)
             case Found(entry):
                 self._founding.asked_to_join(sender, entry)
+            case Removed():
+                self.belonging.told(message, now)
             case Founded(cluster):
                 self._founding.joined(sender, cluster)
             case Piece():
@@ -289,11 +296,13 @@ class Node:
         self._put_all(self.membership.need(self._partners(), now))
         for _ in range(STEPS_MAX):
             self._apply(now)
-            self.owner.tick(self.state.placements.by_workload, self.state.applied, now, wall)
+            placements = {} if self.belonging.removed else self.state.placements.by_workload
+            self.owner.tick(placements, self.state.applied, now, wall)
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
             moved |= self.desk.work(now, wall)
+            moved |= self.voter_desk.work(now, wall)
             if not moved:
                 break
         self._archive.compact()
@@ -320,7 +329,9 @@ class Node:
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
-                self.placer.applied(entry, now)
+                self.placer.applied(entry, now, fresh=entry.index > self._history)
+            self.voter_desk.applied(entry)
+        self.belonging.look(now)
 
     def _requests(self, now: float, wall: int) -> bool:
         """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
@@ -351,7 +362,7 @@ class Node:
             self._hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
-            self.placer.led_at.append(now)
+            self.placer.succession.led_at.append(now)
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))

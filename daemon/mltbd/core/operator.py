@@ -28,7 +28,10 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
         return Verdict(code="refused", message=f"no node can run a workload `{ask.workload}`", hint="mltbctl status")
     if ask.verb == "cancel_failback":
         return Verdict(CancelFailback(ask.workload, ask.operator))
-    if placement.asked_to_move and facts.operation is not None and not facts.lease_over:
+    if 0 < ask.at < placement.changed:
+        late = f"`{ask.workload}` has changed since the plan of index {ask.at}, at index {placement.changed}"
+        return Verdict(code="refused", message=late, hint=f"mltbctl {ask.verb} --dry-run")
+    if placement.asked_to_move and facts.operation is not None and not _is_stranded(facts):
         busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
         return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
     match ask.verb:
@@ -39,6 +42,14 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
         case "failback":
             return _failback(ask, facts, policy)
     return Verdict(code="usage", message=f"unknown request `{ask.verb}`", hint="mltbctl --help")
+
+
+def _is_stranded(facts: Facts) -> bool:
+    """The move under way cannot get on by itself, so another may take its place: its owner or its target is lost."""
+    if facts.placement.owner:
+        return facts.lease_over
+    target = facts.operation.target if facts.operation is not None else ""
+    return not any(c.node == target and c.eligible for c in facts.candidates)
 
 
 def _switchover(ask: Ask, facts: Facts) -> Verdict:
@@ -91,9 +102,12 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
         verb = "switchover" if ask.verb == "failback" else ask.verb
         hint = f"mltbctl {verb} --to {able[0]}" if able else "mltbctl nodes"
         return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
-    return Verdict(Move(ask.workload, placement.token, target, cause, ask.reason, ask.operator), target)
+    over = placement.moving if placement.asked_to_move else 0
+    move = Move(ask.workload, placement.token, target, cause, ask.reason, ask.operator, ask.at, over)
+    return Verdict(move, target)
 
 
-def candidates_of(facts: Facts) -> list[dict[str, Any]]:
-    """The verdict per candidate, as the contract shows it."""
-    return [{"node": c.node, "eligible": c.eligible, "reasons": list(c.reasons)} for c in facts.candidates]
+def candidates_of(facts: Facts, workload: str = "") -> list[dict[str, Any]]:
+    """The verdict per candidate, as the contract shows it; with the name of the `workload` where there are several."""
+    of = {"workload": workload} if workload else {}
+    return [of | {"node": c.node, "eligible": c.eligible, "reasons": list(c.reasons)} for c in facts.candidates]

@@ -8,8 +8,9 @@ from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, S
 from mltb_transport.records import WorkloadView
 from mltb_transport.supervision import Proven
 from mltbd.core.effects import Arm
-from mltbd.core.events import Checked, GuardSays
+from mltbd.core.events import Checked, GuardSays, HookEnded
 from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
+from mltbd.core.hook_log import HookLog
 from mltbd.core.lease import INCARNATION_SPAN, Hold
 from mltbd.core.outbox import Outbox
 from mltbd.core.retreat import has_failed
@@ -59,6 +60,7 @@ class Owner:
         self._started_tell_at: dict[str, float] = {}
         self._settle_at: dict[str, float] = {}
         self._prove_at: dict[str, float] = {}
+        self._hooks = HookLog(timing.renew_s)
         self._requests: list[Renew | Command] = []
         self._ticked_at = float("-inf")
 
@@ -122,6 +124,7 @@ class Owner:
         times += self._started_tell_at.values()
         times += self._settle_at.values()
         times += self._prove_at.values()
+        times += self._hooks.deadlines()
         # What was due at the last tick had its chance then: what it still waits for comes as an event.
         return min((time for time in times if time > self._ticked_at), default=float("inf"))
 
@@ -131,7 +134,7 @@ class Owner:
         workload = self.workloads.get(says.workload)
         if workload is None:
             return  # No longer configured: its deadline will end it.
-        adopted = says.what == "running" and not workload.alive
+        adopted = says.what in ("starting", "running", "stopping") and not workload.alive
         workload.reported(says, now, wall, self._out, watched=self.health.watched(says.workload))
         if says.what == "running" and workload.state == RUNNING:
             self.health.begin(says.workload, now)
@@ -139,6 +142,12 @@ class Owner:
             self._adopted.add((says.workload, says.token))
             hold = self.holds.setdefault(says.workload, Hold(says.token))
             hold.until = max(hold.until, says.deadline)
+
+    def hook_ended(self, event: HookEnded) -> None:
+        how = f"after {event.seconds:.1f} s: {event.detail}" if event.detail else f"done in {event.seconds:.1f} s"
+        self._out.note("info" if event.ok else "warning", f"{event.workload}: {event.hook} {how}")
+        self._nonce += 1
+        self._hooks.ended(event, self._nonce)
 
     def checked(self, report: Checked, now: float, wall: int) -> None:
         """A look at the node, or at a run; news of a run that is over says nothing about the present one."""
@@ -254,6 +263,7 @@ class Owner:
     def _tell(self, workload: Workload, placement: Placement, now: float) -> None:
         """Keep telling the leader until the log shows that it has heard."""
         name = workload.name
+        self._requests += self._hooks.due(placement, now)
         letting = self._letting.get(name)
         if letting is not None and now >= letting.tell_at:
             letting.tell_at = now + self.timing.renew_s

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
 
 from mltb_transport.messages import (
     Command,
@@ -18,20 +16,22 @@ from mltb_transport.messages import (
     Started,
 )
 from mltb_transport.records import Record
-from mltb_transport.supervision import Proven
-from mltbd.core import describe, quorum
+from mltb_transport.supervision import Hooked, Proven
+from mltbd.core import describe
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
+from mltbd.core.desk import Desk, Read
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
-from mltbd.core.failover import HOUR_S, Candidate, Facts, Policy, decide, hold_down
+from mltbd.core.failover import Candidate, Facts, Policy, decide
+from mltbd.core.holding import Watch, pending_control
 from mltbd.core.leadership import Leadership
 from mltbd.core.lease import Renewals, may_pass_at
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
-from mltbd.core.operator import candidates_of, judge
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
+from mltbd.core.succession import Succession
 from mltbd.core.timing import Timing
 from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX
@@ -39,15 +39,6 @@ from mltbd.state.placements import WORKLOADS_MAX
 QUEUED_MAX = 256
 BEHIND_MAX = 64
 """Entries a node may lag and still be given a workload: its grant comes by the same log, behind them."""
-ASKS_MAX = 64
-TAKEOVER_FIRST_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A request that waits for proof that we still lead."""
-
-    request: int
 
 
 class Placer:
@@ -63,6 +54,7 @@ class Placer:
         membership: Membership,
         owner: Owner,
         out: Outbox,
+        now: float,
     ) -> None:
         self.me = me
         self.policy = policy
@@ -72,14 +64,14 @@ class Placer:
         self.membership = membership
         self.owner = owner
         self.moved_at: deque[float] = deque(maxlen=64)  # changes of owner, as this node saw them applied
-        self.led_at: deque[float] = deque(maxlen=64)  # changes of leader
+        self.succession = Succession(me, consensus, state, membership)
+        self.desk = Desk(me, policy, consensus, state, out, self.facts)
+        self.watch = Watch(now)
         self._out = out
         self._reign: Leadership | None = None
         self._renewals = Renewals()
         self._chronicle = Chronicle(timing)
         self._queued: list[tuple[str, Renew]] = []
-        self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # log index -> who waits for it, with what answer
-        self._reads: set[int] = set()  # requests that wait for a quorum's word
         self._operations_seen: dict[int, float] = {}
         self._work_at = float("-inf")
 
@@ -97,15 +89,15 @@ class Placer:
     def look_again(self, now: float) -> None:
         self._work_at = now
 
-    def applied(self, entry: Entry, now: float) -> None:
-        """An entry took effect, here as on every node."""
+    def applied(self, entry: Entry, now: float, *, fresh: bool) -> None:
+        """An entry took effect, here as on every node. `fresh`: it did not come with the disk of an earlier run."""
         self._work_at = now
         command = entry.command
         if isinstance(command, Grant) and self._reign is not None:
             self._renewals.note(command.workload, now)  # Time for the new owner to ask for the first time.
         self._chronicle.applied(entry, now)
-        if entry.index in self._asks:
-            self._reply_applied(*self._asks.pop(entry.index), entry)
+        self.watch.look(self.state.controls, now, fresh=fresh)
+        self.desk.applied(entry)
 
     def renew(self, sender: str, request: Renew, now: float, wall: int) -> None:
         """The owner asks to run on. Confirmed only by a round that begins now or later."""
@@ -143,9 +135,8 @@ class Placer:
             match tag:
                 case (str() as sender, Renew() as request):
                     self._answer(sender, Renewed(request.workload, request.token, request.nonce, True), wall)
-                case Read(number):
-                    self._reads.discard(number)
-                    self._out.put(Reply(number, result={"leader": self.me, "index": self.consensus.commit}))
+                case Read():
+                    self.desk.confirmed(tag)
                 case _:
                     others.append(tag)
         return len(tags) > len(others)
@@ -158,10 +149,12 @@ class Placer:
 
     def suggested(self, sender: str, command: Command, now: float, wall: int) -> None:
         """A node reports on its own workload. Repeats and strangers' words are dropped."""
-        if not self.current or not isinstance(command, Release | Started | Settled | Proven):
+        if not self.current or not isinstance(command, Release | Started | Settled | Proven | Hooked):
             return
         placement = self.state.placements.get(command.workload)
         if placement.owner != sender or placement.token != command.token:
+            return
+        if isinstance(command, Hooked) and command.number <= placement.hooked:
             return
         if any(repeats(command, entry.command) for entry in self.consensus.log.after(self.state.applied)):
             return
@@ -175,45 +168,9 @@ class Placer:
             why = "no leader with a quorum can be reached"
             self._out.put(Reply(ask.request, "no_quorum", why, "mltbctl status"))
             return
-        if ask.verb == "confirm":
-            if self.consensus.confirm(Read(ask.request), now):
-                self._reads.add(ask.request)
-            else:
-                self._out.put(Reply(ask.request, "unavailable", "too many requests wait", "try again"))
-            return
-        facts = self.facts(ask.workload, now)
-        verdict = judge(ask, facts, self.policy)
-        result: dict[str, Any] = {
-            "operation": None, "workload": ask.workload, "from": facts.placement.owner or None,
-            "to": verdict.target or None, "message": verdict.message,
-            "plan": {"quorum": self._quorum_words(now), "candidates": candidates_of(facts)},
-        }  # fmt: skip
-        if verdict.code or ask.dry_run or verdict.command is None:
-            extra = result if not verdict.code else {"candidates": candidates_of(facts)}
-            self._out.put(Reply(ask.request, verdict.code, verdict.message, verdict.hint, extra))
-            return
-        index = self.consensus.propose(verdict.command, now, wall) if len(self._asks) < ASKS_MAX else None
-        if index is None:
-            self._out.put(Reply(ask.request, "unavailable", "leadership is changing hands", "try again"))
-            return
-        result["operation"] = index if isinstance(verdict.command, Move) else None
-        self._asks[index] = (ask, result)
-
-    def _reply_applied(self, ask: Ask, result: dict[str, Any], entry: Entry) -> None:
-        operation = self.state.placements.operations.get(entry.index)
-        if isinstance(entry.command, Move) and operation is not None and operation.error:
-            self._out.put(Reply(ask.request, "refused", operation.error, "mltbctl status"))
-            return
-        self._out.put(Reply(ask.request, result=result))
-
-    def _drop_asks(self) -> None:
-        for ask, _ in self._asks.values():
-            why = "leadership was lost: the request may or may not have taken effect"
-            self._out.put(Reply(ask.request, "unknown_outcome", why, "mltbctl status"))
-        self._asks.clear()
-        for number in sorted(self._reads):
-            self._out.put(Reply(number, "no_quorum", "no quorum confirms that this node leads", "mltbctl status"))
-        self._reads.clear()
+        reign = self._must()
+        quorum = f"{len(self.succession.alive(reign, now))}/{len(reign.voters)}"
+        self.desk.asked(ask, self._workloads(), quorum, now, wall)
 
     # -- placing ---------------------------------------------------------------------------------------------
 
@@ -228,11 +185,24 @@ class Placer:
         if now < self._work_at:
             return bool(queued)
         self._work_at = float("inf")
-        proposed = False
+        proposed = self._end_pause(now, wall)
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
-        self._take_turns(now)
+        if not self.owner.leaving:
+            self.succession.take_turns(self._must(), now, full=self.owner.health.full)
         return proposed or bool(queued)
+
+    def _end_pause(self, now: float, wall: int) -> bool:
+        """A pause is over when its time is."""
+        controls = self.state.controls
+        over = self.watch.expired(controls, now)
+        if over is None:
+            self._work_at = min(self._work_at, self.watch.ends_at(controls))
+            return False
+        if pending_control(self.consensus.log.after(self.state.applied)):
+            return False  # On its way: once it is applied we look again.
+        self._out.note("info", "the pause is over: automatic moves are on")
+        return self.consensus.propose(over, now, wall) is not None
 
     def _notice_reign(self) -> None:
         """Forget what was remembered of another reign, before anything is remembered of this one."""
@@ -242,7 +212,7 @@ class Placer:
             self._chronicle.forget()
             self._queued.clear()
             self._operations_seen.clear()
-            self._drop_asks()
+            self.desk.drop()
 
     def _workloads(self) -> list[str]:
         names = set(self.state.placements.by_workload) | set(self.owner.ready(self._must().won_at))
@@ -251,7 +221,7 @@ class Placer:
         return sorted(names)[:WORKLOADS_MAX]
 
     def _place(self, workload: str, now: float, wall: int) -> bool:
-        if self._pending(workload):
+        if self._pending(workload) or pending_control(self.consensus.log.after(self.state.applied)):
             return False
         facts = self.facts(workload, now)
         command = decide(self.policy, facts, now)
@@ -294,6 +264,8 @@ class Placer:
             complete=set(reign.voters) <= set(alive) or now - reign.won_at > self.consensus.silence_s,
             moved_at=tuple(self.moved_at),
             operation_age_s=now - seen,
+            paused=self.state.controls.paused is not None,
+            drained=placement.owner in self.state.controls.drained,
         )
 
     def _candidate(self, node: str, workload: str, now: float) -> Candidate:
@@ -307,16 +279,16 @@ class Placer:
             ready, since = peer.ready, peer.since
             behind = self.consensus.commit - peer.match_index
             silent_s = now - peer.acked_at
-        reasons = []
+        reasons = ["drained"] if node in self.state.controls.drained else []
         if silent_s > self.consensus.silence_s:
             reasons.append("unreachable" if silent_s == float("inf") else f"unreachable for {silent_s:.1f} s")
         elif workload not in ready:
             reasons.append(_why_not_ready(workload, record))
         if behind > BEHIND_MAX and not reasons:
             reasons.append(f"{behind} entries behind")
-        return Candidate(node, priority, tuple(reasons), max(0.0, now - since))
+        return Candidate(node, priority, tuple(reasons), max(0.0, now - max(since, self.watch.changed_at)))
 
-    # -- leadership goes where it belongs --------------------------------------------------------------------
+    # -- leadership ------------------------------------------------------------------------------------------
 
     def hand_over(self, now: float) -> bool:
         """We leave: pass leadership on. False when there is nobody, or nothing, left to wait for."""
@@ -324,48 +296,12 @@ class Placer:
         if reign is None:
             return False
         if self.current and all(p.started or not p.owner for p in self.state.placements.by_workload.values()):
-            alive = reign.alive(now, self.consensus.silence_s)
-            heirs = [node for node in alive if reign.counts(node) and not self._is_leaving(node)]
-            if not heirs:
-                return False
-            heirs.sort(key=lambda node: (-self._priority(node), node))
-            self.consensus.transfer(heirs[0], now)
+            return self.succession.hand_over(reign, now)
         return True
-
-    def _take_turns(self, now: float) -> None:
-        """A voter of higher priority that has been well for long enough leads instead of us."""
-        reign = self._must()
-        if self.owner.leaving or reign.transfer or any(p.moving for p in self.state.placements.by_workload.values()):
-            return
-        lately = sum(now - at < HOUR_S for at in self.led_at)
-        wait_s = hold_down(TAKEOVER_FIRST_S, lately)
-        mine = self._priority(self.me)
-        for node in sorted(reign.alive(now, self.consensus.silence_s), key=lambda n: (-self._priority(n), n)):
-            if self._priority(node) <= mine:
-                return
-            if reign.counts(node) and now - max(reign.peers[node].since, reign.won_at) >= wait_s:
-                if self.consensus.transfer(node, now):
-                    self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
-                return
-
-    def _is_leaving(self, node: str) -> bool:
-        record = self.membership.record(node)
-        return record is not None and record.state == "LEAVING"
-
-    def _priority(self, node: str) -> int:
-        record = self.membership.record(node)
-        return record.priority if record is not None else 0
-
-    def _quorum_words(self, now: float) -> str:
-        reign = self._must()
-        alive = [n for n in reign.alive(now, self.consensus.silence_s) if n in reign.voters]
-        return f"{len(alive)}/{len(reign.voters)}"
 
     def tolerance(self, now: float) -> int:
         """How many more voters may be lost."""
-        reign = self._must()
-        alive = [n for n in reign.alive(now, self.consensus.silence_s) if n in reign.voters]
-        return quorum.tolerance(len(reign.voters), len(alive), self.consensus.quorum_size)
+        return self.succession.tolerance(self._must(), now)
 
     def _must(self) -> Leadership:
         reign = self.consensus.reign

@@ -6,9 +6,9 @@ from collections import Counter
 from math import inf
 
 from mltb_transport.gossip import Loss
-from mltb_transport.messages import Suspicion
+from mltb_transport.messages import Suspicion, Sync
 from mltb_transport.records import Record
-from mltbd.core.effects import Effect, Link, Note
+from mltbd.core.effects import Contact, Effect, Link, Note
 from mltbd.core.peers import Peer, version
 from mltbd.core.strain import StrainScore
 
@@ -31,7 +31,7 @@ class Roster:
         self._timeout_s = timeout_s
         self.generation = 0
         """Grows whenever a member comes, goes, is lost or is back."""
-        self._forgotten: dict[str, tuple[int, int]] = {}
+        self._forgotten: dict[str, Record] = {}
         self._full_told = False
 
     def patience_s(self, peer: Peer | None, now: float) -> float:
@@ -137,6 +137,12 @@ class Roster:
             del self.peers[node]
             self.generation += 1
 
+    def turn_out(self, node: str, store: str) -> None:
+        """This disk was removed from our cluster."""
+        peer = self.peers.get(node)
+        if peer is not None and peer.record.store == store:
+            self._drop(node)
+
     def forget(self, now: float) -> None:
         """Drop who left, and who has been silent for a day."""
         for node, peer in list(self.peers.items()):
@@ -146,16 +152,23 @@ class Roster:
                 stays = now < peer.since + FORGET_S or (not peer.watched and not peer.lost)
             if stays:
                 continue
-            del self.peers[node]
-            self.generation += 1
-            # Others may still speak of it: only news of it brings it back.
-            self._forgotten[node] = version(peer.record)
-            if len(self._forgotten) > FORGOTTEN_MAX:
-                del self._forgotten[next(iter(self._forgotten))]
+            self._drop(node)
+
+    def _drop(self, node: str) -> None:
+        """Others may still speak of it: only news of it brings it back."""
+        self.generation += 1
+        self._forgotten.pop(node, None)
+        self._forgotten[node] = self.peers.pop(node).record
+        if len(self._forgotten) > FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _admit(self, record: Record, now: float) -> list[Effect]:
-        if version(record) <= self._forgotten.get(record.node, (-1, -1)):
-            return []
+        before = self._forgotten.get(record.node)
+        if before is not None and version(record) <= version(before):
+            if record.store == before.store:
+                return []
+            # A new disk under an old name counts from the beginning, and must be told how far the old one came.
+            return [Contact(f"{record.address}:{record.port}", Sync((before,), reply=False))]
         if len(self.peers) + 1 >= MEMBERS_MAX:
             self.counters["refused"] += 1
             if self._full_told:

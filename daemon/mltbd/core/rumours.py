@@ -8,6 +8,7 @@ from math import inf
 from typing import TypeVar
 
 from mltb_transport.gossip import Loss, News
+from mltb_transport.messages import Heartbeat, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Note, Publish
 from mltbd.core.neighbourhood import Neighbourhood
@@ -117,3 +118,13 @@ class Rumours:
         if len(waiting) > RUMOURS_MAX:
             del waiting[next(iter(waiting))]
             self._counters["rumours_dropped"] += 1
+
+
+def records_of(message: object) -> tuple[Record, ...]:
+    """What a message of the gossip tells of members."""
+    match message:
+        case Heartbeat(record, _):
+            return (record,)
+        case Sync(records, _) | News(records, _):
+            return records
+    return ()

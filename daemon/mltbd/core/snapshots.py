@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mltb_transport.messages import Voter
 from mltb_transport.plain import pack_plain, unpack_plain
+from mltb_transport.voters import Voter
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.machine import State
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 from mltb_transport.messages import Answer, Election, Entry, TimeoutNow
+from mltb_transport.voters import Voter
 from mltbd.core import describe
 from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE, Ballot, Tally, rank, refusal
 from mltbd.core.events import Recovered
@@ -62,6 +63,10 @@ class Voting(ABC):
         self.term = recovered.term
         self.vote = recovered.vote
         self.log = Log(recovered.entries, recovered.snapshot, recovered.base)
+        self.commit = 0
+        self.expelled = False
+        """We were removed from the cluster, or were told so: we stand for nothing."""
+        self._agreed: tuple[Voter, ...] = ()
         self._voters: dict[str, str] = {}
         self.role = FOLLOWER
         self.leader = ""
@@ -80,15 +85,30 @@ class Voting(ABC):
 
     @property
     def voters(self) -> dict[str, str]:
-        """id -> store of the agreed voters; empty before the founding."""
-        if not self._voters:
-            self._voters = {voter.node: voter.store for voter in self.log.voters}
+        """id -> store of the voters, as the end of our log says; empty before the founding."""
+        if self.log.voters is not self._agreed:
+            self._agreed = self.log.voters
+            self._voters = {voter.node: voter.store for voter in self._agreed}
         return self._voters
 
     @property
     def is_voter(self) -> bool:
         """False on a wiped disk: that node is not the voter that was agreed on."""
-        return self.voters.get(self.me) == self.store
+        return self.voters.get(self.me) == self.store and not self.expelled
+
+    @property
+    def may_stand(self) -> bool:
+        """A voter, or one until the change that takes it out is committed: its log may be the one that is needed."""
+        if self.is_voter or self.expelled:
+            return self.is_voter
+        undecided = self.log.voters_index > self.commit
+        return undecided and Voter(self.me, self.store) in self.log.voters_before
+
+    def expel(self, now: float) -> None:
+        """We are no member any more."""
+        self.expelled = True
+        if self.role != FOLLOWER:
+            self._follow(self.term, "", now, "it was removed from the cluster")
 
     def leader_alive(self, now: float) -> bool:
         if self.role == LEADER:
@@ -149,7 +169,7 @@ class Voting(ABC):
             self.role, self.leader = CANDIDATE, ""  # A candidate that remembers a leader would refuse its rivals.
         self._stood_at = now if self._stood_at is None or stage == PROBE else self._stood_at
         term = self.term + 1
-        self._tally = Tally(term, stage, tuple(self.voters), self.quorum_size)
+        self._tally = Tally(term, stage, dict(self.voters), self.quorum_size)
         ask = Election(term, stage, self.log.last_index, self.log.last_term, self.priority)
         if stage in (PROBE, PRE):
             self._tally.ages[self.me] = self._age(now)
@@ -178,7 +198,7 @@ class Voting(ABC):
     def asked(self, candidate: str, ask: Election, now: float, wall: int) -> None:
         """ELECTION from `candidate`."""
         sticky = self.leader_alive(now) and ask.stage == VOTE
-        if ask.stage in (VOTE, TRANSFER) and ask.term > self.term and not sticky and candidate in self.voters:
+        if ask.stage in (VOTE, TRANSFER) and ask.term > self.term and not sticky and self.log.last_index:
             self._follow(ask.term, "", now, f"{candidate} stands for term {ask.term}")
         mine = Ballot(
             self.term,
@@ -186,15 +206,15 @@ class Voting(ABC):
             self.log.last_term,
             self.log.last_index,
             self.leader_alive(now),
-            self.is_voter,
+            self.voters.get(self.me, self.store) != self.store,
         )
-        why = refusal(candidate, ask, mine) if candidate in self.voters else "it is no voter"
+        why = refusal(candidate, ask, mine) if self.log.last_index else "I know no cluster yet"
         granted = not why
         if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
             self.vote = candidate
             self._save(())
             self._calm(now)
-        answer = Answer(ask.term if granted else self.term, ask.stage, granted, self._age(now))
+        answer = Answer(ask.term if granted else self.term, ask.stage, granted, self._age(now), self.store)
         self._out.send_when_saved(candidate, answer)
         if why:
             self._out.note("debug", f"refuses {candidate} term {ask.term} ({ask.stage}): {why}")
@@ -203,7 +223,7 @@ class Voting(ABC):
 
     def _bully(self, candidate: str, ask: Election, granted: bool, now: float, wall: int) -> None:
         """A higher-ranked node answers an ELECTION by standing itself; a lower-ranked one lets it pass, once."""
-        if self.leader_alive(now) or not self.is_voter or self.role == LEADER:
+        if self.leader_alive(now) or not self.may_stand or self.role == LEADER:
             return
         above = rank(self.me, self.priority, {candidate: ask.priority}) == 0
         standing = self._tally is not None
@@ -224,7 +244,7 @@ class Voting(ABC):
 
     def timeout_now(self, leader: str, order: TimeoutNow, now: float, wall: int) -> None:
         """The leader hands over. A probe comes first: who cannot win must not disturb."""
-        if order.term != self.term or leader != self.leader or not self.is_voter:
+        if order.term != self.term or leader != self.leader or not self.may_stand:
             return
         if order.last_index != self.log.last_index:
             return  # Given up meanwhile, or we are behind.

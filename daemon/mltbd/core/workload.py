@@ -105,6 +105,10 @@ class Workload:
                 self.error = ""
                 self._enter(RUNNING, wall)
             return
+        if says.what in ("starting", "stopping"):  # What the guard of an earlier daemon of ours is at.
+            self.token, self.pid = says.token, says.pid
+            self._enter(STARTING if says.what == "starting" else STOPPING, wall)
+            return
         if not self.alive:
             return
         self.pid = 0

@@ -26,9 +26,11 @@ from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime.ballast import BALLAST_BYTES
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.control import Control
+from mltbd.runtime.disk_room import DiskRoom
 from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
@@ -95,7 +97,8 @@ async def _open(
     guard = GuardLine(settings, str(socket_path), environ)
     checks = Checks(settings, Environment(settings, str(socket_path), environ))
     ending = Ending(asyncio.get_running_loop())
-    journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed)
+    room = DiskRoom(asyncio.get_running_loop(), state_dir)
+    journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed, room.say, BALLAST_BYTES)
     try:
         seed = secrets.randbits(64)
         log.info(
@@ -110,7 +113,7 @@ async def _open(
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
         check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, check_up)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up)
     finally:
         journal.close()
 
@@ -154,6 +157,7 @@ async def _serve(
     socket_path: Path,
     ending: Ending,
     notifier: Notifier,
+    room: DiskRoom,
     check_up: CheckUp,
 ) -> int:
     bus = ZmqBus(
@@ -190,6 +194,7 @@ async def _serve(
         check_up.open(driver, control, bus)
         driver.start()
         checks.start(node, driver.handle)
+        room.attach(driver.handle)
         notifier.ready()
         return await ending.code
     except GuardGone as error:

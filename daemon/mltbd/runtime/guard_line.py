@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mltbd.config.settings import Settings
-from mltbd.core.events import Event, GuardSays, StopRequested
+from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
 from mltbd.runtime.environment import Environment
 
@@ -85,6 +85,7 @@ class GuardLine:
             "env": env,
             "stop_timeout": spec.stop_timeout_s,
             "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
+            "hooks": {name: {"argv": list(argv), "timeout": spec.hook_timeout_s} for name, argv in spec.hooks},
         }
         try:
             decode(encode(order))
@@ -147,6 +148,8 @@ class GuardLine:
             case "gone":
                 workload, token = report["workload"], report["token"]
                 return [GuardSays("gone", workload, token, cause=report["cause"], status=report["status"])]
+            case "hooked":
+                return [_hooked(report)]
             case "stop":
                 return [StopRequested()]
             case "reload":
@@ -159,4 +162,10 @@ def _nothing() -> None:
 
 
 def _running(run: dict[str, Any]) -> GuardSays:
-    return GuardSays("running", run["workload"], run["token"], run["pid"], deadline=run["deadline"])
+    return GuardSays(run["phase"], run["workload"], run["token"], run["pid"], deadline=run["deadline"])
+
+
+def _hooked(report: dict[str, Any]) -> HookEnded:
+    return HookEnded(
+        report["workload"], report["token"], report["hook"], report["seconds"], report["ok"], report["detail"]
+    )

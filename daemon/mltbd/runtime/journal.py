@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
-from mltbd.runtime.journal_errors import InvalidSave, JournalBusy, JournalClosed, JournalError
+from mltbd.runtime.ballast import Ballast
+from mltbd.runtime.journal_errors import InvalidSave, JournalBusy, JournalClosed, JournalError, JournalFull
 from mltbd.runtime.journal_file import JournalFile
 from mltbd.runtime.state_directory import StateLock
 
@@ -18,13 +21,30 @@ WAITING_MAX = 1024
 """Saves that may wait for the disk."""
 BATCH_MAX = 256
 """Saves in one transaction."""
+LOOK_S = 10.0
+"""How often a journal without its ballast looks whether there is room again."""
+
+
+def _nobody(_enough: bool) -> None:
+    """Does not want to know."""
 
 
 class Journal:
     """One writer thread owns the file; `submit` and `close` may be called from any thread."""
 
-    def __init__(self, lock: StateLock, on_failure: Callable[[JournalError], None]) -> None:
+    def __init__(
+        self,
+        lock: StateLock,
+        ballast: Ballast,
+        on_failure: Callable[[JournalError], None],
+        on_room: Callable[[bool], None],
+    ) -> None:
         """Use `open`."""
+        self._ballast = ballast
+        self._full = False
+        self._file: JournalFile | None = None
+        self._look_at = 0.0
+        self._on_room = on_room
         self._lock = lock
         self._on_failure = on_failure
         self._wake = threading.Condition()
@@ -35,15 +55,21 @@ class Journal:
 
     @classmethod
     def open(
-        cls, state_dir: Path, node_id: str, on_failure: Callable[[JournalError], None]
+        cls,
+        state_dir: Path,
+        node_id: str,
+        on_failure: Callable[[JournalError], None],
+        on_room: Callable[[bool], None] = _nobody,
+        ballast_bytes: int = 0,
     ) -> tuple[Journal, Recovered]:
         """Take the state directory, prove the journal whole (or create it), begin a new incarnation.
 
         `on_failure` is called at most once, in the writer thread, at the first error of disk or file; from
-        then on nothing is acknowledged any more. Raises StateLocked, WrongStateDirectory, JournalCorrupt,
-        JournalFailed.
+        then on nothing is acknowledged any more. `on_room`, in the writer thread as well, is told False when the
+        disk is full, and True when there is room again; as long as there is a ballast to drop the journal goes on.
+        Raises StateLocked, WrongStateDirectory, JournalCorrupt, JournalFailed.
         """
-        journal = cls(StateLock(state_dir), on_failure)
+        journal = cls(StateLock(state_dir), Ballast(state_dir, ballast_bytes), on_failure, on_room)
         born: SimpleQueue[Recovered | JournalError] = SimpleQueue()
         journal._thread = threading.Thread(
             target=journal._run, args=(state_dir, node_id, born), name="journal", daemon=True
@@ -86,36 +112,81 @@ class Journal:
         self._lock.release()
 
     def _run(self, state_dir: Path, node_id: str, born: SimpleQueue[Recovered | JournalError]) -> None:
+        reopen = partial(JournalFile, state_dir, node_id)
         try:
-            file = JournalFile(state_dir, node_id)
+            try:
+                self._file = reopen()
+            except JournalFull:
+                if not self._ballast.drop():
+                    raise
+                self._file = reopen()
+            self._full = not self._ballast.take()
+            born.put(self._file.recovered)
         except JournalError as error:
             born.put(error)
             return
-        born.put(file.recovered)
         try:
-            self._serve(file)
+            self._serve(reopen)
         except JournalError as error:
             with self._wake:
                 self._failed = True
                 self._waiting.clear()
             self._on_failure(error)
         finally:
-            file.close()
+            if self._file is not None:
+                self._file.close()
 
-    def _serve(self, file: JournalFile) -> None:
+    def _serve(self, reopen: Callable[[], JournalFile]) -> None:
         last = 0
+        if self._full:
+            self._on_room(False)
         while batch := self._next_batch():
+            self._look_for_room()
             for save, _ in batch:
                 if save.save <= last:
                     raise InvalidSave(f"save {save.save} came after save {last}")
                 last = save.save
-            file.write([save for save, _ in batch])
+            self._write([save for save, _ in batch], reopen)
             for _, done in batch:
                 done()
 
+    def _write(self, saves: list[Save], reopen: Callable[[], JournalFile]) -> None:
+        """Where the disk is full: drop the ballast, prove the file whole, and write once more what was not written."""
+        file = self._must_file()
+        try:
+            file.write(saves)
+        except JournalFull:
+            if not self._ballast.drop():
+                raise
+            file.close()
+            self._file = None
+            self._full = True
+            self._on_room(False)
+            self._file = reopen()
+            self._file.write(saves)
+
+    def _must_file(self) -> JournalFile:
+        if self._file is None:
+            raise JournalClosed("the journal was not opened again")
+        return self._file
+
     def _next_batch(self) -> list[tuple[Save, Callable[[], None]]]:
         """Waits for work; empty when closed and all is done."""
-        with self._wake:
-            while not self._waiting and not self._closed:
-                self._wake.wait()
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        while True:
+            with self._wake:
+                if not self._waiting and not self._closed:
+                    self._wake.wait(LOOK_S if self._full else None)
+                if self._waiting or self._closed:
+                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+                    break
+            self._look_for_room()
+        return batch
+
+    def _look_for_room(self) -> None:
+        """Take the ballast up again. Not under the lock: who submits must not wait for this."""
+        now = time.monotonic()
+        if self._full and now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._full = not self._ballast.take()
+            if not self._full:
+                self._on_room(True)

@@ -323,8 +323,11 @@ def alerts(
             found.append(("unhealthy", f"`{name}` on {workload['owner']}: {workload['reason']}"))
     for member in members:
         found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
-    lost = "came back with another disk: it follows, but its vote is lost"
+    lost = "came back with another disk: it follows, and votes again once it has caught up"
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
+    if node.belonging.removed:
+        out = f"{node.me} was removed from this cluster: wipe its disk, or let it in: mltbctl node admit {node.me}"
+        found.append(("removed", out))
     if len(node.consensus.voters) == 2:
         found.append(("two_voters", "2 voters cannot lose one: add a witness"))
     return [{"kind": kind, "message": message} for kind, message in found]

@@ -8,7 +8,7 @@ from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
-from mltbd.core.health import Rule
+from mltbd.core.health import JOURNAL, NODE, Rule
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 
@@ -54,7 +54,8 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
 
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:
     """How the core is to judge these checks; what they look at is not its business."""
-    return tuple(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s) for c in checks)
+    journal = Rule(NODE, JOURNAL, failures=1)  # Nobody configures it.
+    return (*(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s) for c in checks), journal)
 
 
 def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:

@@ -11,6 +11,8 @@ from typing import Any, TypedDict, Unpack
 
 from mltb_transport.history import Phase
 from mltb_transport.messages import CancelFailback, Entry, Founding, Grant, Move, NoOp, Release, Started
+from mltb_transport.supervision import Hooked
+from mltb_transport.voters import ChangeVoters
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placement, Placements
 
@@ -20,7 +22,7 @@ TEXT_CHARS_MAX = 500
 PHASES_MAX = 32
 """Of one event: a workload may be granted to the same node again and again before it starts."""
 RUNNING, DONE, FAILED = "running", "done", "failed"
-MOVES = ("placement", "failover", "switchover", "failback", "handover", "rollback")
+MOVES = ("placement", "failover", "switchover", "failback", "drain", "handover", "rollback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,12 @@ class Audit:
         """`before`: the placement that the entry speaks of, as it was; `placements`: all of them after it."""
         after = placements.get(before.workload)
         match entry.command:
+            case ChangeVoters() as command:
+                names = tuple(voter.node for voter in command.voters)
+                self.note(
+                    entry, command.cause, node=command.node, reason=command.reason, operator=command.operator,
+                    votes=names,
+                )  # fmt: skip
             case Founding(_, name, voters):
                 self.note(entry, "founding", reason=name, votes=tuple(voter.node for voter in voters))
             case NoOp() as command:
@@ -96,6 +104,11 @@ class Audit:
                 self._granted(entry, command, before, after)
             case Started() as command if after.started and not before.started:
                 self._started(entry, command)
+            case Hooked() as command if after.hooked == command.number != before.hooked and not command.ok:
+                self.note(
+                    entry, "hook", workload=command.workload, node=after.owner, cause=command.hook, state=FAILED,
+                    error=command.detail, token=command.token,
+                )  # fmt: skip
             case CancelFailback() as command:
                 self.note(entry, "cancel_failback", workload=command.workload, operator=command.operator)
             case _:

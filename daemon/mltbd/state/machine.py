@@ -1,13 +1,16 @@
-"""The whole replicated state: identity, voters, placements, history. Applied from the log in order, each entry once."""
+"""The whole replicated state: identity, voters, placements, history, controls. Applied from the log in order."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol, Self
 
-from mltb_transport.messages import Entry, Founding, Voter
+from mltb_transport.messages import Entry, Founding
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.state.audit import Audit
+from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
 from mltbd.state.placements import Placements
+from mltbd.state.removals import Removals
 from mltbd.state.store import Done, Store
 
 
@@ -19,7 +22,9 @@ class Part(Protocol):
     def load(cls, dumped: list[Any]) -> Self: ...
 
 
-PARTS: dict[str, type[Part]] = {"placements": Placements, "audit": Audit, "store": Store}
+PARTS: dict[str, type[Part]] = {
+    "placements": Placements, "audit": Audit, "store": Store, "controls": Controls, "removals": Removals,
+}  # fmt: skip
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
 
@@ -38,7 +43,9 @@ class State:
         self.store = Store()
         self.done: list[Done] = []
         """What came of the client commands in the entry applied last."""
+        self.controls = Controls()
         self.audit = Audit()
+        self.removals = Removals()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
@@ -51,9 +58,15 @@ class State:
             self.cluster = entry.command.cluster
             self.name = entry.command.name
             self.voters = entry.command.voters
+        elif isinstance(entry.command, ChangeVoters):
+            self.voters = entry.command.voters
+            self.removals.apply(entry)
         else:
             self.placements.apply(entry)
         self.audit.apply(entry, before, self.placements)
+        if self.controls.apply(entry):
+            kind, facts = told(entry.command)
+            self.audit.note(entry, kind, **facts)
 
     def dump(self) -> list[Any]:
         """All of it as plain lists: two nodes that applied the same entries give the same."""

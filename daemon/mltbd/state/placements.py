@@ -15,7 +15,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 from mltbd.state.dumps import row, rows, unrow
 
 OPERATIONS_MAX = 256
@@ -37,9 +37,11 @@ class Placement:
     home: str = ""  # who ran it before the last move: where `failback` leads
     released: str = ""  # why nobody owns it: moved, leaving, failed
     failback_cancelled: bool = False
+    changed: int = 0  # index of the last entry that changed the owner or a move of it
     tried: str = ""  # who gave it up as failed since it last was well, in order, with blanks between
     proven: str = ""  # where it last was well
     retreated: bool = False  # it was sent back there after all others had failed
+    hooked: int = 0  # number of the last report of a hook under this token
     why: str = ""  # what went wrong the last time it was given up as failed
 
     @property
@@ -127,13 +129,15 @@ class Placements:
             case Move() as command:
                 self._move(entry, command)
             case Abandon() as command:
-                self._abandon(command)
+                self._abandon(entry, command)
             case Started() as command:
                 self._started(entry, command)
             case Settled() as command:
                 self._settled(command)
             case Proven() as command:
                 self._proven(command)
+            case Hooked() as command:
+                self._hooked(command)
             case CancelFailback() as command:
                 self._put(replace(self.get(command.workload), failback_cancelled=True))
             case _:
@@ -152,8 +156,8 @@ class Placements:
     def _grant(self, entry: Entry, command: Grant) -> None:
         before = self.get(command.workload)
         operation = self.operation_of(command.workload)
-        # An operator's own choice stands against an automatic failback; a failback never does.
-        asked_for = before.asked_to_move and operation is not None and operation.cause != "failback"
+        # An operator's own choice stands against an automatic failback; a failback never does, nor does a drain.
+        asked_for = before.asked_to_move and operation is not None and operation.cause not in ("failback", "drain")
         if operation is not None and operation.target != command.owner:
             self._remember(replace(operation, error=f"{command.owner} took over instead: {command.reason}"))
             operation = None
@@ -172,10 +176,12 @@ class Placements:
                 token=entry.index,
                 since=entry.wall,
                 started=False,
+                hooked=0,
                 moving=operation.id,
                 home=_home(before, command, left),
                 released="",
                 failback_cancelled=asked_for,
+                changed=entry.index,
                 retreated=before.retreated or (command.cause == "rollback" and before.released == "failed"),
             )
         )
@@ -202,6 +208,7 @@ class Placements:
                 tried=_with(before.tried, before.owner) if failed else before.tried,
                 why=command.detail if failed else before.why,
                 moving=0 if operation is None or operation.granted else operation.id,
+                changed=entry.index,
             )
         )
 
@@ -212,24 +219,24 @@ class Placements:
             command.reason, entry.wall,
         )  # fmt: skip
         current = self.operation_of(command.workload)
-        if before.token != command.token:
+        if before.token != command.token or 0 < command.at < before.changed:
             self._remember(replace(operation, error="the placement changed before the move began"))
             return
-        if current is not None and current.state == "running" and not current.granted:
+        if current is not None and current.state == "running" and not current.granted and command.over != current.id:
             self._remember(replace(operation, error=f"operation {current.id} moves it already"))
             return
         if current is not None and current.state == "running":
             self._remember(replace(current, error=f"superseded by operation {operation.id}"))
         self._remember(operation)
-        self._put(replace(_forgiven(before), moving=operation.id))
+        self._put(replace(_forgiven(before), moving=operation.id, changed=entry.index))
 
-    def _abandon(self, command: Abandon) -> None:
+    def _abandon(self, entry: Entry, command: Abandon) -> None:
         before = self.get(command.workload)
         operation = self.operations.get(command.operation)
         if before.moving != command.operation or operation is None:
             return
         self._remember(replace(operation, error=command.cause))
-        self._put(replace(before, moving=0))
+        self._put(replace(before, moving=0, changed=entry.index))
 
     def _started(self, entry: Entry, command: Started) -> None:
         before = self.get(command.workload)
@@ -251,6 +258,11 @@ class Placements:
         before = self.get(command.workload)
         if before.token == command.token and before.owner:
             self._put(replace(before, proven=before.owner))
+
+    def _hooked(self, command: Hooked) -> None:
+        before = self.get(command.workload)
+        if before.token == command.token and before.owner and command.number > before.hooked:
+            self._put(replace(before, hooked=command.number))
 
 
 def _forgiven(placement: Placement) -> Placement:

@@ -10,6 +10,7 @@ import pytest
 from mltbd.config.checks import CHECKS_MAX, CheckSpec
 from mltbd.config.fields import ARGUMENT_CHARS_MAX, ARGUMENTS_MAX
 from mltbd.config.workloads import (
+    HOOK_TIMEOUT_S,
     INHERITED,
     PREFERRED_MAX,
     VARIABLES_MAX,
@@ -161,3 +162,31 @@ def test_a_stop_timeout_that_fits_or_was_not_given_is_not_worth_a_word(tmp_path:
 def test_the_slowest_workload_sets_the_grace(tmp_path: Path) -> None:
     toml = '[workload.a]\ncommand = ["x"]\nstop_timeout = 0.1\n[workload.b]\ncommand = ["x"]\nstop_timeout = 0.3'
     assert settings(loaded(toml=toml, folder=tmp_path)).timing == Timing.derive(3.0, 0.3, 10.0)
+
+
+def test_hooks_become_part_of_the_spec_in_the_order_in_which_they_run() -> None:
+    hooks = {"post_stop": ["z"], "pre_start": ["a", "b"], "timeout": 2.5}
+    (spec,), problems = read_workloads({"main": BOT | {"hooks": hooks}}, {})
+    assert not problems
+    assert spec.hooks == (("pre_start", ("a", "b")), ("post_stop", ("z",)))
+    assert spec.hook_timeout_s == 2.5
+    (plain,), _ = read_workloads({"main": BOT}, {})
+    assert (plain.hooks, plain.hook_timeout_s) == ((), HOOK_TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "message", "hint"),
+    [
+        (["x"], "hooks are a table", "pre_start"),
+        ({"pre_stat": ["x"]}, "`pre_stat` is no hook", "did you mean `pre_start`?"),
+        ({"pre_start": "x y"}, "never one string", '["x", "y"]'),
+        ({"pre_start": []}, "needs a program", ""),
+        ({"timeout": 0}, "outside 0.1 to 300", ""),
+    ],
+)
+def test_what_hooks_may_not_say(hooks: object, message: str, hint: str) -> None:
+    specs, problems = read_workloads({"main": BOT | {"hooks": hooks}}, {})
+    assert specs == ()
+    assert [item.key for item in problems] == ["workload.main.hooks"]
+    assert message in problems[0].message
+    assert hint in problems[0].hint

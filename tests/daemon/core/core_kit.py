@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from mltb_transport.messages import Answer, AppendAnswer, Command, Entry, Founding, NoOp, Voter
+from mltb_transport.messages import Answer, AppendAnswer, Command, Entry, Founding, NoOp
+from mltb_transport.voters import Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect, Note, Save, Send
 from mltbd.core.election import PRE, PROBE, VOTE
@@ -129,7 +130,7 @@ class Member:
         """These voters say yes to the next term, or to the one it stands for."""
         term = self.consensus.term + (stage in (PROBE, PRE))
         for voter in voters:
-            self.consensus.answered(voter, Answer(term, stage, True, age), now, WALL)
+            self.consensus.answered(voter, Answer(term, stage, True, age, store(voter)), now, WALL)
 
     def lead(self, *voters: str) -> float:
         """Wins with these votes beside its own, and has its first entry on its own disk. The moment of winning."""

@@ -8,6 +8,7 @@ import pytest
 
 from mltb_transport.messages import Append, AppendAnswer, Entry, Grant, Message, NoOp
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.archive import Compaction
 from mltbd.core.effects import Effect, Note, Save, Send
 from mltbd.core.events import Received, Recovered, Saved
@@ -51,6 +52,7 @@ def kept(effects: list[Effect]) -> list[tuple[int, tuple[int, int]]]:
 
 
 LOG = log_of(THREE, 1, 1, 2, 2, 2, 2, 2)
+VOTERS = tuple(Voter(node, f"disk-{node}") for node in THREE)
 
 
 def test_a_snapshot_is_taken_of_what_is_applied_and_a_tail_is_kept() -> None:
@@ -256,3 +258,15 @@ def test_a_leader_compacts_behind_its_followers_with_a_tail() -> None:
     for wrong in (Snapshot.take(5, 1, "c1", (), []), Snapshot.take(4, 9, "c1", (), [])):
         with pytest.raises(InvariantViolation, match="does not cover"):
             member.consensus.compact(wrong, 0)
+
+
+def test_voters_that_a_kept_entry_names_rule_on_after_a_snapshot_was_taken_over() -> None:
+    changed = (*VOTERS[:2], Voter("n4", "disk-n4"))
+    log = (*log_of(THREE, 1, 1, 1), Entry(5, 1, WALL, ChangeVoters(changed, "lost", "n3", "disk-n3")))
+    follower = greeted(log, commit=1)
+    assert set(follower.node.consensus.voters) == {"n1", "n2", "n4"}
+    follower.hears(piece(snapshot(1, 1, 1)))
+    assert follower.node.consensus.log.last_index == 5
+    assert set(follower.node.consensus.voters) == {"n1", "n2", "n4"}
+    follower.append(entries(2, first=5), commit=4, previous=(4, 1))
+    assert set(follower.node.consensus.voters) == set(THREE), "the change was cut: the snapshot's voters rule"

@@ -105,7 +105,7 @@ def test_moments_have_a_limit() -> None:
 def test_the_first_entry_tells_of_its_election(
     stage: str, doubted: bool, cause: str, phases: tuple[Phase, ...]
 ) -> None:
-    tally = Tally(4, stage, ("n1", "n2", "n3"), 0, {"n2": 1.5, "n1": 1.5})
+    tally = Tally(4, stage, {"n1": "d1", "n2": "d2", "n3": "d3"}, 0, {"n2": 1.5, "n1": 1.5})
     entry = first_entry(reign(), tally, doubted=doubted)
     assert (entry.leader, entry.cause, entry.votes, entry.phases) == ("n1", cause, ("n1", "n2"), phases)
 

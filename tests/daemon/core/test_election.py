@@ -14,7 +14,7 @@ from mltb_transport.messages import Answer, Election
 from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE, Ballot, Tally, rank, refusal
 
 STAGES = (PROBE, PRE, VOTE, TRANSFER)
-MINE = Ballot(term=5, vote="", last_term=4, last_index=10, leader_alive=False, is_voter=True)
+MINE = Ballot(term=5, vote="", last_term=4, last_index=10, leader_alive=False, is_wiped=False)
 ASKED = Election(term=6, stage=VOTE, last_index=10, last_term=4, priority=100)
 
 
@@ -28,8 +28,8 @@ def test_an_up_to_date_candidate_of_a_newer_term_has_our_vote(stage: str) -> Non
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_who_is_no_voter_gives_no_vote(stage: str) -> None:
-    assert refusal("n2", ask(stage), replace(MINE, is_voter=False)) == "I am no voter"
+def test_a_wiped_voter_gives_no_vote(stage: str) -> None:
+    assert refusal("n2", ask(stage), replace(MINE, is_wiped=True)) == "my disk is not the voter's"
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_no_two_candidates_get_a_vote_in_one_term() -> None:
 
 
 def tally(*answers: tuple[str, Answer], stage: str = VOTE, quorum_size: int = 0) -> Tally:
-    counted = Tally(6, stage, ("n1", "n2", "n3"), quorum_size)
+    counted = Tally(6, stage, {"n1": "d1", "n2": "d2", "n3": "d3"}, quorum_size)
     for voter, answer in answers:
-        counted.count(voter, answer)
+        counted.count(voter, answer if answer.store else replace(answer, store=f"d{voter[1:]}"))
     return counted
 
 
@@ -119,6 +119,7 @@ def no(term: int = 5, stage: str = VOTE) -> Answer:
         ([("n1", yes()), ("n2", yes())], "n1 n2", True),
         ([("n1", yes()), ("n1", yes()), ("n1", yes())], "n1", False),  # the network repeats itself
         ([("n1", yes()), ("n4", yes()), ("n5", yes())], "n1", False),  # no voters
+        ([("n1", yes()), ("n2", replace(yes(), store="wiped"))], "n1", False),  # the voter had another disk
         ([("n1", yes()), ("n2", yes(stage=PRE))], "n1", False),  # of an earlier stage
         ([("n1", yes()), ("n2", yes(term=5))], "n1", False),  # of an earlier term
         ([("n1", yes()), ("n2", no()), ("n2", yes())], "n1 n2", True),  # the no was to an earlier attempt

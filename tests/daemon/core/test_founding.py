@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp, Voter
+from mltb_transport.messages import Entry, Found, Founded, Founding, NoOp
 from mltb_transport.records import Record
+from mltb_transport.voters import Voter
 from mltbd.core.effects import Send
 from mltbd.core.founding import (
     ASK_AGAIN_S,
     PATIENCE_S,
-    VOTERS_MAX,
     Founder,
     FoundingDesk,
     FoundingWatch,
     voters_of,
 )
+from mltbd.core.voter_rules import VOTERS_MAX
 from tests.daemon.core.core_kit import THREE, WALL, Member, founding, saves, sent
 from tests.daemon.core.membership_kit import record
 

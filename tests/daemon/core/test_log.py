@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltb_transport.messages import Entry, NoOp, Voter
+from mltb_transport.messages import Entry, NoOp
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.log import BATCH_ENTRIES_MAX, InvariantViolation, Log
 from tests.daemon.core.core_kit import WALL, entries, founding, log_of
 
@@ -127,3 +128,37 @@ def test_after_a_merge_the_log_is_the_leaders_up_to_what_it_sent(
         assert fresh == leader[1 + shared :]
     else:
         assert (after, fresh) == (before, ())
+
+
+# -- the voters ------------------------------------------------------------------------------------------------------
+
+
+def change(index: int, term: int, *nodes: str) -> Entry:
+    return Entry(index, term, 0, ChangeVoters(tuple(Voter(node, f"disk-{node}") for node in nodes), "promoted", "", ""))
+
+
+def ruling(log: Log) -> tuple[str, int]:
+    return " ".join(voter.node for voter in log.voters), log.voters_index
+
+
+def test_founders_replace_nobody() -> None:
+    assert not Log(log_of(("n1", "n2"), 1)).voters_before
+
+
+def test_a_change_of_the_voters_rules_as_soon_as_it_is_appended() -> None:
+    log = Log(log_of(("n1", "n2"), 1))
+    assert ruling(log) == ("n1 n2", 1)
+    log.append(change(3, 1, "n1", "n2", "n3"))
+    assert ruling(log) == ("n1 n2 n3", 3)
+    assert [voter.node for voter in log.voters_before] == ["n1", "n2"]
+    log.append(Entry(4, 1, 0, NoOp()))
+    assert ruling(log) == ("n1 n2 n3", 3)
+
+
+def test_a_change_that_is_cut_rules_no_more() -> None:
+    log = Log((*log_of(("n1", "n2"), 1), change(3, 1, "n1"), change(4, 1, "n1", "n4")))
+    assert ruling(log) == ("n1 n4", 4)
+    log.merge((change(4, 2, "n1", "n5"),), commit=2)
+    assert ruling(log) == ("n1 n5", 4)
+    log.merge((Entry(3, 3, 0, NoOp()),), commit=2)
+    assert ruling(log) == ("n1 n2", 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mltb_transport.messages import Entry, Grant, NoOp, Voter
+from mltb_transport.messages import Entry, Grant, NoOp
+from mltb_transport.voters import Voter
 from mltbd.core.events import Recovered
 from mltbd.core.log import BATCH_BYTES_MAX, InvariantViolation, Log, weight
 from mltbd.core.snapshots import Snapshot

@@ -14,7 +14,7 @@ from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
 from mltbd.core.farewell import HAND_OVER_S
 from mltbd.core.leadership import CONFIRMATIONS_MAX
-from mltbd.core.placer import TAKEOVER_FIRST_S
+from mltbd.core.succession import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
 from mltbd.state.placements import WORKLOADS_MAX, Operation
 from tests.daemon.core.core_kit import THREE, TIMING

@@ -20,8 +20,8 @@ def asked(verb: str, found: Facts, target: str = "", policy: Policy = AUTOMATIC)
     return judge(Ask(1, verb, "main", target, "because"), found, policy)
 
 
-def move(target: str, cause: str, token: int = 10) -> Verdict:
-    return Verdict(Move("main", token, target, cause, "because"), target)
+def move(target: str, cause: str, token: int = 10, over: int = 0) -> Verdict:
+    return Verdict(Move("main", token, target, cause, "because", over=over), target)
 
 
 # -- moves ---------------------------------------------------------------------------------------------------------
@@ -152,7 +152,21 @@ def test_one_move_at_a_time(verb: str, owner: str) -> None:
 
 def test_a_move_whose_owner_is_lost_stands_in_nobodys_way() -> None:
     found = facts(placed("n2", moving=20), operation=moved("n3"), lease_over=True)
-    assert asked("failover", found, "n1") == move("n1", "failover")
+    assert asked("failover", found, "n1") == move("n1", "failover", over=20)
+
+
+def test_a_move_whose_target_is_lost_after_the_owner_has_stopped_stands_in_nobodys_way() -> None:
+    found = facts(placed("", moving=20), nodes("n1", "n2", ill("n3")), operation=moved("n3"))
+    assert asked("failover", found, "n1") == move("n1", "failover", over=20)
+
+
+@pytest.mark.parametrize(("at", "refused"), [(0, False), (11, True), (12, False), (40, False)])
+def test_a_plan_holds_while_the_placement_has_not_changed(at: int, refused: bool) -> None:
+    ask = Ask(1, "switchover", target="n3", at=at)
+    verdict = judge(ask, facts(placed("n2", changed=12)), AUTOMATIC)
+    assert (verdict.code == "refused") is refused
+    if refused:
+        assert verdict.message == "`main` has changed since the plan of index 11, at index 12"
 
 
 def test_a_fulfilled_move_stands_in_nobodys_way() -> None:

@@ -22,11 +22,12 @@ from mltb_transport.messages import (
     Started,
 )
 from mltb_transport.supervision import Proven
+from mltbd.core.desk import ASKS_MAX
 from mltbd.core.effects import Reply, StartWorkload
 from mltbd.core.failover import Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
-from mltbd.core.placer import ASKS_MAX, BEHIND_MAX, QUEUED_MAX
+from mltbd.core.placer import BEHIND_MAX, QUEUED_MAX
 from tests.daemon.core.core_kit import THREE, TIMING, sent, store
 from tests.daemon.core.node_kit import Wired
 

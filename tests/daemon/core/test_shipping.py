@@ -7,8 +7,8 @@ import random
 import pytest
 
 from mltb_transport.limits import PIECE_BYTES_MAX
-from mltb_transport.messages import Voter
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.voters import Voter
 from mltbd.core.shipping import SHIPMENTS_MAX, DamagedOnTheWay, Intake, Shipments
 from mltbd.core.snapshots import BYTES_MAX, Snapshot, SnapshotError
 

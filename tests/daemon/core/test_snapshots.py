@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltb_transport.messages import Append, AppendAnswer, Entry, Found, Founded, Founding, Grant, Voter
+from mltb_transport.messages import Append, AppendAnswer, Entry, Found, Founded, Founding, Grant
 from mltb_transport.schema import pack_entry
+from mltb_transport.voters import Voter
 from mltbd.core import snapshots
 from mltbd.core.effects import Send
 from mltbd.core.events import Received, Recovered

@@ -179,7 +179,7 @@ def test_a_refusal_from_a_newer_term_ends_the_attempt() -> None:
 
 def test_an_answer_nobody_waits_for_changes_nothing() -> None:
     member = Member()
-    member.consensus.answered("n2", Answer(2, VOTE, True, 1.0), 0.1, WALL)
+    member.consensus.answered("n2", Answer(2, VOTE, True, 1.0, "disk-n2"), 0.1, WALL)
     assert (member.out.take(), member.consensus.role) == ([], FOLLOWER)
 
 
@@ -194,7 +194,7 @@ def test_a_vote_is_on_disk_before_it_is_given() -> None:
     assert sent(Answer, effects) == []
     member.consensus.saved(1, LATER, WALL)
     assert sent(Answer, member.out.take()) == []
-    assert answers(member) == [("n2", Answer(2, VOTE, True, 0.0))]
+    assert answers(member) == [("n2", Answer(2, VOTE, True, 0.0, "disk-n1"))]
     assert member.consensus.heard_at == LATER  # who has just voted does not stand at once
 
 
@@ -203,36 +203,43 @@ def test_one_vote_a_term_and_the_same_one_again() -> None:
     asked(member, "n2", election(stage=VOTE))
     answers(member)
     asked(member, "n3", election(stage=VOTE))
-    assert answers(member) == [("n3", Answer(2, VOTE, False, 0.0))]
+    assert answers(member) == [("n3", Answer(2, VOTE, False, 0.0, "disk-n1"))]
     asked(member, "n2", election(stage=VOTE))
     effects = member.out.take()
-    assert (saves(effects), sent(Answer, effects)) == ([], [("n2", Answer(2, VOTE, True, 0.0))])
+    assert (saves(effects), sent(Answer, effects)) == ([], [("n2", Answer(2, VOTE, True, 0.0, "disk-n1"))])
 
 
 def test_a_vote_survives_a_restart() -> None:
     member = Member(term=2, vote="n2")
     asked(member, "n3", election(stage=VOTE))
-    assert answers(member) == [("n3", Answer(2, VOTE, False, 0.0))]
+    assert answers(member) == [("n3", Answer(2, VOTE, False, 0.0, "disk-n1"))]
 
 
 def test_a_pre_vote_changes_nothing_on_disk() -> None:
     member = Member(priority=1)
     asked(member, "n2", election())
     effects = member.out.take()
-    assert (saves(effects), sent(Answer, effects)) == ([], [("n2", Answer(2, PRE, True, 0.0))])
+    assert (saves(effects), sent(Answer, effects)) == ([], [("n2", Answer(2, PRE, True, 0.0, "disk-n1"))])
     assert member.consensus.term == 1
 
 
 def test_a_lower_term_is_answered_with_ours() -> None:
     member = Member(term=9)
     asked(member, "n2", election(2, VOTE))
-    assert answers(member) == [("n2", Answer(9, VOTE, False, 0.0))]
+    assert answers(member) == [("n2", Answer(9, VOTE, False, 0.0, "disk-n1"))]
 
 
-def test_a_candidate_that_is_no_voter_is_refused_and_its_term_not_taken_over() -> None:
+def test_a_candidate_we_do_not_know_as_a_voter_has_our_vote() -> None:
+    """It may have been made one in an entry that has not reached us; whoever counts, counts by its own log."""
     member = Member()
     asked(member, "n9", election(8, VOTE))
-    assert answers(member) == [("n9", Answer(1, VOTE, False, 0.0))]
+    assert answers(member) == [("n9", Answer(8, VOTE, True, 0.0, "disk-n1"))]
+
+
+def test_a_node_without_a_cluster_votes_for_nobody() -> None:
+    member = Member(log=())
+    asked(member, "n2", election(8, VOTE))
+    assert answers(member) == [("n2", Answer(1, VOTE, False, 0.0, "disk-n1"))]
     assert member.consensus.term == 1
 
 
@@ -288,7 +295,7 @@ def test_a_higher_ranked_node_answers_by_standing_itself() -> None:
     member = Member("n1", priority=101)
     asked(member, "n2", election())
     effects = member.out.take()
-    assert sent(Answer, effects) == [("n2", Answer(2, PRE, True, 0.0))]  # and never by a veto
+    assert sent(Answer, effects) == [("n2", Answer(2, PRE, True, 0.0, "disk-n1"))]  # and never by a veto
     assert [(node, ask.stage) for node, ask in sent(Election, effects)] == [("n2", PRE), ("n3", PRE)]
 
 

@@ -29,12 +29,13 @@ def save(number: int, log: tuple[Entry, ...] = (), term: int = 1, vote: str = "n
 class Book:
     """A journal of one state directory; knows what was acknowledged and what failed."""
 
-    def __init__(self, directory: Path, node: str = "n1") -> None:
+    def __init__(self, directory: Path, node: str = "n1", ballast_bytes: int = 0) -> None:
+        self.rooms: list[bool] = []
         self.acknowledged: list[int] = []
         self.failures: list[JournalError] = []
         self._news = threading.Condition()
         self.recovered: Recovered
-        self.journal, self.recovered = Journal.open(directory, node, self._fail)
+        self.journal, self.recovered = Journal.open(directory, node, self._fail, self._room, ballast_bytes)
 
     def submit(self, *saves: Save) -> None:
         for each in saves:
@@ -66,6 +67,11 @@ class Book:
     def _done(self, number: int) -> None:
         with self._news:
             self.acknowledged.append(number)
+            self._news.notify_all()
+
+    def _room(self, enough: bool) -> None:
+        with self._news:
+            self.rooms.append(enough)
             self._news.notify_all()
 
     def _fail(self, error: JournalError) -> None:

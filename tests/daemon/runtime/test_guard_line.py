@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mltbd.config.settings import Settings
-from mltbd.core.events import Event, GuardSays, StopRequested
+from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, Arm, Hello, Start, Stop, channel, decode
 from mltbd.runtime.guard_line import REPORTS_PER_TURN, GuardGone, GuardLine
 from tests.daemon.config.machines import SECRET, loaded, settings
@@ -37,10 +37,16 @@ cwd = "/srv/bot"
 env = { MODE = "ha", MLTB_TOKEN = "forged" }
 inherit = ["PATH", "LANG"]
 stop_timeout = 0.25
+hooks = { pre_start = ["prepare", "it"], timeout = 4.0 }
 
 [workload.plain]
 command = ["true"]
 """
+
+
+HOOKED: dict[str, Any] = {
+    "is": "hooked", "workload": "main", "token": 7, "hook": "pre_start", "seconds": 0.5, "ok": False, "detail": "no",
+}  # fmt: skip
 
 
 class Line:
@@ -146,6 +152,7 @@ def test_start_carries_the_whole_command_and_a_clean_environment(line: Line) -> 
         },
         "stop_timeout": 0.25,
         "grace": min(0.25, line.settings.timing.grace_s),
+        "hooks": {"pre_start": {"argv": ["prepare", "it"], "timeout": 4.0}},
     }  # fmt: skip
     assert SECRET not in order.decode()
     assert isinstance(decode(order), Start)
@@ -168,7 +175,7 @@ def test_the_channel_is_not_inherited_by_anybody(line: Line) -> None:
     ("report", "event"),
     [
         (
-            {"is": "running", "workload": "main", "token": 7, "pid": 99, "deadline": 5.5},
+            {"is": "running", "workload": "main", "token": 7, "pid": 99, "deadline": 5.5, "phase": "running"},
             GuardSays("running", "main", 7, pid=99, deadline=5.5),
         ),
         (
@@ -179,6 +186,10 @@ def test_the_channel_is_not_inherited_by_anybody(line: Line) -> None:
             {"is": "gone", "workload": "main", "token": 7, "cause": "exited", "status": -9},
             GuardSays("gone", "main", 7, cause="exited", status=-9),
         ),
+        (
+            HOOKED,
+            HookEnded("main", 7, "pre_start", 0.5, ok=False, detail="no"),
+        ),
         ({"is": "stop"}, StopRequested()),
     ],
 )
@@ -188,7 +199,10 @@ def test_each_report_is_one_event(line: Line, report: dict[str, Any], event: Eve
 
 
 def test_hello_tells_what_runs_already(line: Line) -> None:
-    runs = [{"workload": w, "token": t, "pid": 10 * t, "deadline": 5.0} for w, t in (("main", 7), ("plain", 8))]
+    runs = [
+        {"workload": w, "token": t, "pid": 10 * t, "deadline": 5.0, "phase": "running"}
+        for w, t in (("main", 7), ("plain", 8))
+    ]
     line.report(**{"is": "hello", "kill_path": "cgroup.kill", "restarts": 2, "workloads": runs})
     assert line.until_heard(2) == [
         GuardSays("running", "main", 7, pid=70, deadline=5.0), GuardSays("running", "plain", 8, pid=80, deadline=5.0),
@@ -303,4 +317,4 @@ def test_a_guard_that_is_gone_before_it_greets(configured: Settings) -> None:
 
 
 def run_of(workload: str, token: int) -> dict[str, Any]:
-    return {"workload": workload, "token": token, "pid": 4321, "deadline": 99.5}
+    return {"workload": workload, "token": token, "pid": 4321, "deadline": 99.5, "phase": "running"}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mltb_transport.messages import Entry, Voter
+from mltb_transport.messages import Entry
 from mltb_transport.schema import pack_entry
+from mltb_transport.voters import Voter
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.snapshots import Snapshot

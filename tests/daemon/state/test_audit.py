@@ -21,8 +21,8 @@ from mltb_transport.messages import (
     Release,
     Settled,
     Started,
-    Voter,
 )
+from mltb_transport.voters import Voter
 from mltbd.state.audit import EVENTS_MAX, PHASES_MAX, TEXT_CHARS_MAX, Audit, Event
 from mltbd.state.machine import State
 from tests.daemon.state.test_placements import commands

@@ -20,8 +20,9 @@ from mltb_transport.messages import (
     Release,
     Settled,
     Started,
-    Voter,
 )
+from mltb_transport.operations import Drain, Pause, Resume, Undrain
+from mltb_transport.voters import Voter
 from mltbd.state.machine import PARTS, State
 
 VOTERS = (Voter("n1", "disk-n1"), Voter("n2", "disk-n2"))
@@ -72,6 +73,10 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Started, workloads, small),
     st.builds(Settled, workloads, small),
     st.builds(CancelFailback, workloads),
+    st.builds(Pause, st.floats(0, 9), nodes, st.text(max_size=9)),
+    st.builds(Resume, small, st.sampled_from(("asked", "expired"))),
+    st.builds(Drain, nodes, nodes),
+    st.builds(Undrain, nodes, nodes),
 )
 
 

@@ -69,7 +69,7 @@ def test_a_workload_nobody_placed_has_an_empty_placement() -> None:
 
 def test_the_token_of_a_grant_is_its_index() -> None:
     story = Story(grant("n1"))
-    assert story.main == Placement("main", "n1", 2, 2000, moving=2)
+    assert story.main == Placement("main", "n1", 2, 2000, moving=2, changed=2)
     assert story.operation(2) == Operation(
         2, "main", "placement", "", "n1", "because", asked=2000, granted=2000, token=2, owner="n1"
     )
@@ -78,7 +78,7 @@ def test_the_token_of_a_grant_is_its_index() -> None:
 
 def test_a_first_placement_is_done_when_it_runs() -> None:
     story = Story(grant("n1"), Started("main", 2))
-    assert story.main == Placement("main", "n1", 2, 2000, started=True)
+    assert story.main == Placement("main", "n1", 2, 2000, started=True, changed=2)
     assert (story.operation(2).state, story.operation(2).started) == ("done", 3000)
 
 
@@ -109,7 +109,7 @@ def test_a_switchover_from_asking_to_running() -> None:
     story.tell(grant("n2", "switchover"))
     assert (story.main.owner, story.main.token, story.main.asked_to_move) == ("n2", 6, False)
     story.tell(Started("main", 6))
-    assert story.main == Placement("main", "n2", 6, 6000, started=True, home="n1", failback_cancelled=True)
+    assert story.main == Placement("main", "n2", 6, 6000, started=True, home="n1", failback_cancelled=True, changed=6)
     assert story.operation(4) == Operation(
         4, "main", "switchover", "n1", "n2", "because",
         asked=4000, released=5000, granted=6000, started=7000, token=6, owner="n2",
@@ -165,6 +165,29 @@ def test_a_move_of_what_nobody_runs_leads_to_its_target() -> None:
     assert (story.operation(4).token, story.main.moving) == (5, 4)
 
 
+def test_a_move_that_counts_only_while_nothing_has_changed() -> None:
+    story = Story(grant("n1"), Started("main", 2))
+    assert story.operation(story.tell(Move("main", 2, "n2", "switchover", at=3))).state == "running"
+    late = story.operation(story.tell(Move("main", 2, "n3", "switchover", at=3, over=4)))
+    assert late.error == "the placement changed before the move began"
+    assert story.main.moving == 4
+
+
+def test_a_move_takes_the_place_of_one_that_it_names() -> None:
+    story = Story(grant("n1"), Started("main", 2), move(2, "n2"), move(2, "n3"))
+    assert story.operation(5).error == "operation 4 moves it already"
+    story.tell(Move("main", 2, "n3", "failover", over=4))
+    assert (story.operation(4).error, story.main.moving) == ("superseded by operation 6", 6)
+
+
+@pytest.mark.parametrize(
+    ("cause", "stays"), [("switchover", True), ("failover", True), ("drain", False), ("failback", False)]
+)
+def test_what_an_operator_chose_stands_against_a_failback_but_a_drain_chooses_nothing(cause: str, stays: bool) -> None:
+    story = Story(grant("n1"), Started("main", 2), move(2, "n2", cause), moved(), grant("n2", cause))
+    assert story.main.failback_cancelled is stays
+
+
 def test_a_move_after_a_failed_one_is_free_to_go() -> None:
     story = Story(grant("n1"), Started("main", 2), move(2, "n2"), Abandon("main", 4, "too slow"))
     assert story.operation(story.tell(move(2, "n3"))).state == "running"
@@ -178,7 +201,7 @@ def test_a_move_after_a_failed_one_is_free_to_go() -> None:
 def test_a_release_leaves_nobody_and_says_why(cause: str, attempts: int) -> None:
     story = Story(grant("n1"), Started("main", 2), Release("main", 2, cause))
     assert story.main == Placement(
-        "main", "", 2, 2000, home="n1", released=cause, attempts=attempts, tried="n1" * attempts
+        "main", "", 2, 2000, home="n1", released=cause, attempts=attempts, tried="n1" * attempts, changed=4
     )
 
 

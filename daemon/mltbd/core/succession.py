@@ -1,0 +1,95 @@
+"""Leadership goes where it belongs: to the highest priority that is well, away from who leaves, is drained or full."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mltbd.core import quorum
+from mltbd.core.consensus import Consensus
+from mltbd.core.failover import HOUR_S, hold_down
+from mltbd.core.leadership import Leadership
+from mltbd.core.membership import Membership
+from mltbd.state.machine import State
+
+TAKEOVER_FIRST_S = 30.0
+
+
+class Succession:
+    """A leader's view of who could lead instead. Idle on every other node."""
+
+    def __init__(self, me: str, consensus: Consensus, state: State, membership: Membership) -> None:
+        self.me = me
+        self.led_at: deque[float] = deque(maxlen=64)  # changes of leader, as this node saw them
+        self._consensus = consensus
+        self._state = state
+        self._membership = membership
+
+    def hand_over(self, reign: Leadership, now: float) -> bool:
+        """We leave: pass leadership on. False when there is nobody."""
+        heirs = self._heirs(reign, now)
+        if not heirs:
+            return False
+        self._consensus.transfer(heirs[0], now)
+        return True
+
+    def take_turns(self, reign: Leadership, now: float, *, full: bool = False) -> None:
+        """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is."""
+        placements, drained = self._state.placements, self._state.controls.drained
+        if reign.transfer or any(p.moving for p in placements.by_workload.values()):
+            return
+        lately = sum(now - at < HOUR_S for at in self.led_at)
+        wait_s = hold_down(TAKEOVER_FIRST_S, lately)
+        if self.me in drained or full:
+            self._step_aside(reign, now, full)
+            return
+        mine = self.priority(self.me)
+        for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n)):
+            if self.priority(node) <= mine:
+                return
+            well_for_s = now - max(reign.peers[node].since, reign.won_at)
+            if self._is_troubled(node):
+                continue
+            if reign.counts(node) and node not in drained and well_for_s >= wait_s:
+                if self._consensus.transfer(node, now):
+                    self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
+                return
+
+    def _step_aside(self, reign: Leadership, now: float, full: bool) -> None:
+        """We are drained, or have no room: anybody who is better off leads instead, at once; after a transfer that
+        failed, later."""
+        heirs = [node for node in self._heirs(reign, now) if node not in self._state.controls.drained]
+        heirs = [node for node in heirs if not (full and self._is_troubled(node))]
+        since = max((at for at in self.led_at if at > reign.won_at), default=float("-inf"))
+        tries = sum(at > reign.won_at for at in self.led_at)
+        if not heirs or now - since < hold_down(TAKEOVER_FIRST_S, tries):
+            return
+        if self._consensus.transfer(heirs[0], now):
+            self.led_at.append(now)
+
+    def _heirs(self, reign: Leadership, now: float) -> list[str]:
+        """Voters that could lead, best first; drained ones last."""
+        alive = reign.alive(now, self._consensus.silence_s)
+        heirs = [node for node in alive if reign.counts(node) and not self._is_leaving(node)]
+        drained = self._state.controls.drained
+        return sorted(heirs, key=lambda node: (node in drained, -self.priority(node), node))
+
+    def _is_troubled(self, node: str) -> bool:
+        """It says itself that it is not fit."""
+        record = self._membership.record(node)
+        return record is not None and bool(record.troubles)
+
+    def _is_leaving(self, node: str) -> bool:
+        record = self._membership.record(node)
+        return record is not None and record.state == "LEAVING"
+
+    def priority(self, node: str) -> int:
+        record = self._membership.record(node)
+        return record.priority if record is not None else 0
+
+    def alive(self, reign: Leadership, now: float) -> list[str]:
+        """The voters that answered lately, ourselves among them."""
+        return [n for n in reign.alive(now, self._consensus.silence_s) if n in reign.voters]
+
+    def tolerance(self, reign: Leadership, now: float) -> int:
+        """How many more voters may be lost."""
+        return quorum.tolerance(len(reign.voters), len(self.alive(reign, now)), self._consensus.quorum_size)

@@ -1,0 +1,106 @@
+"""A full disk: the ballast goes, the write is done once more, and room that comes back is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mltbd.core.effects import Save
+from mltbd.runtime import journal as journal_module
+from mltbd.runtime.ballast import BALLAST, Ballast
+from mltbd.runtime.journal_errors import JournalFailed, JournalFull
+from mltbd.runtime.journal_file import JournalFile
+from tests.daemon.runtime.journal_kit import Book, entries, save
+
+SIZE = 64 * 1024
+Write = Callable[[JournalFile, Sequence[Save]], None]
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """The next writes fail with these, one each; a write that fails leaves nothing, as on a full disk."""
+    failing: list[Exception] = []
+    write: Write = JournalFile.write
+
+    def perhaps(self: JournalFile, saves: Sequence[Save]) -> None:
+        if failing:
+            raise failing.pop(0)
+        write(self, saves)
+
+    monkeypatch.setattr(JournalFile, "write", perhaps)
+    monkeypatch.setattr(journal_module, "LOOK_S", 0.01)
+    return failing
+
+
+def full() -> JournalFull:
+    return JournalFull("`journal.db`: no room is left on the disk", "make room")
+
+
+def test_the_ballast_goes_and_nothing_is_lost(tmp_path: Path, writes: list[Exception], no_room: Path) -> None:
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.write(save(1, entries(1, 3)))
+        assert (tmp_path / BALLAST).exists()
+        no_room.touch()
+        writes.append(full())
+        book.write(save(2, entries(4, 6)))
+        assert (book.rooms, book.failures) == ([False], [])
+        assert not (tmp_path / BALLAST).exists()
+        book.write(save(3, entries(7, 7)))
+    with Book(tmp_path) as book:
+        assert book.recovered.entries == (*entries(1, 3), *entries(4, 6), *entries(7, 7))
+
+
+@pytest.fixture
+def no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """While this file exists the disk is too full for a ballast."""
+    flag = tmp_path / "no-room"
+    take = Ballast.take
+    monkeypatch.setattr(Ballast, "take", lambda self: take(self) if self.aboard or not flag.exists() else False)
+    return flag
+
+
+def test_room_that_comes_back_is_noticed_without_any_write(
+    tmp_path: Path, writes: list[Exception], no_room: Path
+) -> None:
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.write(save(1, entries(1, 3)))
+        no_room.touch()
+        writes.append(full())
+        book.write(save(2, entries(4, 6)))
+        assert book.rooms == [False]
+        no_room.unlink()
+        book.wait(lambda: book.rooms == [False, True])
+        assert (tmp_path / BALLAST).exists()
+
+
+def test_a_disk_full_from_the_start_is_told(tmp_path: Path, writes: list[Exception], no_room: Path) -> None:
+    no_room.touch()
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.wait(lambda: book.rooms == [False])
+        book.write(save(1, entries(1, 3)))
+        assert not writes
+        assert book.failures == []
+
+
+def test_without_any_room_left_it_acknowledges_no_more(tmp_path: Path, writes: list[Exception], no_room: Path) -> None:
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.write(save(1, entries(1, 3)))
+        no_room.touch()
+        writes += [full(), full()]
+        book.submit(save(2, entries(4, 6)))
+        assert isinstance(book.wait_for_failure(), JournalFull)
+        assert (book.acknowledged, book.rooms) == ([1], [False])
+    with Book(tmp_path) as book:
+        assert book.recovered.entries == entries(1, 3)
+
+
+def test_any_other_error_of_the_disk_is_the_end_at_once(tmp_path: Path, writes: list[Exception]) -> None:
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.write(save(1, entries(1, 3)))
+        writes.append(JournalFailed("`journal.db`: disk I/O error"))
+        book.submit(save(2, entries(4, 6)))
+        book.wait_for_failure()
+        assert (book.acknowledged, book.rooms) == ([1], [])
+        assert (tmp_path / BALLAST).exists(), "it is for a full disk alone"
