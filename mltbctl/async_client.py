@@ -114,20 +114,40 @@ class AsyncClient:
         return await self._run(lambda: self._client.operation(operation))
 
     async def failover(
-        self, workload: str = "main", *, to: str | None = None, reason: str = "", dry_run: bool = False
+        self,
+        workload: str = "main",
+        *,
+        to: str | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+        at: int | None = None,
     ) -> dict[str, Any]:
-        return await self._run(lambda: self._client.failover(workload, to=to, reason=reason, dry_run=dry_run))
+        return await self._run(lambda: self._client.failover(workload, to=to, reason=reason, dry_run=dry_run, at=at))
 
     async def switchover(
-        self, to: str, workload: str = "main", *, reason: str = "", dry_run: bool = False
+        self, to: str, workload: str = "main", *, reason: str = "", dry_run: bool = False, at: int | None = None
     ) -> dict[str, Any]:
-        return await self._run(lambda: self._client.switchover(to, workload, reason=reason, dry_run=dry_run))
+        return await self._run(lambda: self._client.switchover(to, workload, reason=reason, dry_run=dry_run, at=at))
 
-    async def failback(self, workload: str = "main", *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
-        return await self._run(lambda: self._client.failback(workload, reason=reason, dry_run=dry_run))
+    async def failback(
+        self, workload: str = "main", *, reason: str = "", dry_run: bool = False, at: int | None = None
+    ) -> dict[str, Any]:
+        return await self._run(lambda: self._client.failback(workload, reason=reason, dry_run=dry_run, at=at))
 
     async def cancel_failback(self, workload: str = "main") -> None:
         await self._run(lambda: self._client.cancel_failback(workload))
+
+    async def pause(self, seconds: float = 0.0, *, reason: str = "") -> dict[str, Any]:
+        return await self._run(lambda: self._client.pause(seconds, reason=reason))
+
+    async def resume(self) -> dict[str, Any]:
+        return await self._run(self._client.resume)
+
+    async def drain(self, node: str, *, reason: str = "", force: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.drain(node, reason=reason, force=force, dry_run=dry_run))
+
+    async def undrain(self, node: str) -> dict[str, Any]:
+        return await self._run(lambda: self._client.undrain(node))
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await self._threads.run(call)

@@ -6,11 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import care, history_commands
+from mltbctl import care, history_commands, hold_commands
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
+from mltbctl.node_group import node as node_group
 from mltbctl.options import (
+    At,
     Colour,
     Config,
     Debug,
@@ -140,6 +142,7 @@ def failover(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -154,7 +157,7 @@ def failover(
     from mltbctl.commands import move
 
     session = command_session(ctx, output, timeout, quiet)
-    session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+    session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("switchover")
@@ -164,6 +167,7 @@ def switchover(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -177,7 +181,7 @@ def switchover(
     from mltbctl.commands import move
 
     session = command_session(ctx, output, timeout, quiet)
-    session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait)))
+    session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("failback")
@@ -189,6 +193,7 @@ def failback(
     workload: Workload = "main",
     reason: Reason = "",
     dry_run: DryRun = False,
+    at: At = None,
     wait: Wait = True,
     yes: Yes = False,
     output: Output = "",
@@ -201,7 +206,7 @@ def failback(
     session = command_session(ctx, output, timeout, quiet)
     if cancel:
         session.finish(move.cancel_failback(session, workload))
-    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait)))
+    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait, at)))
 
 
 @Root.add("is")
@@ -279,6 +284,9 @@ def wait(
     session.finish(result)
 
 
+Root.add("pause")(hold_commands.pause)
+Root.add("resume")(hold_commands.resume)
+Root.add_group("node", node_group)
 Root.add_group("lock", lock)
 Root.add_group("state", state)
 Root.add("events", aliases=("history",))(history_commands.events)

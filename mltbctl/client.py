@@ -202,26 +202,58 @@ class Client:
     # -- what moves a workload ------------------------------------------------------------------------------
 
     def failover(
-        self, workload: str = "main", *, to: str | None = None, reason: str = "", dry_run: bool = False
+        self,
+        workload: str = "main",
+        *,
+        to: str | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+        at: int | None = None,
     ) -> dict[str, Any]:
         """Place `workload` on another node now, healthy owner or not; None lets the leader choose the best.
 
-        Returns {"operation", "workload", "from", "to", "plan"} as soon as the move is in the log; `operation`
-        is None with `dry_run`, which only plans. Refused tells the verdict on each node.
+        Returns {"operation", "workload", "from", "to", "at", "plan"} as soon as the move is in the log; `operation`
+        is None with `dry_run`, which only plans. A plan's `at`, given back, has the move refused when the placement
+        has changed since. Refused tells the verdict on each node.
         """
-        return self._move("failover", workload=workload, to=to, reason=reason, dry_run=dry_run)
+        return self._move("failover", workload=workload, to=to, reason=reason, dry_run=dry_run, at=at)
 
-    def switchover(self, to: str, workload: str = "main", *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+    def switchover(
+        self, to: str, workload: str = "main", *, reason: str = "", dry_run: bool = False, at: int | None = None
+    ) -> dict[str, Any]:
         """Move `workload` from its healthy owner to `to`. Returns and raises as `failover` does."""
-        return self._move("switchover", workload=workload, to=to, reason=reason, dry_run=dry_run)
+        return self._move("switchover", workload=workload, to=to, reason=reason, dry_run=dry_run, at=at)
 
-    def failback(self, workload: str = "main", *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+    def failback(
+        self, workload: str = "main", *, reason: str = "", dry_run: bool = False, at: int | None = None
+    ) -> dict[str, Any]:
         """Move `workload` back to its preferred node. Returns and raises as `failover` does."""
-        return self._move("failback", workload=workload, reason=reason, dry_run=dry_run)
+        return self._move("failback", workload=workload, reason=reason, dry_run=dry_run, at=at)
 
     def cancel_failback(self, workload: str = "main") -> None:
         """No automatic failback of `workload` until it moves again."""
         self._move("failback_cancel", workload=workload)
+
+    # -- what holds the cluster still -----------------------------------------------------------------------
+
+    def pause(self, seconds: float = 0.0, *, reason: str = "") -> dict[str, Any]:
+        """No automatic moves for so long; 0: until `resume`. Returns {"changed", "message", "at"}."""
+        return self._move("pause", seconds=seconds, reason=reason)
+
+    def resume(self) -> dict[str, Any]:
+        """End the pause; `changed` is False when there was none."""
+        return self._move("resume")
+
+    def drain(self, node: str, *, reason: str = "", force: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        """Empty `node` and place nothing there. Returns when that is in the log; the workloads leave after it.
+
+        Refused when some workload could run nowhere else, unless `force`: it then runs on there until it can.
+        """
+        return self._move("drain", node=node, reason=reason, force=force, dry_run=dry_run)
+
+    def undrain(self, node: str) -> dict[str, Any]:
+        """`node` may be given workloads again."""
+        return self._move("undrain", node=node)
 
     def _read(self, method: str, **params: Any) -> dict[str, Any]:
         return self._lines.once(method, _given(params), changes=False)

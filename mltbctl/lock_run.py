@@ -155,8 +155,11 @@ class _Run:
         if report is None:
             raise lost or CliError("the watcher of the command was killed, and the command with it")
         code, reason = report
-        if lost is not None or reason in (LATE, ENDED):
-            raise lost or LockLost(f"the lock `{self._lock.name}` could not be extended: the command was ended in time")
+        if reason in (LATE, ENDED):
+            what = lost.message if lost is not None else f"the lock `{self._lock.name}` could not be extended in time"
+            raise LockLost(f"{what}; the command was ended", f"run `mltbctl lock show {self._lock.name}`")
+        if lost is not None:
+            raise lost
         if reason != EXITED:
-            raise CliError("the watcher of the command lost its line to `mltbctl`")
+            raise CliError("the watcher of the command lost its line to `mltbctl`; the command was ended")
         return code

@@ -288,7 +288,7 @@ class Lock:
 
     def _loss(self) -> LockLost:
         why = f": {self._trouble}" if self._trouble else ""
-        return LockLost(f"the lock `{self.name}` was lost{why}", "what it protected may have been done twice")
+        return LockLost(f"the lock `{self.name}` was lost{why}", f"run `mltbctl lock show {self.name}`")
 
     def _keep(self, held: HeldLock) -> None:
         due = boottime() + held.ttl / 3

@@ -20,7 +20,7 @@ CALL_S = 5.0
 POLL_S = 0.08
 PHASE_WIDTH = 28
 ANSWER_CHARS_MAX = 256
-_WAITED_OUT = ("unreachable", "unavailable", "timeout", "no_quorum")  # while a move runs, these pass
+WAITED_OUT = ("unreachable", "unavailable", "timeout", "no_quorum")  # while a move runs, these pass
 _CLEAR = "\r\x1b[K"
 
 
@@ -32,6 +32,8 @@ def plan_text(move: dict[str, Any], style: Style) -> str:
     head = f"{style.bold('plan')}   {move['workload']}: {route}"
     if plan.get("quorum"):
         head += f"   quorum {plan['quorum']}"
+    if move.get("at"):
+        head += f"   at {move['at']}"
     return "\n".join([head, *(verdict_lines(plan["candidates"], style) if plan.get("candidates") else [])])
 
 
@@ -64,7 +66,7 @@ def follow(session: Session, client: Client, operation: int) -> Result:
             try:
                 seen, trouble = client.operation(operation), ""
             except MltbError as error:
-                if error.code not in _WAITED_OUT:
+                if error.code not in WAITED_OUT:
                     raise
                 trouble = error.message
             progress.show(seen["phases"])

@@ -88,6 +88,16 @@ Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Kept in the log with the move.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the verdict on each node, change nothing.")]
+At = Annotated[
+    int | None,
+    typer.Option(
+        "--at",
+        metavar="INDEX",
+        min=1,
+        help="Only if the placement is as it was in the plan of this index (see `--dry-run`).",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the move to its end, or return at once.")]
 To = Annotated[

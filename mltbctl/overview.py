@@ -57,7 +57,7 @@ _FAILOVER_STATES = {
 }
 
 
-_OWN_WORDS = frozenset({"no_quorum", "failed", "no_owner", "two_voters"})
+_OWN_WORDS = frozenset({"paused", "no_quorum", "failed", "no_owner", "two_voters"})
 """Kinds of alerts that this module words itself, from the numbers, with the remedy."""
 
 
@@ -125,7 +125,10 @@ def role_cell(node: dict[str, Any], style: Style) -> Cell:
         return Cell(_sign(style, "suspect", "no answer"), "red")
     if node["state"] in _NODE_STATES:
         glyph, word, paint = _NODE_STATES[node["state"]]
-        return Cell(_sign(style, glyph, word), paint)
+        drained = ", drained" if node.get("drained") else ""
+        return Cell(_sign(style, glyph, word) + drained, "yellow" if drained else paint)
+    if node.get("drained"):
+        return Cell(_sign(style, "waiting", "drained"), "yellow")
     glyph, word = _ROLES.get(node["role"], ("follower", "follower"))
     return Cell(_sign(style, glyph, word))
 
@@ -254,8 +257,11 @@ def _workload_alert(workload: dict[str, Any], mode: str) -> str:
 
 
 def _pause(paused: dict[str, Any] | bool) -> str:
-    reason = paused.get("reason") if isinstance(paused, dict) else ""
-    return "no automatic moves: the cluster is paused" + (f" ({reason})" if reason else "")
+    told = paused if isinstance(paused, dict) else {}
+    words = ": ".join(part for part in (told.get("by"), told.get("reason")) if part)
+    left = told.get("remaining_seconds")
+    ends = f", ends in {duration(left)}" if left is not None else ""
+    return f"no automatic moves: paused{f' by {words}' if words else ''}{ends} (`mltbctl resume`)"
 
 
 def _kind(alert: dict[str, Any] | str) -> str:

@@ -33,7 +33,12 @@ def _complete_key(incomplete: str) -> list[str]:
 
 
 _Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=_complete_key)]
-_Value = Annotated[str, typer.Argument(metavar="VALUE", help="JSON when it parses, else text; - reads stdin.")]
+_Value = Annotated[
+    str,
+    typer.Argument(
+        metavar="VALUE", help="JSON when it parses, else text; - reads stdin. After -- if it begins with -."
+    ),
+]
 _IfVersion = Annotated[
     int | None,
     typer.Option(

@@ -11,18 +11,28 @@ PAUSE_S = 0.005
 PATIENCE_S = 15.0
 
 
-def until(look: Callable[[], T | None], within_s: float = PATIENCE_S, what: str = "") -> T:
+What = str | Callable[[], str]
+"""What is waited for; a function is asked only when the waiting was in vain, and may show the state of things."""
+
+
+def until(look: Callable[[], T | None], within_s: float = PATIENCE_S, what: What = "") -> T:
     """What `look` returns once that is true. AssertionError when it never is within `within_s` seconds."""
     deadline = time.monotonic() + within_s
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what or look}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {within_s:g} s: {_told(what) or look}")
         time.sleep(PAUSE_S)
     return seen
 
 
-def holds(condition: Callable[[], object], for_s: float, what: str = "") -> None:
+def holds(condition: Callable[[], object], for_s: float, what: What = "") -> None:
     """AssertionError as soon as `condition` is false within the next `for_s` seconds."""
     deadline = time.monotonic() + for_s
     while time.monotonic() < deadline:
-        assert condition(), f"no longer true: {what or condition}"
+        if not condition():
+            raise AssertionError(f"no longer true: {_told(what) or condition}")
         time.sleep(PAUSE_S)
+
+
+def _told(what: What) -> str:
+    return what if isinstance(what, str) else what()

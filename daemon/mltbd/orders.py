@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,10 @@ FD_VARIABLE = "MLTB_GUARD_FD"
 DATAGRAM_BYTES_MAX = 64 * 1024
 NAME_CHARS_MAX = 255
 ARGV_MAX = 256
+STOP_SIGNALS = {
+    name: int(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+}
+"""What may ask a workload to stop. SIGKILL follows in any case."""
 HOOKS = ("pre_start", "post_start", "pre_stop", "post_stop")
 ENV_MAX = 1024
 TOKEN_MAX = 2**63 - 1
@@ -72,6 +77,8 @@ class Start:
     grace_s: float
     hooks: dict[str, Hook] = field(default_factory=dict)
     """By name, see HOOKS."""
+    stop_signal: int = signal.SIGTERM
+    """What a planned stop begins with, and the last seconds of a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,14 @@ def _start(body: dict[str, Any]) -> Start:
         _seconds(body, "stop_timeout", TIMEOUT_S_MAX),
         _seconds(body, "grace", HORIZON_S_MAX),
         _hooks(hooks),
+        _signal(body.get("stop_signal", int(signal.SIGTERM))),
     )
+
+
+def _signal(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in STOP_SIGNALS.values():
+        raise OrderError(f"`stop_signal` must be the number of {', '.join(STOP_SIGNALS)}")
+    return value
 
 
 def _argv(body: dict[str, Any]) -> tuple[str, ...]:

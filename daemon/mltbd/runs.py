@@ -117,7 +117,7 @@ class Run:
 
     def _terminate(self) -> None:
         if self._tree.root is not None:
-            signal_group(self.pid, signal.SIGTERM)
+            signal_group(self.pid, self.start.stop_signal)
             signal_group(self.pid, signal.SIGCONT)  # A stopped process would not hear it.
 
     def reaped(self, pid: int, status: int) -> None:

@@ -27,6 +27,11 @@ class Wish:
     yes: bool = False
     dry_run: bool = False
     wait: bool = True
+    at: int | None = None  # the plan it is the deed of
+
+
+Ask = Callable[["Client", "str | None", bool, "int | None"], dict[str, Any]]
+"""To which node, only planned or done, and the index of the plan it is the deed of."""
 
 
 def failover(session: Session, wish: Wish) -> Result:
@@ -34,7 +39,7 @@ def failover(session: Session, wish: Wish) -> Result:
     return _move(
         session,
         wish,
-        lambda client, to, dry_run: client.failover(wish.workload, to=to, reason=wish.reason, dry_run=dry_run),
+        lambda client, to, dry, at: client.failover(wish.workload, to=to, reason=wish.reason, dry_run=dry, at=at),
     )
 
 
@@ -43,7 +48,7 @@ def switchover(session: Session, wish: Wish) -> Result:
     return _move(
         session,
         wish,
-        lambda client, to, dry_run: client.switchover(to or "", wish.workload, reason=wish.reason, dry_run=dry_run),
+        lambda client, to, dry, at: client.switchover(to or "", wish.workload, reason=wish.reason, dry_run=dry, at=at),
     )
 
 
@@ -52,7 +57,7 @@ def failback(session: Session, wish: Wish) -> Result:
     return _move(
         session,
         wish,
-        lambda client, _, dry_run: client.failback(wish.workload, reason=wish.reason, dry_run=dry_run),
+        lambda client, _, dry, at: client.failback(wish.workload, reason=wish.reason, dry_run=dry, at=at),
     )
 
 
@@ -66,12 +71,12 @@ def cancel_failback(session: Session, workload: str) -> Result:
     )
 
 
-def _move(session: Session, wish: Wish, ask: Callable[[Client, str | None, bool], dict[str, Any]]) -> Result:
+def _move(session: Session, wish: Wish, ask: Ask) -> Result:
     if len(wish.reason) > REASON_CHARS_MAX:
         raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
     # --timeout is for the whole move; a single call that takes this long has failed anyway.
     with session.client(CALL_S) as client:
-        plan = ask(client, wish.to, True)
+        plan = ask(client, wish.to, True, wish.at)
         session.tell_endpoint(client)
         if plan["to"] is not None and plan["to"] == plan["from"]:
             return Result({**plan, "state": "done"}, f"nothing to do: {plan['message']}")
@@ -82,8 +87,9 @@ def _move(session: Session, wish: Wish, ask: Callable[[Client, str | None, bool]
         session.say(plan_text(plan, session.talk))
         if not wish.yes:
             confirm(plan["to"])
-        # What was confirmed is what is done, even if the leader would choose another node by now.
-        started = ask(client, plan["to"], False)
+        # What was confirmed is what is done: neither another choice of the leader nor a move made meanwhile slips in.
+        at = wish.at if wish.yes else plan.get("at") or wish.at
+        started = ask(client, plan["to"], False, at)
         if not wish.wait:
             text = f"operation {started['operation']} started, see `mltbctl status`"
             return Result({**started, "state": "running"}, text)

@@ -26,7 +26,7 @@ STOP_S = 1.5
 PORTS_FROM = 10_000
 PORT_TRIES = 1000
 SOCKET_PATH_BYTES_MAX = 107
-LOG_TAIL_LINES = 12
+LOG_TAIL_LINES = 40
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -42,6 +42,7 @@ class NodePlan:
     port: int
     priority: int
     directory: Path
+    host: str = HOST
 
     @property
     def config(self) -> Path:
@@ -83,22 +84,25 @@ class Cluster:
         workload: Workload,
         command: Callable[[NodePlan], list[str]] = NodePlan.command,
         options: Mapping[str, object] | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
         """Plans the nodes and writes their files. ClusterError for a size or a path that cannot work.
 
-        `options` are options of the configuration for all nodes, over the demo's own.
+        `options` are options of the configuration for all nodes, over the demo's own; `hosts` their addresses
+        where they do not share loopback.
         """
         if not 1 <= size <= NODES_MAX:
             raise ClusterError(f"{size} nodes are outside 1 to {NODES_MAX}")
-        self.mark = directory.name
+        # The whole path: clusters in directories of one name run side by side, and each ends its own processes.
+        self.mark = str(directory)
         self.directory = directory
         self._command = command
         self._options = options or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         ports = free_port_pairs(size)
         self.plans = {
-            f"n{i + 1}": NodePlan(f"n{i + 1}", ports[i], max(100 - 10 * i, 0), directory / f"n{i + 1}")
-            for i in range(size)
+            f"n{i + 1}": NodePlan(f"n{i + 1}", ports[i], max(100 - 10 * i, 0), directory / f"n{i + 1}", host)
+            for i, host in enumerate(hosts or [HOST] * size)
         }
         self._write_files(workload)
 
@@ -185,7 +189,7 @@ class Cluster:
         from mltb_transport.keys import new_secret
 
         secret = new_secret()
-        seeds = [f"{HOST}:{plan.port}" for plan in self.plans.values()]
+        seeds = [f"{plan.host}:{plan.port}" for plan in self.plans.values()]
         for plan in self.plans.values():
             if len(os.fsencode(plan.socket)) > SOCKET_PATH_BYTES_MAX:
                 raise ClusterError(f"the path `{plan.socket}` is too long for a socket")
@@ -197,9 +201,9 @@ class Cluster:
                     "CLUSTER_ENABLED": True,
                     "CLUSTER_NAME": "demo",
                     "CLUSTER_NODE_ID": plan.node,
-                    "CLUSTER_ADDRESS": HOST,
+                    "CLUSTER_ADDRESS": plan.host,
                     "CLUSTER_PORT": plan.port,
-                    "CLUSTER_SEED_NODES": [seed for seed in seeds if seed != f"{HOST}:{plan.port}"],
+                    "CLUSTER_SEED_NODES": [seed for seed in seeds if seed != f"{plan.host}:{plan.port}"],
                     "CLUSTER_SECRET": secret,
                     "CLUSTER_NODE_PRIORITY": plan.priority,
                     "CLUSTER_LEASE_DURATION": LEASE_S,

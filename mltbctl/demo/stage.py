@@ -51,7 +51,7 @@ def stage(nodes: int, *, keep: bool, command: Callable[[NodePlan], list[str]] = 
         with _ended_by_sigterm(), contextlib.ExitStack() as stack:
             runs = directory / "runs"
             runs.mkdir()
-            stand_in = StandIn(clean_environment(f"{directory.name}/bot-api"))
+            stand_in = StandIn(clean_environment(f"{directory}/bot-api"))
             stack.callback(stand_in.close)
             environment = {API_VARIABLE: stand_in.url, BOT_TOKEN_VARIABLE: TOKEN, RUNS_VARIABLE: str(runs)}
             workload = Workload([sys.executable, "-m", "mltbctl.demo.bot"], environment)
@@ -68,7 +68,7 @@ def stage(nodes: int, *, keep: bool, command: Callable[[NodePlan], list[str]] = 
 
 def end_command(directory: Path) -> str:
     """The command that ends what `keep` left running."""
-    return f"{sys.executable} -m mltbctl.demo.sweep --mark {directory.name} --directory {directory}"
+    return f"{sys.executable} -m mltbctl.demo.sweep --mark {directory} --directory {directory}"
 
 
 def _last_resort(directory: Path) -> subprocess.Popen[bytes]:
@@ -77,7 +77,7 @@ def _last_resort(directory: Path) -> subprocess.Popen[bytes]:
     environment = clean_environment("")
     del environment[MARK_VARIABLE]
     return subprocess.Popen(
-        [*command, "--mark", directory.name, "--directory", str(directory)],
+        [*command, "--mark", str(directory), "--directory", str(directory)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

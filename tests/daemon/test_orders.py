@@ -43,6 +43,12 @@ def test_orders_come_through() -> None:
     assert decode(encode(START)) == Start("main", 7, ("bot", "-v"), "/srv", {"A": "1"}, 2.0, 0.5)
 
 
+@pytest.mark.parametrize("number", [9, 19, True, "SIGINT", None])
+def test_a_stop_signal_is_one_that_can_be_heeded(number: object) -> None:
+    with pytest.raises(OrderError):
+        decode(encode({**START, "stop_signal": number}))
+
+
 def test_hooks_come_through() -> None:
     hooks = {"pre_start": {"argv": ["x", "y"], "timeout": 3}, "post_stop": {"argv": ["z"], "timeout": 0.5}}
     order = decode(encode({**START, "hooks": hooks}))

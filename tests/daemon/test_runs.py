@@ -151,6 +151,14 @@ def test_a_stopped_process_hears_sigterm(tmp_path: Path) -> None:
         assert guarded.news("gone", 5.0)["status"] == -signal.SIGTERM
 
 
+def test_a_planned_stop_may_begin_with_another_signal(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.run(trees.plain(tmp_path), stop_timeout=60.0, stop_signal=int(signal.SIGUSR1))
+        guarded.written("ready")
+        guarded.order(do="stop", workload="main", token=1)
+        assert guarded.news("gone")["status"] == -signal.SIGUSR1
+
+
 def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         guarded.arm(9.0)

@@ -63,7 +63,7 @@ def test_the_configuration_is_one_that_mltbd_accepts(tmp_path: Path) -> None:
     assert all(len(found["CLUSTER_SEED_NODES"]) == 2 for found in read)
     environment = read[1]["workload"]["main"]["env"]
     assert environment["BOT_SETTING"] == 'quo"te\n'
-    assert environment[MARK_VARIABLE] == f"{tmp_path.name}/n2"
+    assert environment[MARK_VARIABLE] == f"{tmp_path}/n2"
 
 
 def test_ports_are_pairs_below_the_outgoing_range_and_free() -> None:

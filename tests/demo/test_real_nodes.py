@@ -48,12 +48,12 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signa
     with subprocess.Popen(DEMO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         until("the bot runs", lambda: any(tmp_path.glob("*/runs/*.run")), BOUND_S)
         (directory,) = tmp_path.iterdir()
-        pids = marked(directory.name)
+        pids = marked(str(directory))
         groups = [group for pid in pids for group in control_groups(pid)]
         assert len(pids) >= 10  # Three guards, sentinels and daemons, and the bot.
         demo.send_signal(number)
         code = demo.wait(BOUND_S)
         demo.communicate()
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    until("all is swept", lambda: not marked(directory.name) and not directory.exists())
+    until("all is swept", lambda: not marked(str(directory)) and not directory.exists())
     until("no control group is left", lambda: not any(group.exists() for group in groups))

@@ -75,7 +75,7 @@ def test_a_killed_machine_a_switchover_and_a_failback(tmp_path: Path) -> None:
     assert (data["overlaps"], data["lost_messages"]) == (0, 0)
     assert "killed" in talk.getvalue()
     assert not here.directory.exists()
-    assert marked(here.directory.name) == set()
+    assert marked(str(here.directory)) == set()
 
 
 def test_two_owners_are_noticed(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), stage(1, keep=True, command=command) as here:  # noqa: PT012
         here.cluster.start("n1")
         until("the bot runs", lambda: bool(here.runs()))
-        assert len(marked(here.directory.name)) >= 3
+        assert len(marked(str(here.directory))) >= 3
         raise KeyboardInterrupt
-    assert marked(here.directory.name) == set()
+    assert marked(str(here.directory)) == set()
     assert not here.directory.exists()
 
 
@@ -124,7 +124,7 @@ def test_keep_leaves_it_running_until_the_printed_command(tmp_path: Path) -> Non
         until("the bot runs", lambda: bool(here.runs()))
     try:
         assert here.directory.exists()
-        assert len(marked(here.directory.name)) >= 3
+        assert len(marked(str(here.directory))) >= 3
     finally:
         done = subprocess.run(
             end_command(here.directory).split(),
@@ -135,7 +135,7 @@ def test_keep_leaves_it_running_until_the_printed_command(tmp_path: Path) -> Non
             check=False,
         )
     assert done.stdout.startswith("ended ")
-    assert marked(here.directory.name) == set()
+    assert marked(str(here.directory)) == set()
     assert not here.directory.exists()
     here.cluster.stop()
     here.stand_in.close()
@@ -153,4 +153,4 @@ def test_a_demo_that_is_killed_itself_is_swept(tmp_path: Path) -> None:
         directory = Path(demo.stdout.readline().decode().strip())
         until("the bot runs", lambda: any((directory / "runs").glob("*.run")))
         demo.kill()
-    until("it is swept", lambda: not marked(directory.name) and not directory.exists())
+    until("it is swept", lambda: not marked(str(directory)) and not directory.exists())

@@ -109,7 +109,7 @@ def storm(directory: Path, seed: int, count: int, size: int = 3, lease_s: float 
         try:
             chaos.run(count)
             before = len(stage.runs())
-            until(lambda: stage.owner() is not None, lease_s + 15, f"it runs again\n{stage.logs()}")
+            until(lambda: stage.owner() is not None, lease_s + 15, lambda: f"it runs again\n{stage.picture()}")
             stage.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}\n{' / '.join(chaos.story)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mltbctl.client import Client, MltbError
 from mltbctl.demo.cluster import Cluster, Workload
 from mltbctl.demo.runs import Run, overlaps, read_runs
 from mltbctl.demo.sweep import descendants
+from tests.e2e.namespaces import Cables
 from tests.waiting import until
 
 RECORDER = Path(__file__).parent / "recorder.py"
@@ -19,19 +21,33 @@ READY_S = 20.0
 class Stage:
     """A cluster whose workload records when it runs. Leaving the context ends everything and checks the promise."""
 
-    def __init__(self, directory: Path, size: int = 3, *flags: str, **options: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 3,
+        *flags: str,
+        cables: Cables | None = None,
+        roles: Mapping[str, str] | None = None,
+        **options: object,
+    ) -> None:
         self.runs_dir = directory / "runs"
         self.runs_dir.mkdir()
         nodes = directory / "c"
         nodes.mkdir()
         workload = Workload([sys.executable, str(RECORDER), *flags], {"RUNS": str(self.runs_dir)})
-        self.cluster = Cluster(size, nodes, workload, options=options)
+        if cables is None:
+            self.cluster = Cluster(size, nodes, workload, options=options)
+        else:
+            self.cluster = Cluster(size, nodes, workload, cables.command, options, cables.hosts)
+        for node, role in (roles or {}).items():
+            config = self.cluster.plans[node].config
+            config.write_text(f'CLUSTER_ROLE = "{role}"\n{config.read_text()}')
         self.lease_s = float(str(options.get("CLUSTER_LEASE_DURATION", 3.0)))
 
     def __enter__(self) -> Stage:
         for node in self.cluster.nodes:
             self.cluster.start(node)
-        until(lambda: self.owner() and self.runs(), READY_S, f"an owner\n{self.logs()}")
+        until(lambda: self.owner() and self.runs(), READY_S, lambda: f"an owner\n{self.picture()}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,8 +76,8 @@ class Stage:
         for node in asked or self.cluster.nodes:
             picture = self.status(node)
             if picture and picture["cluster"]["quorum"]["has_quorum"]:
-                workload = picture["workloads"][0]
-                return workload["owner"] if workload["state"] == "RUNNING" else None
+                for workload in picture["workloads"][:1]:
+                    return workload["owner"] if workload["state"] == "RUNNING" else None
         return None
 
     def leader(self, *asked: str) -> str | None:
@@ -89,6 +105,22 @@ class Stage:
             return picture["workloads"][0]["pid"] if picture and picture["workloads"][0]["owner"] == node else None
 
         return int(until(pid, 5.0, f"{node} runs it"))
+
+    def picture(self) -> str:
+        """How things stand, for the one who has to find out."""
+        lines = []
+        for node in self.cluster.nodes:
+            seen = self.status(node)
+            if seen is None:
+                lines.append(f"{node} does not answer")
+                continue
+            cluster = seen["cluster"]
+            runs = [(w["name"], w["owner"], w["state"], w["token"]) for w in seen["workloads"]]
+            members = [(m["id"], m["state"]) for m in seen["nodes"]]
+            lines.append(
+                f"{node}: leader {cluster['leader']} term {cluster['term']} {cluster['quorum']} {runs} {members}"
+            )
+        return "\n".join([*lines, self.logs()])
 
     def logs(self) -> str:
         return "\n".join(f"-- {node}\n{self.cluster.log_tail(node)}" for node in self.cluster.nodes)

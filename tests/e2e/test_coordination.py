@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def test_the_readme_on_real_nodes(
         asyncio.run(asyncio.wait_for(_many_at_once(socket_of(stage, follower)), PATIENT_S))
         _take_turns(stage, tmp_path / "work")
         _stop_waiting(stage, follower)
+        _from_elsewhere(stage)
 
 
 async def _many_at_once(path: str) -> None:
@@ -107,6 +109,16 @@ def _stop_waiting(stage: Stage, follower: str) -> None:
             waiting.wait()
         until(lambda: waiters() == 0, PATIENT_S, "it has left")
         assert node.locks.release(held)
+
+
+def _from_elsewhere(stage: Stage) -> None:
+    """Over TCP with the secret; an endpoint where nobody is costs nothing but time."""
+    plans = list(stage.cluster.plans.values())
+    secret = tomllib.loads(plans[0].config.read_text())["CLUSTER_SECRET"]
+    with Client("127.0.0.1:1", *(f"127.0.0.1:{plan.port + 1}" for plan in plans), secret=secret, timeout=20) as node:
+        assert node.state.set("far", [1]).version == 1
+        with node.lock("far", ttl=30) as lock:
+            assert node.state.set("far", [2], token=lock.held).version == 2
 
 
 class Counter(threading.Thread):

@@ -117,6 +117,15 @@ def with_witness() -> dict[str, Any]:
     )
 
 
+def paused_and_drained() -> dict[str, Any]:
+    """Somebody works on n3, and paused the cluster for it."""
+    drained = {"since": "2026-01-02T03:04:05Z", "by": "ann@desk", "reason": "new disk"}
+    paused = {"since": "2026-01-02T03:04:05Z", "until": "2026-01-02T03:34:05Z", "by": "ann@desk", "reason": "new disk",
+              "remaining_seconds": 720.0}  # fmt: skip
+    nodes = [*healthy()["nodes"][:2], node("n3", rtt_ms=12.4, last_seen_seconds=0.9, drained=drained)]
+    return changed(healthy(), cluster={"paused": paused}, nodes=nodes)
+
+
 def one_node() -> dict[str, Any]:
     """The development preset."""
     return changed(

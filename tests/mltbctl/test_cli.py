@@ -13,13 +13,14 @@ import pytest
 from mltbctl.cli import Root
 from mltbctl.groups import ConfigGroup, SecretGroup
 from mltbctl.lock_group import LockGroup
+from mltbctl.node_group import NodeGroup
 from mltbctl.state_group import StateGroup
 from tests.mltbctl import golden, pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.terminal import run_here
 
 Serve = Callable[..., FakeDaemon]
-GROUPS = {"config": ConfigGroup, "secret": SecretGroup, "lock": LockGroup, "state": StateGroup}
+GROUPS = {"config": ConfigGroup, "secret": SecretGroup, "lock": LockGroup, "state": StateGroup, "node": NodeGroup}
 
 PLAN = {
     "operation": None,
@@ -121,6 +122,10 @@ def answers() -> dict[str, Any]:
         "failback": started,
         "failback_cancel": lambda _: {},
         "operation": lambda _: operation(),
+        "pause": lambda _: {"changed": True, "message": "no automatic moves", "at": 920},
+        "resume": lambda _: {"changed": False, "message": "the cluster is not paused", "at": 920},
+        "drain": lambda params: {"changed": not params["dry_run"], "message": "n3 is drained", "at": 921},
+        "undrain": lambda _: {"changed": True, "message": "n3 takes workloads", "at": 922},
     }
 
 
@@ -153,6 +158,19 @@ HEALTHY: dict[str, str] = {
     "switchover-no-target": "switchover",
     "failback": "failback --yes",
     "failback-cancel": "failback --cancel",
+    "pause": "pause --for 30m --reason kernel",
+    "pause-json": "pause -o json",
+    "resume": "resume",
+    "resume-json": "resume -o json",
+    "node-show": "node show n1",
+    "node-show-json": "node show n1 -o json",
+    "node-show-unknown": "node show n9",
+    "node-drain": "node drain n3 -q --reason disk --no-wait",
+    "node-drain-dry-run": "node drain n3 --dry-run",
+    "node-drain-json": "node drain n3 --no-wait -o json",
+    "node-undrain": "node undrain n3",
+    "node-undrain-json": "node undrain n3 -o json",
+    "switchover-at": "switchover --to n2 --yes -q --at 918",
     "no-such-node": "--node n9 status",
     "bad-node": "--node :: status",
 }
@@ -162,7 +180,8 @@ ALONE: dict[str, str] = {
     "no-daemon-json": "-o json status",
     "no-daemon-is-quiet": "is leader -q",
     "no-such-command": "statsu",
-    "later-command": "pause",
+    "later-command": "standby",
+    "pause-bad-time": "pause --for soon",
     "no-such-config-command": "config valdate",
     "no-such-option": "status --watsh",
     "no-such-option-json": "status --watsh -o json",
@@ -205,6 +224,11 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("degraded-exit-code", "status --exit-code", {"status": lambda _: dated(pictures.unreachable_node())}),
         ("refused", "failover --to n3 --yes", {"failover": refused}),
         ("refused-json", "failover --to n3 --dry-run -o json", {"failover": refused}),
+        ("node-drain-refused", "node drain n1", {"drain": refused}),
+        ("node-drain-timeout", "node drain n1 --timeout 0.2", {}),
+        ("node-drain-timeout-json", "node drain n1 --timeout 0.2 -o json", {}),
+        ("status-paused", "status", {"status": lambda _: dated(pictures.paused_and_drained())}),
+        ("node-show-drained", "node show n3", {"status": lambda _: dated(pictures.paused_and_drained())}),
         ("health-bad", "health", {"health": lambda _: UNHEALTHY}),
         (
             "failed",

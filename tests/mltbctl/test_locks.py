@@ -76,6 +76,28 @@ def test_remaining_counts_from_before_the_request() -> None:
     assert held(4, began).remaining() == 0
 
 
+@pytest.mark.parametrize("method", ["lock_acquire", "lock_extend"])
+def test_an_answer_that_is_long_on_its_way_proves_less(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    ahead_s = 0.0
+    monkeypatch.setattr(locks, "boottime", lambda: boottime() + ahead_s)
+    real = store.daemons[0].answers[method]
+
+    def slow(params: dict[str, Any]) -> dict[str, Any]:
+        nonlocal ahead_s
+        answer = real(params)
+        ahead_s = 5.0
+        return answer
+
+    store.daemons[0].answers[method] = slow
+    with Client() as node:
+        mine = node.locks.acquire("k", ttl=30)
+        if method == "lock_extend":
+            node.locks.extend(mine, ttl=60)
+        assert mine.remaining() < mine.ttl - 5
+
+
 def test_lost_looks_at_the_clock_itself() -> None:
     lost = Lost()
     lost.moment = boottime() + 60

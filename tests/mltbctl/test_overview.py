@@ -44,8 +44,11 @@ def test_lines_fit_any_width(width: int) -> None:
 
 
 def test_pause_is_told_with_its_reason() -> None:
-    picture = pictures.changed(pictures.healthy(), cluster={"paused": {"reason": "kernel upgrade"}})
-    assert "! no automatic moves: the cluster is paused (kernel upgrade)" in overview(
+    picture = pictures.changed(
+        pictures.healthy(),
+        cluster={"paused": {"by": "ann@desk", "reason": "kernel upgrade", "remaining_seconds": 720.0}},
+    )
+    assert "! no automatic moves: paused by ann@desk: kernel upgrade, ends in 12m00s" in overview(
         picture, Style(width=140), pictures.NOW
     )
 

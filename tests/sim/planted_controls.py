@@ -27,8 +27,8 @@ def drain_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A drained node counts as a place like any other."""
     candidate = Placer._candidate
 
-    def undrained(self: Placer, node: str, workload: str, now: float) -> Candidate:
-        found = candidate(self, node, workload, now)
+    def undrained(self: Placer, node: str, workload: str, load: int, now: float) -> Candidate:
+        found = candidate(self, node, workload, load, now)
         return replace(found, reasons=tuple(reason for reason in found.reasons if reason != "drained"))
 
     patch.setattr(Placer, "_candidate", undrained)

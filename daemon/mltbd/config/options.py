@@ -22,6 +22,7 @@ Kind = Literal[
 ]
 
 STRATEGIES = ("active_passive", "active_active", "distributed")
+STRATEGIES_BUILT = ("active_passive", "distributed")
 CONSISTENCIES = ("eventual", "quorum", "strong")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT_MAX = 65534

@@ -69,6 +69,8 @@ class Settings:
     recovery_wait_s: float
     primary_node: str | None
     secondary_nodes: tuple[str, ...]
+    spread: bool
+    """HA_STRATEGY distributed: workloads go where the fewest run."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
     debug: bool
@@ -160,6 +162,7 @@ def _settings(view: View) -> Settings:
         recovery_wait_s=view.number("FAILOVER_RECOVERY_WAIT_TIME"),
         primary_node=view.text("FAILOVER_PRIMARY_NODE") or None,
         secondary_nodes=view.texts("FAILOVER_SECONDARY_NODES"),
+        spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         debug=view.on("HA_DEBUG_MODE"),
         workloads=view.workloads,

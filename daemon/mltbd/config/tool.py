@@ -176,6 +176,7 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "env": {name: SET for name, _ in workload.env},
         "inherit": list(workload.inherit),
         "stop_timeout": workload.stop_timeout_s,
+        "stop_signal": workload.stop_signal,
         "preferred": list(workload.preferred),
         "check": [check.name for check in workload.checks],
         "hooks": {name: list(argv) for name, argv in workload.hooks},

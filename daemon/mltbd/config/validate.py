@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mltbd.config.derive import majority
-from mltbd.config.options import OPTIONS
+from mltbd.config.options import OPTIONS, STRATEGIES_BUILT
 from mltbd.config.problem import Problem, error, warning
 from mltbd.config.validate_network import identity, ports, roles, security, seeds
 from mltbd.config.view import View
@@ -34,11 +34,11 @@ def _not_built(view: View) -> Iterator[Problem]:
             asked.origin,
         )
     strategy = view.asked["HA_STRATEGY"]
-    if strategy.explicit and strategy.value != "active_passive":
+    if strategy.explicit and strategy.value not in STRATEGIES_BUILT:
         yield error(
             "HA_STRATEGY",
             f"`{strategy.value}` is not in this version: every workload runs on one node",
-            'set `HA_STRATEGY = "active_passive"`, or leave it out',
+            'set `HA_STRATEGY = "active_passive"`, or "distributed" to spread them over the nodes',
             strategy.origin,
         )
     if view.api_port.value:
@@ -58,7 +58,7 @@ def _runs_without(view: View) -> Iterator[Problem]:
             "run `mltbctl config show --effective --origin`",
         )
     strategy = view.asked["HA_STRATEGY"]
-    if strategy.layer == "preset" and strategy.value != "active_passive":
+    if strategy.layer == "preset" and strategy.value not in STRATEGIES_BUILT:
         yield warning(
             "HA_STRATEGY",
             f"`{view.preset}` asks for HA_STRATEGY={strategy.value}: this version runs as active_passive",

@@ -12,6 +12,7 @@ from mltbd.config.fields import absolute, command, seconds, text, texts
 from mltbd.config.names import NAME, check_node_id, shown
 from mltbd.config.problem import Problem, ValueProblem, error
 from mltbd.config.suggest import did_you_mean
+from mltbd.orders import STOP_SIGNALS
 
 WORKLOADS_MAX = 16
 VARIABLES_MAX = 256
@@ -39,7 +40,7 @@ WITHHELD = frozenset(
 """Never handed to a workload: the cluster's secret, and what systemd and the guard mean for mltbd alone."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check", "hooks")
+_KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check", "hooks", "stop_signal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class WorkloadSpec:
     hooks: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Commands by name, in the order in which they run."""
     hook_timeout_s: float = HOOK_TIMEOUT_S
+    stop_signal: str = "SIGTERM"
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """All variables of the process but those the daemon adds (MLTB_NODE_ID and the like)."""
@@ -119,6 +121,7 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
         stop_timeout_given="stop_timeout" in found,
         checks=checks,
         **found.get("hooks", {}),
+        stop_signal=found.get("stop_signal", "SIGTERM"),
     ), []
 
 
@@ -186,6 +189,13 @@ def _hooks(value: object) -> dict[str, Any]:
     return found
 
 
+def _stop_signal(value: object) -> str:
+    name = text(value, "the signal")
+    if name not in STOP_SIGNALS:
+        raise ValueProblem(f"`{shown(name)}` is no signal to stop by", f"use one of {', '.join(STOP_SIGNALS)}")
+    return name
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "command": command,
     "cwd": _cwd,
@@ -195,4 +205,5 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "stop_timeout": _stop_timeout,
     "preferred": _preferred,
     "hooks": _hooks,
+    "stop_signal": _stop_signal,
 }

@@ -79,6 +79,8 @@ def _ahead(policy: Policy, workload: str, first: Candidate, second: Candidate) -
     (place, _), (other, _) = preference(policy, workload, first), preference(policy, workload, second)
     if place < other:
         return "it stands first in the configured order"
+    if policy.spread and first.load < second.load:
+        return f"it runs fewer others, {first.load} against {second.load}"
     if first.priority > second.priority:
         return f"priority {first.priority} over {second.priority}"
     return "equal priority, and its name is the first"

@@ -24,6 +24,7 @@ class Policy:
     max_attempts: int = 3
     recovery_wait_s: float = 60.0
     preferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spread: bool = False  # workloads go where the fewest run, and stay there
 
     def order(self, workload: str) -> tuple[str, ...]:
         return self.preferred.get(workload, ())
@@ -37,6 +38,7 @@ class Candidate:
     priority: int
     reasons: tuple[str, ...]
     reachable_s: float  # without a break, for as long as we have led
+    load: int = 0  # other workloads it owns, or is about to
 
     @property
     def eligible(self) -> bool:
@@ -59,16 +61,25 @@ class Facts:
 
 
 def preference(policy: Policy, workload: str, candidate: Candidate) -> tuple[int, int]:
-    """Smaller is better: the configured order first, then priority."""
+    """Smaller is better: the configured order first, then priority.
+
+    Where workloads are spread, priority is no reason to move one that runs: it would gather them again.
+    """
     order = policy.order(workload)
     place = order.index(candidate.node) if candidate.node in order else len(order)
-    return (place, -candidate.priority)
+    return (place, 0 if policy.spread else -candidate.priority)
+
+
+def _rank(policy: Policy, workload: str, candidate: Candidate) -> tuple[int, int, int, str]:
+    """Smaller is better for a workload that runs nowhere: among equal places the fewest others, if they are spread."""
+    place, _ = preference(policy, workload, candidate)
+    return (place, candidate.load if policy.spread else 0, -candidate.priority, candidate.node)
 
 
 def best(policy: Policy, workload: str, candidates: tuple[Candidate, ...], but: str = "") -> Candidate | None:
     """The eligible candidate that comes first; ties go to the lower id."""
     able = [c for c in candidates if c.eligible and c.node != but]
-    return min(able, key=lambda c: (*preference(policy, workload, c), c.node), default=None)
+    return min(able, key=lambda c: _rank(policy, workload, c), default=None)
 
 
 def decide(policy: Policy, facts: Facts, now: float) -> Command | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from mltb_transport.messages import (
     Command,
@@ -256,10 +256,13 @@ class Placer:
         reign = self._must()
         seen = self._operations_seen.setdefault(operation.id, now) if operation else now
         alive = reign.alive(now, self.consensus.silence_s)
+        load = self._load(workload)
         return Facts(
             placement=placement,
             operation=operation,
-            candidates=tuple(self._candidate(node, workload, now) for node in sorted({self.me, *reign.peers})),
+            candidates=tuple(
+                self._candidate(node, workload, load[node], now) for node in sorted({self.me, *reign.peers})
+            ),
             lease_over=bool(placement.owner) and now >= self._pass_at(workload),
             complete=set(reign.voters) <= set(alive) or now - reign.won_at > self.consensus.silence_s,
             moved_at=tuple(self.moved_at),
@@ -268,7 +271,15 @@ class Placer:
             drained=placement.owner in self.state.controls.drained,
         )
 
-    def _candidate(self, node: str, workload: str, now: float) -> Candidate:
+    def _load(self, workload: str) -> Counter[str]:
+        """How many other workloads each node owns, grants on their way through the log included."""
+        owners = {name: placement.owner for name, placement in self.state.placements.by_workload.items()}
+        for entry in self.consensus.log.after(self.state.applied):
+            if isinstance(entry.command, Grant):
+                owners[entry.command.workload] = entry.command.owner
+        return Counter(owner for name, owner in owners.items() if owner and name != workload)
+
+    def _candidate(self, node: str, workload: str, load: int, now: float) -> Candidate:
         reign, record = self._must(), self.membership.record(node)
         priority = record.priority if record is not None else 0
         if node == self.me:
@@ -286,7 +297,7 @@ class Placer:
             reasons.append(_why_not_ready(workload, record))
         if behind > BEHIND_MAX and not reasons:
             reasons.append(f"{behind} entries behind")
-        return Candidate(node, priority, tuple(reasons), max(0.0, now - max(since, self.watch.changed_at)))
+        return Candidate(node, priority, tuple(reasons), max(0.0, now - max(since, self.watch.changed_at)), load)
 
     # -- leadership ------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mltb_transport.bus import Bus, Route
@@ -15,6 +15,7 @@ from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
 from mltbd.runtime import history_control, views
+from mltbd.runtime.asks import ASKS, BadRequest, ask_of, text
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
@@ -27,18 +28,10 @@ ROUNDS_MAX = 16
 """Callers that wait for one round of all checks."""
 ASIDE_S = 0.3
 """How long `status` waits for what the leader can add."""
-ASKS = {
-    "failover": "failover",
-    "switchover": "switchover",
-    "failback": "failback",
-    "failback_cancel": "cancel_failback",
-}
 LEAD = "lead"
 """What one daemon asks another for its own `status`."""
 LEADER_ONLY = ("lock_show", "lock_list")
 """Passed on, because the leader alone knows how much of a lock's time is left."""
-NAME_CHARS_MAX = 255
-REASON_CHARS_MAX = 500
 
 Done = Callable[[bool, dict[str, Any]], None]
 Extra = Callable[[dict[str, Any], Done], None]
@@ -48,10 +41,6 @@ Extra = Callable[[dict[str, Any], Done], None]
 def failure(code: str, message: str, hint: str = "", **more: Any) -> dict[str, Any]:
     """The body of an answer that is no result."""
     return {"code": code, "message": message, "hint": hint, **more}
-
-
-class BadRequest(Exception):
-    """Parameters that are not what the method takes."""
 
 
 @dataclass(slots=True)
@@ -162,7 +151,7 @@ class Control:
             case "operation":
                 self._operation(request, params, answer, forwarded)
             case "is":
-                self._is(_text(params, "what"), _text(params, "node") or node.me, answer)
+                self._is(text(params, "what"), text(params, "node") or node.me, answer)
             case method if method in history_control.METHODS:
                 answer(*history_control.METHODS[method](node, params))
             case "simulate":
@@ -227,19 +216,14 @@ class Control:
 
     def _ask(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node
-        workload = _text(params, "workload") or "main"
-        target, reason = _text(params, "to"), _text(params, "reason", REASON_CHARS_MAX)
-        dry_run = params.get("dry_run", False)
-        if not isinstance(dry_run, bool):
-            raise BadRequest("`dry_run` is true or false")
+        ask = ask_of(0, request.method, params)
         leader = node.consensus.leader
         if leader and leader != node.me and not forwarded:
             self._forward(leader, request.method, request.params, self._forward_s, answer)
             return
         number = self._wait(self._forward_s, answer)
         if number is not None:
-            operator = _text(params, "operator") or "an operator"
-            self.driver.handle(Ask(number, ASKS[request.method], workload, target, reason, dry_run, operator))
+            self.driver.handle(replace(ask, request=number))
 
     def _is(self, what: str, target: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()
@@ -302,15 +286,13 @@ def _response(request: int, ok: bool, body: dict[str, Any]) -> Response:
     return succeeded(request, body) if ok else failed(request, **body)
 
 
-def _text(params: dict[str, Any], key: str, chars_max: int = NAME_CHARS_MAX) -> str:
-    value = params.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > chars_max:
-        raise BadRequest(f"`{key}` is a text of up to {chars_max} characters")
-    if not value.isprintable():
-        raise BadRequest(f"`{key}` is text of one line, without control characters")
-    return value
+def _judge_paused(paused: dict[str, Any] | None, me: str, quorate: bool) -> dict[str, Any]:
+    if not quorate:
+        return {"answer": None, "reason": f"{me} sees no quorum"}
+    if paused is None:
+        return {"answer": False, "reason": "automatic moves are on"}
+    why = f": {paused['reason']}" if paused["reason"] else ""
+    return {"answer": True, "reason": f"paused by {paused['by']}{why}"}
 
 
 def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
@@ -320,7 +302,7 @@ def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
     if what == "quorate":
         return {"answer": quorate, "reason": f"{me} {'sees' if quorate else 'does not see'} a quorum"}
     if what == "paused":
-        return {"answer": cluster["paused"] is not None, "reason": "automatic moves are on"}
+        return _judge_paused(cluster["paused"], me, quorate)
     if what == "healthy" and target == me:
         return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
     known = next((member for member in picture["nodes"] if member["id"] == target), None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
-from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, OrderError, decode, encode
+from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, STOP_SIGNALS, OrderError, decode, encode
 from mltbd.runtime.environment import Environment
 
 REPORTS_PER_TURN = 64
@@ -85,6 +85,7 @@ class GuardLine:
             "env": env,
             "stop_timeout": spec.stop_timeout_s,
             "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
+            "stop_signal": STOP_SIGNALS[spec.stop_signal],
             "hooks": {name: {"argv": list(argv), "timeout": spec.hook_timeout_s} for name, argv in spec.hooks},
         }
         try:

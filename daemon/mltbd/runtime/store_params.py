@@ -8,7 +8,7 @@ from typing import Any
 
 from mltb_transport.limits import TEXT_CHARS_MAX, VALUE_BYTES_MAX
 from mltb_transport.store import ACQUIRE, DELETE, EXTEND, INTERNAL, RELEASE, SET, Packed, packed
-from mltbd.runtime.views import instant
+from mltbd.runtime.instants import instant
 from mltbd.state.keyvalues import Change, KeyValue
 from mltbd.state.locks import Lock
 from mltbd.state.store import ANY_VERSION

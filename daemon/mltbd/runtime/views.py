@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from mltb_transport.records import Record, WorkloadView
@@ -13,14 +12,9 @@ from mltbd.core.node import Node
 from mltbd.core.peers import UNREACHABLE, Member
 from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
+from mltbd.runtime import control_views
+from mltbd.runtime.instants import instant
 from mltbd.state.placements import Operation, Placement
-
-
-def instant(wall_ms: int) -> str | None:
-    """RFC 3339 in UTC; None for never."""
-    if not wall_ms:
-        return None
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def has_quorum(node: Node, now: float) -> bool:
@@ -103,6 +97,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "version": record.version,
         "voter": node.consensus.voters.get(record.node) == record.store,
         "troubles": list(record.troubles) if answers else [],
+        "drained": control_views.drained_view(node, record.node),
     }
 
 
@@ -148,7 +143,7 @@ def cluster_view(
         "failure_tolerance": quorum.tolerance(len(voters), present, consensus.quorum_size) if quorate else 0,
         "total_nodes": len(members),
         "active_nodes": sum(m["state"] in ("ACTIVE", "LEADER") and m["id"] in near for m in members),
-        "paused": None,
+        "paused": control_views.paused_view(node, now),
     }
 
 
@@ -194,8 +189,13 @@ def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[
         )
         or None,
         "restarts": seen.restarts if seen is not None else 0,
+        "failback_in_seconds": _rounded(lead.get("failbacks", {}).get(name)),
         "lease_remaining_seconds": None if not placement.owner or lease is None else round(lease, 3),
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _health_without_view(state: str) -> str:
@@ -302,7 +302,7 @@ def alerts(
     node: Node, members: list[dict[str, Any]], workloads: list[dict[str, Any]], cluster: dict[str, Any]
 ) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
-    found = []
+    found = control_views.alerts(node)
     if waiting := node.waiting_for():
         found.append(("forming", waiting))
     quorum_seen = cluster["quorum"]

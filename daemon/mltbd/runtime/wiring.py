@@ -39,6 +39,7 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             max_attempts=settings.max_attempts,
             recovery_wait_s=settings.recovery_wait_s,
             preferred=preferred(settings),
+            spread=settings.spread,
         ),
         patience=Patience(
             settings.failure_threshold,
@@ -59,6 +60,8 @@ def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:
 
 
 def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:
-    """Per workload: its own list first, then the primary and the secondaries of all."""
+    """Per workload: its own list first, then the primary and the secondaries of all; not where they are spread."""
+    if settings.spread:
+        return {w.name: w.preferred for w in settings.workloads}
     general = ((settings.primary_node,) if settings.primary_node else ()) + settings.secondary_nodes
     return {w.name: tuple(dict.fromkeys((*w.preferred, *general))) for w in settings.workloads}

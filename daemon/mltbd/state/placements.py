@@ -15,6 +15,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltb_transport.operations import Resume
 from mltb_transport.supervision import Hooked, Proven
 from mltbd.state.dumps import row, rows, unrow
 
@@ -136,6 +137,8 @@ class Placements:
                 self._settled(command)
             case Proven() as command:
                 self._proven(command)
+            case Resume(_, "asked"):
+                self._forgive_failed()
             case Hooked() as command:
                 self._hooked(command)
             case CancelFailback() as command:
@@ -258,6 +261,11 @@ class Placements:
         before = self.get(command.workload)
         if before.token == command.token and before.owner:
             self._put(replace(before, proven=before.owner))
+
+    def _forgive_failed(self) -> None:
+        """An operator lets things go on: what was given up is tried again."""
+        for placement in [each for each in self.by_workload.values() if not each.owner]:
+            self._put(_forgiven(placement))
 
     def _hooked(self, command: Hooked) -> None:
         before = self.get(command.workload)

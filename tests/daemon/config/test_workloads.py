@@ -93,6 +93,8 @@ def test_nothing_withheld_is_inherited_by_default_or_on_demand() -> None:
         (BOT | {"stop_timeout": True}, "stop_timeout", "seconds are needed", ""),
         (BOT | {"stop_timeout": -1}, "stop_timeout", "outside 0 to 300", ""),
         (BOT | {"stop_timeout": float("nan")}, "stop_timeout", "outside 0 to 300", ""),
+        (BOT | {"stop_signal": "SIGKILL"}, "stop_signal", "no signal to stop by", "SIGTERM, SIGINT"),
+        (BOT | {"stop_signal": 15}, "stop_signal", "is text", ""),
         (BOT | {"preferred": ["N1"]}, "preferred", "no node id", "`n1`"),
         (BOT | {"preferred": ["n1", "n1"]}, "preferred", "named twice", ""),
         (BOT | {"preferred": ["n1"] * (PREFERRED_MAX + 1)}, "preferred", "are more than", ""),

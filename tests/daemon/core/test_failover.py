@@ -76,6 +76,22 @@ def test_best_but_one() -> None:
     assert found.node == "n2"
 
 
+def test_where_workloads_are_spread_the_fewest_others_come_before_priority() -> None:
+    busy, calm = Candidate("n1", 900, (), 10.0, load=2), Candidate("n2", 100, (), 10.0, load=1)
+    equal = Candidate("n3", 200, (), 10.0, load=1)
+    spread = Policy(spread=True)
+    assert best(spread, "main", (busy, calm, equal)) == equal
+    assert best(Policy(), "main", (busy, calm, equal)) == busy
+    assert best(Policy(spread=True, preferred={"main": ("n1",)}), "main", (busy, calm, equal)) == busy
+
+
+def test_where_workloads_are_spread_priority_moves_nothing_that_runs() -> None:
+    higher = nodes(well("n1", 900), well("n2", 100))
+    assert failback_in(Policy(), facts(placed("n2"), higher), NOW) == 0
+    assert failback_in(Policy(spread=True), facts(placed("n2"), higher), NOW) is None
+    assert failback_in(Policy(spread=True, preferred={"main": ("n1",)}), facts(placed("n2"), higher), NOW) == 0
+
+
 def test_each_workload_has_its_own_order() -> None:
     policy = Policy(preferred={"main": ("n1",), "other": ("n2",)})
     assert preference(policy, "main", well("n1")) < preference(policy, "main", well("n2", 999))

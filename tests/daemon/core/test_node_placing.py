@@ -163,6 +163,22 @@ def test_two_workloads_find_their_places() -> None:
     assert sorted(wired.alive) == [("n2", "other"), ("n3", "main")]
 
 
+def test_workloads_are_spread_and_then_stay_where_they_run() -> None:
+    policy = Policy(spread=True, recovery_wait_s=5.0)
+    wired = Wired(*THREE, policy=policy, workloads=("main", "other", "third")).settled()
+    wired.run(3.0)
+    assert sorted(node for node, _ in wired.alive) == ["n1", "n2", "n3"], "one each, though granted at one moment"
+    before = set(wired.alive)
+    (lost,) = [pair for pair in before if pair[0] == "n3"]
+    wired.stop("n3")
+    assert wired.until(lambda: len(wired.alive) == 3, 30.0)
+    assert before - {lost} < set(wired.alive)
+    after = set(wired.alive)
+    wired.begin("n3")
+    wired.run(60.0)
+    assert set(wired.alive) == after, "a node that is empty is no reason to move what runs"
+
+
 def test_workloads_have_a_limit_and_the_rest_is_never_placed() -> None:
     names = tuple(f"w{number:03}" for number in range(WORKLOADS_MAX + 6))
     wired = Wired("n1", workloads=names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mltb_transport.messages import Entry, Grant, Move, Release, Settled
+from mltb_transport.operations import Resume
 from mltb_transport.supervision import Proven
 from mltbd.core.failover import Policy, decide
 from mltbd.core.retreat import has_failed, spent, way_back
@@ -110,6 +111,20 @@ def test_one_way_back_until_it_is_well_or_an_operator_has_spoken() -> None:
     assert way_back(placement) == ""
     placement = log.add(Move("main", placement.token, "n2", "failover"))
     assert (placement.retreated, placement.attempts, placement.tried) == (False, 0, "")
+
+
+@pytest.mark.parametrize(("cause", "attempts"), [("asked", 0), ("expired", 1)])
+def test_an_operator_who_resumes_has_what_was_given_up_tried_again(cause: str, attempts: int) -> None:
+    log = Log()
+    log.fails_on("n1")
+    assert log.add(Resume(1, cause)).attempts == attempts
+
+
+def test_what_runs_is_not_forgiven_by_a_resume() -> None:
+    log = Log()
+    log.fails_on("n1")
+    log.add(Grant("main", "n2", "failover"))
+    assert log.add(Resume(1, "asked")).attempts == 1
 
 
 def test_a_rollback_of_an_operators_move_is_no_way_back() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from mltb_transport.limits import READ_METHODS
 from mltb_transport.messages import Request, Response
-from mltbd.runtime.control import NAME_CHARS_MAX, PENDING_MAX, REASON_CHARS_MAX
+from mltbd.runtime.asks import NAME_CHARS_MAX, REASON_CHARS_MAX
+from mltbd.runtime.control import PENDING_MAX
 from tests.daemon.runtime.live import Live
 
 MOVES = ("failover", "switchover", "failback", "failback_cancel")

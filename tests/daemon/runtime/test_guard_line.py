@@ -37,6 +37,7 @@ cwd = "/srv/bot"
 env = { MODE = "ha", MLTB_TOKEN = "forged" }
 inherit = ["PATH", "LANG"]
 stop_timeout = 0.25
+stop_signal = "SIGINT"
 hooks = { pre_start = ["prepare", "it"], timeout = 4.0 }
 
 [workload.plain]
@@ -152,6 +153,7 @@ def test_start_carries_the_whole_command_and_a_clean_environment(line: Line) -> 
         },
         "stop_timeout": 0.25,
         "grace": min(0.25, line.settings.timing.grace_s),
+        "stop_signal": 2,
         "hooks": {"pre_start": {"argv": ["prepare", "it"], "timeout": 4.0}},
     }  # fmt: skip
     assert SECRET not in order.decode()

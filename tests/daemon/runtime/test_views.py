@@ -14,6 +14,7 @@ from mltbd.core.events import Received, StopRequested
 from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
 from mltbd.runtime import views
+from mltbd.runtime.instants import instant
 from tests.daemon.runtime.town import House, Town
 
 KEYS = {
@@ -114,7 +115,7 @@ def test_stable_is_the_same_on_every_node() -> None:
 def test_a_running_workload_is_the_same_to_owner_and_follower_but_for_the_lease() -> None:
     town = Town()
     town.until(lambda: town.owner())
-    began = views.instant(town.wall)
+    began = instant(town.wall)
     town.run(5)
     own = main_of(picture(town.house["n1"]))
     assert own["since"] == began
@@ -157,7 +158,7 @@ def test_a_lost_owner_is_detected_replaced_and_awaited() -> None:
     assert lost["lease_remaining_seconds"] == 0.0
     assert (shown["failover"]["state"], shown["cluster"]["is_healthy"]) == ("DETECTING", False)
     town.until(lambda: town.owner() == "n2")
-    moved_at = views.instant(town.wall)
+    moved_at = instant(town.wall)
     town.run(2)
     shown = picture(town.house["n3"], town.house["n2"])
     assert (shown["failover"]["state"], shown["failover"]["last_failover_time"]) == ("FAILED_OVER", moved_at)
@@ -393,8 +394,7 @@ def test_a_cluster_without_workloads_is_healthy() -> None:
     assert (shown["cluster"]["state"], shown["cluster"]["is_healthy"]) == ("STABLE", True)
 
 
-def test_instants_are_rfc_3339_in_utc_and_several_workloads_are_sorted() -> None:
-    assert (views.instant(0), views.instant(1_767_323_045_999)) == (None, "2026-01-02T03:04:05Z")
+def test_several_workloads_are_sorted() -> None:
     town = Town(workloads=("web", "main"))
     town.until(lambda: town.owner("web") and town.owner("main"))
     assert [w["name"] for w in picture(town.house["n2"])["workloads"]] == ["main", "web"]

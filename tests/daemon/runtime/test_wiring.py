@@ -81,6 +81,7 @@ def test_the_whole_of_it(plain: Settings) -> None:
         ({"failure_threshold": 9}, {"patience.failures_max": 9}),
         ({"health_check_interval_s": 9.0}, {"patience.steady_s": 18.0}),
         ({"workloads": ()}, {"workloads": (), "policy.preferred": {}}),
+        ({"spread": True}, {"policy.spread": True, "policy.preferred": {"main": ("n3", "n1"), "web": ()}}),
         ({"secret": None}, {}),
     ],
     ids=lambda value: ",".join(value) or "nothing",

@@ -1,0 +1,46 @@
+"""What operators hold still, as `status` shows it: the pause and the drained nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mltbd.core.node import Node
+from mltbd.runtime.instants import instant
+
+
+def paused_view(node: Node, now: float) -> dict[str, Any] | None:
+    """`until` is by the wall clock of who paused; `remaining_seconds` as this node counts it. None when not paused."""
+    paused = node.state.controls.paused
+    if paused is None:
+        return None
+    left_s = node.placer.watch.ends_at(node.state.controls) - now
+    return {
+        "since": instant(paused.since),
+        "until": instant(paused.since + round(paused.seconds * 1000)) if paused.seconds else None,
+        "by": paused.operator,
+        "reason": paused.reason or None,
+        "remaining_seconds": round(max(0.0, left_s), 1) if paused.seconds else None,
+    }
+
+
+def drained_view(node: Node, name: str) -> dict[str, Any] | None:
+    """Since when, by whom and why this member is to be empty; None when it is not."""
+    drained = node.state.controls.drained.get(name)
+    if drained is None:
+        return None
+    return {"since": instant(drained.since), "by": drained.operator, "reason": drained.reason or None}
+
+
+def alerts(node: Node) -> list[tuple[str, str]]:
+    """What an operator should know of pauses and drains, as (kind, message)."""
+    found = []
+    controls, placements = node.state.controls, node.state.placements.by_workload
+    if controls.paused is not None:
+        why = f": {controls.paused.reason}" if controls.paused.reason else ""
+        found.append(("paused", f"no automatic moves: paused by {controls.paused.operator}{why}"))
+    for name in controls.drained:
+        still = [workload for workload, placement in sorted(placements.items()) if placement.owner == name]
+        if still:
+            runs = ", ".join(f"`{workload}`" for workload in still)
+            found.append(("draining", f"{name} is drained and still runs {runs}"))
+    return found

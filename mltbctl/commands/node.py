@@ -1,0 +1,145 @@
+"""`mltbctl node show`, `drain` and `undrain`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import CliError, MltbError
+from mltbctl.operation import CALL_S, FOLLOW_S, WAITED_OUT
+from mltbctl.overview import is_silent
+from mltbctl.result import ExitCode, Result
+from mltbctl.words import ago, duration
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+    from mltbctl.result import Style
+    from mltbctl.session import Session
+
+REASON_CHARS_MAX = 200
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Which node the operator wants emptied, and how."""
+
+    node: str
+    reason: str = ""
+    force: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+
+def show(client: Client, name: str) -> Result:
+    """One member, and the workloads it owns."""
+    data = client.status()
+    found = _member(data, name)
+    owned = [each for each in data["workloads"] if each["owner"] == name]
+    return Result(
+        {"view": data["view"], "node": found, "workloads": owned},
+        lambda style: "\n".join(_lines(found, owned, name == data["cluster"]["leader"], style)),
+    )
+
+
+def _member(data: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = next((each for each in data["nodes"] if each["id"] == name), None)
+    if found is None:
+        known = ", ".join(each["id"] for each in data["nodes"])
+        raise CliError(f"no node `{name}` here, only {known}", "run `mltbctl nodes`")
+    return found
+
+
+def _lines(node: dict[str, Any], owned: list[dict[str, Any]], leads: bool, style: Style) -> list[str]:
+    drained = node.get("drained")
+    seen = "never" if node["last_seen_seconds"] is None else f"{ago(node['last_seen_seconds'])} ago"
+    rows = [
+        ("node", style.bold(node["id"])),
+        ("role", node["role"] + (", leads" if leads else "") + ("" if node.get("voter", True) else ", has no vote")),
+        ("state", "no answer" if is_silent(node) else node["state"].lower()),
+        ("health", "unknown" if is_silent(node) else node["health"].lower()),
+        ("priority", str(node["priority"])),
+        ("address", f"{node['address']}:{node['port']}"),
+        ("last seen", "now" if seen == "now ago" else seen),
+        ("log", f"applied {node['applied_index']}, {node['lag']} behind"),
+        ("version", node["version"]),
+    ]
+    rows += [("trouble", trouble) for trouble in node.get("troubles") or []]
+    if drained:
+        why = f": {drained['reason']}" if drained["reason"] else ""
+        rows.append(("drained", f"since {drained['since']} by {drained['by']}{why}"))
+    rows += [("runs", f"{each['name']} {each['state'].lower()}, token {each['token']}") for each in owned]
+    return [f"{name.ljust(10)} {value}" for name, value in rows]
+
+
+def drain(session: Session, wish: Drain) -> Result:
+    """Empty the node, and follow it until it is empty."""
+    if len(wish.reason) > REASON_CHARS_MAX:
+        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    with session.client(CALL_S) as client:
+        before = {each["name"] for each in client.status()["workloads"] if each["owner"] == wish.node}
+        answer = client.drain(wish.node, reason=wish.reason, force=wish.force, dry_run=wish.dry_run)
+        session.tell_endpoint(client)
+        data = {"node": wish.node, "drained": True, "changed": answer["changed"], "at": answer["at"]}
+        if wish.dry_run:
+            return Result({**data, "drained": False, "dry_run": True}, f"it could be done: {answer['message']}")
+        if not wish.wait or wish.force:
+            return Result({**data, "empty": None}, answer["message"])
+        return _follow(session, client, data, before)
+
+
+def undrain(client: Client, name: str) -> Result:
+    """The node takes workloads again."""
+    answer = client.undrain(name)
+    return Result({"node": name, "drained": False, "changed": answer["changed"], "at": answer["at"]}, answer["message"])
+
+
+def _follow(session: Session, client: Client, data: dict[str, Any], before: set[str]) -> Result:
+    name = data["node"]
+    limit_s = session.settings.timeout_s or FOLLOW_S
+    began = time.monotonic()
+    told: list[str] | None = None
+    try:
+        while True:
+            try:
+                left = leftovers(client.status(), name, before)
+            except MltbError as error:
+                if error.code not in WAITED_OUT:
+                    raise
+                left = [error.message]
+            if not left:
+                spent = duration(time.monotonic() - began)
+                return Result({**data, "empty": True}, f"{name} is empty and stays so until undrained (took {spent})")
+            if left != told:
+                told = left
+                session.say(f"  {session.talk.glyph('waiting')} {name}: {', '.join(left)}")
+            if time.monotonic() - began > limit_s:
+                raise CliError(
+                    f"not empty within {limit_s:g} s: {', '.join(left)}; the drain goes on",
+                    "run `mltbctl status` to see how it ends",
+                    code="timeout",
+                    details={"node": name, "at": data["at"]},
+                )
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        session.say(f"detached: {name} is being drained, see `mltbctl status`")
+        return Result({**data, "empty": False}, "", ExitCode.INTERRUPTED)
+
+
+def leftovers(data: dict[str, Any], name: str, before: set[str]) -> list[str]:
+    """What has not left the node, or of what was there `before` not arrived elsewhere, in words.
+
+    Leadership counts only while another voter could take it.
+    """
+    left = [f"`{each['name']}` has not left" for each in data["workloads"] if each["owner"] == name]
+    moving = [each["name"] for each in data["workloads"] if each["owner"] is None and each["name"] in before]
+    left += [f"`{each}` is on its way" for each in moving]
+    heirs = [each for each in data["nodes"] if each["id"] != name and _could_lead(each)]
+    if data["cluster"]["leader"] == name and heirs:
+        left.append("it leads")
+    return left
+
+
+def _could_lead(node: dict[str, Any]) -> bool:
+    return bool(node.get("voter")) and not is_silent(node) and not node.get("drained") and node["state"] != "LEAVING"
