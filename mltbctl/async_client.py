@@ -149,6 +149,15 @@ class AsyncClient:
     async def undrain(self, node: str) -> dict[str, Any]:
         return await self._run(lambda: self._client.undrain(node))
 
+    async def remove_node(self, node: str, *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.remove_node(node, reason=reason, dry_run=dry_run))
+
+    async def promote_node(self, node: str, *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+        return await self._run(lambda: self._client.promote_node(node, reason=reason, dry_run=dry_run))
+
+    async def admit_node(self, node: str, *, reason: str = "") -> dict[str, Any]:
+        return await self._run(lambda: self._client.admit_node(node, reason=reason))
+
     async def _run(self, call: Callable[[], T]) -> T:
         return await self._threads.run(call)
 

@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import care, history_commands, hold_commands
+from mltbctl import care, founding_commands, history_commands, hold_commands, voter_commands
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
+from mltbctl.node_group import NodeGroup
 from mltbctl.node_group import node as node_group
 from mltbctl.options import (
     At,
@@ -286,6 +287,9 @@ def wait(
 
 Root.add("pause")(hold_commands.pause)
 Root.add("resume")(hold_commands.resume)
+NodeGroup.add("remove")(voter_commands.remove)
+NodeGroup.add("promote")(voter_commands.promote)
+NodeGroup.add("admit")(voter_commands.admit)
 Root.add_group("node", node_group)
 Root.add_group("lock", lock)
 Root.add_group("state", state)
@@ -299,6 +303,8 @@ Root.add("doctor")(care.doctor)
 Root.add("reachability")(care.reachability)
 Root.add("rtt")(care.rtt)
 Root.add("bundle")(care.bundle)
+Root.add("init")(founding_commands.init)
+Root.add("join")(founding_commands.join)
 
 
 @Root.add("demo")

@@ -255,6 +255,23 @@ class Client:
         """`node` may be given workloads again."""
         return self._move("undrain", node=node)
 
+    # -- who belongs to the cluster -------------------------------------------------------------------------
+
+    def remove_node(self, node: str, *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+        """Take `node` out of the cluster for good. Refused where that would cost the quorum.
+
+        Returns {"node", "cause", "before", "after", "voters"}: the arithmetic before and after, and the voters then.
+        """
+        return self._move("node_remove", node=node, reason=reason, dry_run=dry_run)
+
+    def promote_node(self, node: str, *, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
+        """Make the observer `node` a voter. Returns as `remove_node` does."""
+        return self._move("node_promote", node=node, reason=reason, dry_run=dry_run)
+
+    def admit_node(self, node: str, *, reason: str = "") -> dict[str, Any]:
+        """Let a removed node in again, as an observer. Returns as `remove_node` does."""
+        return self._move("node_admit", node=node, reason=reason)
+
     def _read(self, method: str, **params: Any) -> dict[str, Any]:
         return self._lines.once(method, _given(params), changes=False)
 

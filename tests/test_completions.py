@@ -87,7 +87,7 @@ def test_zsh_is_told_what_its_file_is_for_in_the_first_line() -> None:
 
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_a_shell_completes_commands_and_options(shell: str, path: str) -> None:
-    assert offers(shell, "mltbctl sta", path) == {"status"}
+    assert offers(shell, "mltbctl statu", path) == {"status"}
     assert offers(shell, "mltbctl fail", path) == {"failover", "failback"}
     assert offers(shell, "mltbctl status --wat", path) == {"--watch"}
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mltbctl.session import Session
 
 KINDS = (
-    "founding", "election", "transfer", "placement", "failover", "switchover", "failback", "handover", "rollback",
+    "founding", "election", "transfer", "placement", "failover", "switchover", "failback", "drain", "handover",
+    "rollback", "pause", "resume", "drain_node", "undrain_node",
     "release", "cancel_failback", "promoted", "lost", "removed", "admitted", "recovered", "hook",
 )  # fmt: skip
 POLL_S = 0.5

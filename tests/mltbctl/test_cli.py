@@ -84,6 +84,21 @@ def started(params: dict[str, Any]) -> dict[str, Any]:
     return PLAN if params.get("dry_run") else PLAN | {"operation": 912}
 
 
+def change(cause: str, before: int, after: int) -> dict[str, Any]:
+    """A change of the voters, with its arithmetic."""
+    sums = [
+        {"voters": n, "needed": n // 2 + 1, "reachable": n, "failure_tolerance": (n - 1) // 2} for n in (before, after)
+    ]
+    names = [f"n{number}" for number in range(1, after + 1)]
+    return {"node": "n3", "cause": cause, "before": sums[0], "after": sums[1], "voters": names}
+
+
+def not_removed(_: dict[str, Any]) -> dict[str, Any]:
+    """It would cost the quorum."""
+    why = "without n3 there would be no quorum: 1 of 2 voters answer, 2 needed"
+    raise Refusal(code="refused", message=why, hint="mltbctl status")
+
+
 def refused(_: dict[str, Any]) -> dict[str, Any]:
     """No node may take over."""
     raise Refusal(
@@ -124,6 +139,9 @@ def answers() -> dict[str, Any]:
         "operation": lambda _: operation(),
         "pause": lambda _: {"changed": True, "message": "no automatic moves", "at": 920},
         "resume": lambda _: {"changed": False, "message": "the cluster is not paused", "at": 920},
+        "node_remove": lambda _: change("removed", 3, 2),
+        "node_promote": lambda _: change("promoted", 3, 4),
+        "node_admit": lambda _: change("admitted", 3, 3),
         "drain": lambda params: {"changed": not params["dry_run"], "message": "n3 is drained", "at": 921},
         "undrain": lambda _: {"changed": True, "message": "n3 takes workloads", "at": 922},
     }
@@ -168,6 +186,13 @@ HEALTHY: dict[str, str] = {
     "node-drain": "node drain n3 -q --reason disk --no-wait",
     "node-drain-dry-run": "node drain n3 --dry-run",
     "node-drain-json": "node drain n3 --no-wait -o json",
+    "node-remove": "node remove n3 --yes",
+    "node-remove-dry-run": "node remove n3 --dry-run",
+    "node-remove-no-terminal": "node remove n3",
+    "node-remove-json": "node remove n3 --yes -q -o json",
+    "node-promote": "node promote n4",
+    "node-promote-dry-run-json": "node promote n4 --dry-run -o json",
+    "node-admit": "node admit n3",
     "node-undrain": "node undrain n3",
     "node-undrain-json": "node undrain n3 -o json",
     "switchover-at": "switchover --to n2 --yes -q --at 918",
@@ -224,6 +249,7 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("degraded-exit-code", "status --exit-code", {"status": lambda _: dated(pictures.unreachable_node())}),
         ("refused", "failover --to n3 --yes", {"failover": refused}),
         ("refused-json", "failover --to n3 --dry-run -o json", {"failover": refused}),
+        ("node-remove-refused", "node remove n3 --yes", {"node_remove": not_removed}),
         ("node-drain-refused", "node drain n1", {"drain": refused}),
         ("node-drain-timeout", "node drain n1 --timeout 0.2", {}),
         ("node-drain-timeout-json", "node drain n1 --timeout 0.2 -o json", {}),

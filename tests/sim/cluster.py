@@ -42,6 +42,8 @@ class Shape:
     compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
 
+    lease_enforced: bool = True
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f"n{number}" for number in range(1, len(self.roles) + 1))
@@ -93,6 +95,7 @@ class Cluster:
             patience=shape.patience,
             compaction=shape.compaction,
             workloads=(WORKLOAD,),
+            lease_enforced=shape.lease_enforced,
         )
         dice = random.Random(self.dice.getrandbits(48))
         return Machine(config, shape.stop_timeout_s, dice, self.at, self.real, self.network, self.history)

@@ -224,8 +224,8 @@ def nonces_again(patch: pytest.MonkeyPatch) -> None:
     """Each run of the daemon numbers its requests from 1: a late answer to an earlier one fits."""
     init = Owner.__init__
 
-    def begin(self: Owner, *arguments: Any) -> None:
-        init(self, *arguments)
+    def begin(self: Owner, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
         self._nonce = 0
 
     patch.setattr(Owner, "__init__", begin)

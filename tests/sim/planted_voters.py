@@ -7,16 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from mltb_transport.messages import Answer
 from mltb_transport.voters import ChangeVoters
 from mltbd.core import quorum, voter_rules
 from mltbd.core.consensus import Consensus
-from mltbd.core.election import Tally
 from mltbd.core.leadership import Leadership
 from mltbd.core.voter_desk import VoterDesk
 from tests.sim.cluster import Shape
 from tests.sim.faults import Mix
-from tests.sim.planted import Bug
+from tests.sim.planted import Bug, wiped_disk_votes
 from tests.sim.scenario import draw_shape
 
 UNSAFE = ("committed is stable", "nothing broke", "one leader per term", "one at a time", "logs match")
@@ -81,14 +79,7 @@ def quorum_of_the_visible(patch: pytest.MonkeyPatch) -> None:
 def wiped_disk_counts(patch: pytest.MonkeyPatch) -> None:
     """What a wiped voter acknowledges counts as if it had never lost anything, and its vote as well."""
     patch.setattr(Leadership, "counts", lambda self, node: node in self.peers and node in self.voters)
-    count = Tally.count
-
-    def by_name(self: Tally, voter: str, answer: Answer) -> None:
-        count(self, voter, replace(answer, store=self.voters.get(voter, answer.store)))
-
-    patch.setattr(Tally, "count", by_name)
-    patch.setattr(Consensus, "is_voter", property(lambda self: self.me in self.voters))
-    patch.setattr("mltbd.core.election.Ballot.is_wiped", False)
+    wiped_disk_votes(patch)
 
 
 def removed_still_counts(patch: pytest.MonkeyPatch) -> None:

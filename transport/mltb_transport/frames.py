@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mltb_transport.limits import CLUSTER_CHARS_MAX, FRAME_BYTES_MAX, HEADER_FIELDS, PROTOCOL, PROTOCOL_MIN
 from mltb_transport.messages import KINDS, Message, Request
 from mltb_transport.schema import INT_MAX, KIND_OF, FrameError, from_bytes, pack, to_bytes, unpack
+from mltb_transport.store import Bundle
 
 __all__ = [
     "CLUSTER_CHARS_MAX",
@@ -21,6 +22,8 @@ __all__ = [
     "encode",
 ]
 
+FROM_CLIENTS = (Request, Bundle)
+"""What a control client may send: it has no node id."""
 _NODE_ID = re.compile(r"[a-z0-9-]{1,63}")
 
 
@@ -93,5 +96,5 @@ def _check_header(header: list[object]) -> None:
         raise UnknownKind(f"kind {kind} is unknown")
     if type(sender) is not str or (sender and not _NODE_ID.fullmatch(sender)):
         raise FrameError("the sender is not a node id: a-z, 0-9 and -, 1 to 63 characters")
-    if not sender and KINDS[kind] is not Request:
+    if not sender and KINDS[kind] not in FROM_CLIENTS:
         raise FrameError(f"{KINDS[kind].__name__} without a sender")

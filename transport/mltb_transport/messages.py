@@ -13,7 +13,7 @@ from mltb_transport.history import Phase
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
-from mltb_transport.store import Batch, Forward, Forwarded
+from mltb_transport.store import Batch, Bundle, BundleAnswer, Forward, Forwarded
 from mltb_transport.supervision import Hooked, Proven
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
@@ -300,7 +300,7 @@ class Response:
 
 Message = (
     Found | Founded | Election | Answer | Append | AppendAnswer | TimeoutNow | Renew | Renewed | Propose | Ping | Pong
-    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded
+    | Heartbeat | Sync | News | Probe | Probed | Request | Response | Forward | Forwarded | Bundle | BundleAnswer
     | Piece | PieceAnswer | Removed
 )  # fmt: skip
 
@@ -324,6 +324,8 @@ KINDS: dict[int, type] = {
     19: Propose,
     20: Forward,
     21: Forwarded,
+    22: Bundle,
+    23: BundleAnswer,
     30: Request,
     31: Response,
     40: Removed,

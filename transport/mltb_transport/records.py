@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TWO_OWNERS = "two_owners"
+"""The risk of SPLIT_BRAIN_PREVENTION=False: an owner without a majority runs on, beside another one perhaps."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkloadView:
@@ -44,3 +47,4 @@ class Record:
     ready: tuple[str, ...]
     workloads: tuple[WorkloadView, ...]
     troubles: tuple[str, ...] = ()  # checks of the node itself that fail
+    risks: tuple[str, ...] = ()  # that its operator has accepted: two_owners

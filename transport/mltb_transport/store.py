@@ -108,3 +108,25 @@ class Forwarded:
     code: str
     message: str
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Commands of a control client, packed by it: the short way for who has many. All but `acquire` may come so."""
+
+    commands: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleAnswer:
+    """Outcomes, as they become known: each a msgpack array [client, seq, word, values ...], see state/store.py.
+
+    A command without an outcome here has the word `error`, then a code of ERROR_CODES and a message.
+    """
+
+    outcomes: tuple[bytes, ...]
+
+
+def packed_outcome(client: str, seq: int, outcome: tuple[Any, ...]) -> bytes:
+    """One outcome of a BundleAnswer."""
+    return cast(bytes, msgpack.packb([client, seq, *outcome]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
-from mltb_transport.frames import PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
+from mltb_transport.frames import FROM_CLIENTS, PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
 from mltb_transport.gossip import News
-from mltb_transport.messages import Heartbeat, Message, Request, Sync
+from mltb_transport.messages import Heartbeat, Message, Sync
 
 SENDERS_MAX = 1024
 FOREIGN_MAX = 16
@@ -69,7 +69,7 @@ class Inbound:
         if role is None:
             self._counters["wrong_role"] += 1
             return None
-        if isinstance(frame.message, Request):
+        if isinstance(frame.message, FROM_CLIENTS):
             return Delivery(frame, role, source.route)
         if self.cluster and frame.cluster and frame.cluster != self.cluster:
             self._counters["wrong_cluster"] += 1
@@ -100,7 +100,7 @@ def _effective_role(frame: Frame, source: Source) -> str | None:
     message = frame.message
     if source.path == "gossip":
         return "node" if source.role in ("node", "open") and isinstance(message, GOSSIP_KINDS) else None
-    if isinstance(message, Request):
+    if isinstance(message, FROM_CLIENTS):
         # A node forwards a client's call after checking the client's role itself.
         return {"open": "admin", "node": "admin"}.get(source.role, source.role)
     if source.path == "local" or source.role in ("admin", "viewer"):

@@ -22,6 +22,7 @@ Kind = Literal[
 ]
 
 STRATEGIES = ("active_passive", "active_active", "distributed")
+RISKS = ("none", "two_owners")
 STRATEGIES_BUILT = ("active_passive", "distributed")
 CONSISTENCIES = ("eventual", "quorum", "strong")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -105,6 +106,7 @@ _CLUSTER = (
         "CLUSTER_SECRET_SECOND", "text", None, "also taken, while the secret is changed on one node after the other",
         "security", secret=True,
     ),
+    _choice("CLUSTER_ACCEPT_RISK", "none", "names a risk that another option takes", "cluster", RISKS),
     _on("CLUSTER_INSECURE", False, "listen beyond loopback without a secret", "security"),
     _seconds("CLUSTER_ELECTION_TIMEOUT", 10.0, "upper bound on one election", "election", high=300),
     _number("CLUSTER_NODE_PRIORITY", 100, "higher leads and owns first", "election", 0, 1000),

@@ -69,6 +69,8 @@ class Settings:
     recovery_wait_s: float
     primary_node: str | None
     secondary_nodes: tuple[str, ...]
+    lease_enforced: bool
+    """False (SPLIT_BRAIN_PREVENTION=False, a typed risk): an owner without a majority runs on."""
     spread: bool
     """HA_STRATEGY distributed: workloads go where the fewest run."""
 
@@ -162,6 +164,7 @@ def _settings(view: View) -> Settings:
         recovery_wait_s=view.number("FAILOVER_RECOVERY_WAIT_TIME"),
         primary_node=view.text("FAILOVER_PRIMARY_NODE") or None,
         secondary_nodes=view.texts("FAILOVER_SECONDARY_NODES"),
+        lease_enforced=view.on("SPLIT_BRAIN_PREVENTION"),
         spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         debug=view.on("HA_DEBUG_MODE"),

@@ -172,11 +172,31 @@ def _quorum(view: View) -> Iterator[Problem]:
             "",
             asked.origin,
         )
-    if not view.on("SPLIT_BRAIN_PREVENTION"):
+    yield from _risk(view)
+
+
+def _risk(view: View) -> Iterator[Problem]:
+    accepted = view.text("CLUSTER_ACCEPT_RISK") == "two_owners"
+    if view.on("SPLIT_BRAIN_PREVENTION"):
+        if accepted:
+            yield warning(
+                "CLUSTER_ACCEPT_RISK",
+                "the risk two_owners is accepted, but nothing takes it: SPLIT_BRAIN_PREVENTION is on",
+                "take it out",
+                view.origin("CLUSTER_ACCEPT_RISK"),
+            )
+    elif accepted:
+        yield warning(
+            "SPLIT_BRAIN_PREVENTION",
+            "two copies of a workload may run: an owner without a majority runs on while the others start it anew",
+            "run `mltbctl status` for who takes this risk; add a witness (CLUSTER_ROLE=witness) to need it no more",
+            view.origin("SPLIT_BRAIN_PREVENTION"),
+        )
+    else:
         yield error(
             "SPLIT_BRAIN_PREVENTION",
-            "without it two copies of a workload may run, and this version refuses that",
-            "add a witness: a third node with CLUSTER_ROLE=witness",
+            "without it two copies of a workload may run: an owner without a majority is not stopped",
+            'add a witness (CLUSTER_ROLE=witness), or type the risk: `CLUSTER_ACCEPT_RISK = "two_owners"`',
             view.origin("SPLIT_BRAIN_PREVENTION"),
         )
 
@@ -189,8 +209,8 @@ def _voters(view: View) -> Iterator[Problem]:
         yield warning(
             "HA_MIN_NODES",
             "two nodes cannot both be safe and available: when one is lost, the other has no majority",
-            "add a third machine with CLUSTER_ROLE=witness: it votes and runs nothing; the other remedy,"
-            " a typed risk (SPLIT_BRAIN_PREVENTION=False), is not in this version",
+            "add a third machine with CLUSTER_ROLE=witness: it votes and runs nothing; the other way is a typed risk,"
+            " see CLUSTER_ACCEPT_RISK",
             view.origin("HA_MIN_NODES"),
         )
     elif voters % 2 == 0:

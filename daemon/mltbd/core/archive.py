@@ -10,7 +10,7 @@ from mltbd.core.consensus import Consensus
 from mltbd.core.log import InvariantViolation
 from mltbd.core.outbox import Outbox
 from mltbd.core.shipping import DamagedOnTheWay, Intake
-from mltbd.core.snapshots import Snapshot, SnapshotError, loaded, restored
+from mltbd.core.snapshots import Snapshot, SnapshotError, digest_of, loaded, restored
 from mltbd.state.machine import State
 
 
@@ -18,13 +18,16 @@ from mltbd.state.machine import State
 class Compaction:
     """How far the log may grow behind the snapshot; `tail` entries stay for followers that are a little behind.
 
-    A snapshot travels in pieces of `piece` bytes.
+    A snapshot travels in pieces of `piece` bytes. Taking one stops the loop for as long as the state is large (0.8 s at
+    its limit): so the log may grow by as much again as the last snapshot is larger than `weight`, and each node by up
+    to `spread` more, a share of its own, lest all stop at one moment.
     """
 
     entries: int = 4096
     weight: int = 4 * 1024 * 1024
     tail: int = 512
     piece: int = PIECE_BYTES_MAX
+    spread: float = 0.5
 
 
 class Archive:
@@ -43,6 +46,7 @@ class Archive:
         self._arrived = (found.index, restored(found)) if found is not None else None
         self._tried = 0
         consensus.piece_bytes = limits.piece
+        self._share = int(digest_of(consensus.store.encode())[:8], 16) / 2**32
 
     def compact(self) -> None:
         """Take a snapshot when one is due. Of what is applied: that is committed, and on this node's disk."""
@@ -50,8 +54,10 @@ class Archive:
         covered = max(self._tried, log.covered)
         if applied <= covered:
             return
-        grown = log.weight_between(covered, applied) >= self._limits.weight
-        if not grown and applied - covered < self._limits.entries:
+        last = len(log.snapshot.data) if log.snapshot is not None else 0
+        factor = max(1.0, last / self._limits.weight) * (1 + self._limits.spread * self._share)
+        grown = log.weight_between(covered, applied) >= int(self._limits.weight * factor)
+        if not grown and applied - covered < int(self._limits.entries * factor):
             return
         state = self._state
         try:

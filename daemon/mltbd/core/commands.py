@@ -46,10 +46,13 @@ class Commands:
         # Below zero: reads count upwards. And no word to an earlier incarnation may be taken for one to us.
         self._numbers = -incarnation * INCARNATION_SPAN
         self._reign: tuple[str, int] = ("", 0)
+        self._rests = False
         self.counters = {"batches": 0, "commands": 0, "forwarded": 0, "overloaded": 0, "unknown": 0}
 
     def next_deadline(self) -> float:
-        return next(iter(self._pending.values())) if self._pending else float("inf")
+        given_up_at = next(iter(self._pending.values())) if self._pending else float("inf")
+        reign = self._consensus.reign
+        return min(given_up_at, reign.rest_until) if self._queue and reign and self._rests else given_up_at
 
     # -- in ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +139,8 @@ class Commands:
         while self._flying and self._flying[0] <= applied:
             self._flying.popleft()
         proposed = False
-        while self._queue and len(self._flying) < PIPELINE_MAX:
+        self._rests = self.rests(now)
+        while self._queue and not self._rests and len(self._flying) < PIPELINE_MAX:
             batch = self._next_batch()
             index = self._consensus.propose(Batch(batch), now, wall)
             if index is None:
@@ -147,7 +151,15 @@ class Commands:
             self.counters["batches"] += 1
             self.counters["commands"] += len(batch)
             proposed = True
+        if self._consensus.busy:
+            self._consensus.tell_commit(now)
+        self._consensus.busy = bool(self._queue) and not self._rests
         return proposed
+
+    def rests(self, now: float) -> bool:
+        """Whether nothing is proposed for a moment, because leadership is to change hands."""
+        reign = self._consensus.reign
+        return reign is not None and now < reign.rest_until
 
     def _next_batch(self) -> tuple[bytes, ...]:
         batch: list[bytes] = []

@@ -12,6 +12,7 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import PieceAnswer
+from mltb_transport.store import Batch
 from mltb_transport.voters import ChangeVoters
 from mltbd.core import describe
 from mltbd.core.chronicle import first_entry
@@ -28,6 +29,7 @@ from mltbd.core.voter_rules import may_change
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
 PEERS_MAX = 64
+GAP_MAX = 64
 
 
 class Consensus(Voting):
@@ -52,6 +54,8 @@ class Consensus(Voting):
         self.commit = 0
         self.durable = self.log.last_index
         self.alive: tuple[str, ...] = ()  # as the leader last told us
+        self.busy = False  # more entries follow in this very step, and carry the news of what is committed
+        self._said: tuple[str, int, int, int] | None = None  # what we last told a leader that we hold
         self.confirmations: list[object] = []  # tags for the node to take
         self._saving: list[tuple[int, int, int]] = []  # (save, index, term) of unsaved log ends
         self._heartbeat_at = now
@@ -63,6 +67,12 @@ class Consensus(Voting):
     def in_charge(self) -> bool:
         """Leader, with an entry of its own term committed: only then is the state current."""
         return self.reign is not None and self.reign.first_index <= self.commit
+
+    def only_batches_after(self, applied: int) -> bool:
+        """Whether nothing but clients' commands was committed behind this index."""
+        if self.commit - applied > GAP_MAX:
+            return False
+        return all(isinstance(self.log.entry(i).command, Batch) for i in range(applied + 1, self.commit + 1))
 
     def found(self, entry: Entry) -> None:
         """Take over the founding entry on an empty disk."""
@@ -180,6 +190,7 @@ class Consensus(Voting):
             return
         self._shipments.drop(node)
         entries = self.log.batch(peer.next_index)
+        peer.told_commit = self.commit
         self._out.send(node, self._append_message(peer.next_index - 1, entries, now))
         peer.next_index += len(entries)  # In flight; a gap is refused and sent again.
 
@@ -267,7 +278,10 @@ class Consensus(Voting):
             self._save(fresh)
         matched = message.prev_index + len(message.entries)
         self.commit = max(self.commit, min(message.commit, matched))
-        self._answer_append(leader, message, True, matched)
+        said = (leader, message.term, message.round, matched)
+        if said != self._said:  # That something is committed is news that needs no answer.
+            self._said = said
+            self._answer_append(leader, message, True, matched)
 
     def _answer_append(self, leader: str, message: Append, ok: bool, index: int) -> None:
         answer = AppendAnswer(self.term, message.round, ok, index, self.store, self._company.ready())
@@ -298,10 +312,16 @@ class Consensus(Voting):
         if index <= self.commit or self.log.term_at(index) != self.term:
             return
         self.commit = index
-        for node, peer in self.reign.peers.items():
-            self._send_append(node, peer, now)  # The owner waits for this news.
+        if not self.busy:
+            self.tell_commit(now)
         if self.me not in self.voters and self.log.voters_index <= self.commit:
             self._retire(self.reign, now)
+
+    def tell_commit(self, now: float) -> None:
+        """Who has not heard yet what is committed: owners, and daemons that serve clients, wait for this news."""
+        for node, peer in self.reign.peers.items() if self.reign is not None else ():
+            if peer.told_commit < self.commit:
+                self._send_append(node, peer, now)
 
     def may_change(self, command: ChangeVoters) -> bool:
         """One voter at a time, one change at a time, and nothing before an entry of our own term is committed."""
@@ -331,6 +351,7 @@ class Consensus(Voting):
         if reign is None or reign.transfer is not None or not reign.counts(target):
             return False
         if reign.peers[target].match_index != self.log.last_index or self.durable != self.log.last_index:
+            reign.rest(now)
             return False
         reign.transfer = Transfer(target, now)
         self._out.note("info", f"hands leadership to {target}")

@@ -144,6 +144,12 @@ def _voters(event: Event) -> str:
     return f"{what}{by}: the voters are {' '.join(event.votes)}" + (f" ({event.reason})" if event.reason else "")
 
 
+def _control(event: Event) -> str:
+    what = _CONTROLS[event.kind].format(node=event.node)
+    by = f", asked for by {event.operator}" if event.operator else ""
+    return f"{what}{by}" + (f": {event.reason}" if event.reason else "")
+
+
 def _other(event: Event) -> str:
     """Of a kind that has no words of its own: what it concerns, who asked and why."""
     about = " ".join(part for part in (event.kind.replace("_", " "), event.workload, event.node) if part)
@@ -151,7 +157,14 @@ def _other(event: Event) -> str:
     return f"{about}{by}" + (f": {event.reason}" if event.reason else "")
 
 
+_CONTROLS = {
+    "pause": "no automatic moves",
+    "resume": "automatic moves are on",
+    "drain_node": "{node} is to be empty",
+    "undrain_node": "{node} takes workloads again",
+}
 _SENTENCES = {
+    **dict.fromkeys(_CONTROLS, _control),
     "founding": _founding,
     "election": _election,
     "transfer": _transfer,

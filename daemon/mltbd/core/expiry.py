@@ -66,8 +66,9 @@ class Expiry:
             self._spans.clear()
             self._heap.clear()
             self._next.clear()
-            if consensus.in_charge and state.applied == consensus.commit:
-                self._reign = consensus.reign
+            reign = consensus.reign
+            if reign is not None and state.applied >= reign.first_index:  # What comes later, we see changing.
+                self._reign = reign
                 touched.update(dict.fromkeys(lock.name for lock in state.store.locks.named()))
         if touched:
             if self._reign is not None:

@@ -49,7 +49,8 @@ class Identity:
         self.urgent = False
         self.counters = counters
         self._jumps = 0
-        self._foreign: set[str] = set()
+        self.foreign: dict[str, str] = {}
+        """Other clusters that were met -> which of their nodes, where."""
         self._duplicate_told = False
 
     def change(self, changes: OwnChanges) -> None:
@@ -111,10 +112,10 @@ class Identity:
     def met_foreign(self, record: Record) -> list[Effect]:
         """Told once for each cluster, on both sides."""
         self.counters["foreign"] += 1
-        if record.cluster in self._foreign or len(self._foreign) == FOREIGN_MAX:
+        if record.cluster in self.foreign or len(self.foreign) == FOREIGN_MAX:
             return []
-        self._foreign.add(record.cluster)
         at = f"{record.address}:{record.port}"
+        self.foreign[record.cluster] = f"`{record.node}` at {at}"
         text = f"`{record.node}` at {at} is of cluster {record.cluster}, not of {self.own.cluster}: refused"
         return [Note("warning", text), Contact(at, Sync((self.shown,), reply=False))]
 

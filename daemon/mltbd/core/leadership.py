@@ -9,6 +9,8 @@ from mltb_transport.messages import AppendAnswer
 from mltbd.core import quorum
 
 CONFIRMATIONS_MAX = 4096
+REST_S = 0.25
+REST_AGAIN_S = 2.0
 
 
 @dataclass(slots=True)
@@ -17,6 +19,7 @@ class Progress:
 
     next_index: int
     match_index: int = 0
+    told_commit: int = 0
     acked_round: int = 0
     acked_at: float = float("-inf")
     since: float = float("inf")  # reachable without a break since
@@ -48,8 +51,14 @@ class Leadership:
         self.confirmed_at = now  # start of the youngest round that a quorum acknowledged
         self.peers: dict[str, Progress] = {}
         self.transfer: Transfer | None = None
+        self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
         self._round_starts: deque[tuple[int, float]] = deque()
         self._waiting: deque[tuple[int, object]] = deque()
+
+    def rest(self, now: float) -> None:
+        """A transfer needs a log at rest, which under load never comes by itself: a short breath, not often."""
+        if now > self.rest_until + REST_AGAIN_S:
+            self.rest_until = now + REST_S
 
     def begin_round(self, now: float) -> None:
         self.round += 1

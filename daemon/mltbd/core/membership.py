@@ -61,6 +61,7 @@ class Membership:
         self.counters: Counter[str] = Counter()
         """What was refused or left, by reason."""
         self._self = Identity(own, self.counters)
+        self.foreign = self._self.foreign
         self._roster = Roster(node_timeout_s, self.counters)
         self._entropy = entropy
         self._heartbeat_s = heartbeat_s

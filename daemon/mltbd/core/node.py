@@ -22,7 +22,7 @@ from mltb_transport.messages import (
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
-from mltb_transport.records import Record
+from mltb_transport.records import TWO_OWNERS, Record
 from mltb_transport.store import Batch, Forward, Forwarded
 from mltb_transport.voters import Removed
 from mltbd.core import describe
@@ -86,6 +86,7 @@ class Node:
             recovered.incarnation,
             recovered.last_index,
             Health(config.checks),
+            enforced=config.lease_enforced,
         )
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
@@ -94,7 +95,7 @@ class Node:
         own = Record(
             self.me, recovered.incarnation, 0, recovered.store, self.consensus.log.cluster, config.address, config.port,
             config.role, config.priority, "JOINING", "HEALTHY", 0, config.version, config.founder.designated,
-            recovered.term, "", 0, (), (),
+            recovered.term, "", 0, (), (), risks=() if config.lease_enforced else (TWO_OWNERS,),
         )  # fmt: skip
         self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
         self._founding = FoundingDesk(
@@ -294,6 +295,8 @@ class Node:
         self._join(now)
         self._watch_leader(now)
         self._put_all(self.membership.need(self._partners(), now))
+        if self.desk.commands.rests(now):
+            self.placer.look_again(now)  # For the moment at which leadership can change hands.
         for _ in range(STEPS_MAX):
             self._apply(now)
             placements = {} if self.belonging.removed else self.state.placements.by_workload

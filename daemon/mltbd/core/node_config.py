@@ -35,3 +35,4 @@ class NodeConfig:
     workloads: tuple[str, ...] = ("main",)
     version: str = "0"
     checks: tuple[Rule, ...] = ()
+    lease_enforced: bool = True

@@ -11,11 +11,11 @@ from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays, HookEnded
 from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
 from mltbd.core.hook_log import HookLog
-from mltbd.core.lease import INCARNATION_SPAN, Hold
+from mltbd.core.lease import INCARNATION_SPAN, Hold, deadline
 from mltbd.core.outbox import Outbox
 from mltbd.core.retreat import has_failed
 from mltbd.core.timing import Timing
-from mltbd.core.workload import FAILED, RUNNING, STOPPED, Patience, Workload
+from mltbd.core.workload import FAILED, RUNNING, STARTING, STOPPED, Patience, Workload
 from mltbd.state.placements import Placement
 
 SETTLED_S = 60.0
@@ -45,8 +45,12 @@ class Owner:
         incarnation: int,
         granted_after: int,
         health: Health | None = None,
+        *,
+        enforced: bool = True,
     ) -> None:
+        """`enforced`: without a confirmed renewal a workload stops. Else it runs on, beside another one perhaps."""
         self.me = me
+        self._enforced = enforced
         self.health = health or Health(())
         self.timing = timing
         self.workloads = {name: Workload(name, patience) for name in names}
@@ -259,6 +263,14 @@ class Owner:
         if hold is not None and now >= hold.ask_at:
             self._nonce += 1
             self._requests.append(hold.renew(name, self._nonce, now, self.timing))
+            if not self._enforced:
+                self._run_on(self.workloads[name], hold, now)
+
+    def _run_on(self, workload: Workload, hold: Hold, now: float) -> None:
+        """The risk that was accepted: what runs goes on without anybody's word. Nothing is ever started so."""
+        if workload.state in (STARTING, RUNNING) and workload.token == hold.token:
+            hold.until = max(hold.until, deadline(now, self.timing))
+            self._out.put(Arm(workload.name, hold.token, hold.until))
 
     def _tell(self, workload: Workload, placement: Placement, now: float) -> None:
         """Keep telling the leader until the log shows that it has heard."""

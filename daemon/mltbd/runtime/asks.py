@@ -18,6 +18,9 @@ ASKS = {
     "resume": "resume",
     "drain": "drain",
     "undrain": "undrain",
+    "node_remove": "remove_node",
+    "node_promote": "promote_node",
+    "node_admit": "admit_node",
 }
 """Methods that only the leader answers, and the verb of each."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from mltb_transport.bus import Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
+from mltb_transport.store import Bundle
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
@@ -93,6 +94,11 @@ class Control:
             answer(False, failure("auth", why, "use the cluster's secret"))
             return
         self._serve(request, answer)
+
+    def bundle(self, bundle: Bundle, role: str, route: Route) -> None:
+        """Commands of a client that packed them itself; the outcomes go back by its route."""
+        self.counters["requests"] += 1
+        self.store.bundle(bundle, permitted(role, "state_set"), lambda a: self._bus.reply(route, self.driver.frame(a)))
 
     def from_peer(self, request: Request, sender: str) -> None:
         """A request that another daemon passes on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mltb_transport.records import TWO_OWNERS, Record
 from mltbd.core.node import Node
 from mltbd.runtime.instants import instant
 
@@ -44,3 +45,12 @@ def alerts(node: Node) -> list[tuple[str, str]]:
             runs = ", ".join(f"`{workload}`" for workload in still)
             found.append(("draining", f"{name} is drained and still runs {runs}"))
     return found
+
+
+def risk_alerts(records: list[Record]) -> list[tuple[str, str]]:
+    """Risks that operators of these nodes have typed: shown everywhere for as long as they are taken."""
+    takers = [record.node for record in records if TWO_OWNERS in record.risks]
+    if not takers:
+        return []
+    words = "a workload may run twice: without a majority it is not stopped there"
+    return [("risk", f"SPLIT_BRAIN_PREVENTION is off on {', '.join(takers)}: {words}")]

@@ -13,12 +13,14 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mltb_transport.bus import BindError, Source
 from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
+from mltb_transport.store import Bundle
 from mltb_transport.wire import Delivery, Inbound
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
 from mltbd.config.settings import Settings
@@ -35,15 +37,20 @@ from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.entropy import SeededEntropy
 from mltbd.runtime.environment import Environment
+from mltbd.runtime.founding_mark import marked
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
 from mltbd.runtime.wiring import node_config
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
+SWITCH_S = 0.0002
+"""How long the loop may keep the interpreter while the journal's thread wants it: Python's 5 ms are longer than a write
+to disk, and everything acknowledged waits for that."""
 log = logging.getLogger("mltbd")
 
 
@@ -63,6 +70,7 @@ def run(
         # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
         # A handler, not SIG_IGN, which the commands of checks would inherit.
         signal.signal(number, lambda *_: None)
+    sys.setswitchinterval(SWITCH_S)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
@@ -105,6 +113,10 @@ async def _open(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
         config = node_config(settings, str(uuid.uuid4()), version)
+        founder = marked(state_dir, config.founder, begun=recovered.last_index > 0)
+        met = Met(state_dir)
+        seeds = met.seeds(config.seeds, f"{config.address}:{config.port}")
+        config = replace(config, founder=founder, seeds=seeds)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
         gc.collect()
         gc.freeze()
@@ -113,7 +125,7 @@ async def _open(
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
         check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up)
+        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up, met)
     finally:
         journal.close()
 
@@ -159,6 +171,7 @@ async def _serve(
     notifier: Notifier,
     room: DiskRoom,
     check_up: CheckUp,
+    met: Met,
 ) -> int:
     bus = ZmqBus(
         BusConfig(
@@ -172,6 +185,7 @@ async def _serve(
     )
     control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
+    driver.on_link = met.keep
     control.attach(driver, checks)
     inbound = Inbound(node.me, bus.counters)
 
@@ -217,6 +231,9 @@ def dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
             control.from_peer(message, frame.sender)
         elif delivery.route is not None:
             control.from_client(message, delivery.role, delivery.route)
+    elif isinstance(message, Bundle):
+        if delivery.route is not None and not frame.sender:
+            control.bundle(message, delivery.role, delivery.route)
     elif isinstance(message, Response):
         control.response(message)
     else:

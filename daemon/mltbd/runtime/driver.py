@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -73,6 +73,8 @@ class Driver:
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
         self._addresses: dict[str, tuple[str, int]] = {}
+        self.on_link: Callable[[Iterable[tuple[str, int]]], None] = lambda _: None
+        """Told where the members are whenever that changed."""
         self._outbound = Outbound(node.me, node.incarnation)
         self._wake_at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -171,6 +173,7 @@ class Driver:
     def _link(self, node: str, address: str, port: int, fresh: bool) -> None:
         before = self._addresses.get(node)
         self._addresses[node] = (address, port)
+        self.on_link(self._addresses.values())
         # Somebody else may live there by now: nodes exchange addresses where DHCP gives them out.
         self._let_go(before)
         if fresh:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mltb_transport.store import INTERNAL, WITHDRAW, Packed, packed
+from mltb_transport.store import INTERNAL, WITHDRAW, Bundle, BundleAnswer, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import ReadState, Submit
 from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.store_bundles import Bundles
 from mltbd.runtime.store_params import ANSWER_CHARS_MAX, BadStoreRequest, Params
 from mltbd.runtime.store_watch import Watches
 from mltbd.runtime.views import age
@@ -70,6 +71,7 @@ class StoreControl:
         self._gathered: list[tuple[Callable[[], None], Done]] = []
         self._waiters: dict[str, list[Waiter]] = {}
         self._watches = Watches()
+        self._bundles = Bundles()
         self._waiting = 0
 
     def attach(self, driver: Driver, first_number: int) -> None:
@@ -91,7 +93,7 @@ class StoreControl:
     @property
     def waiting(self) -> int:
         """Requests that are not answered yet."""
-        return self._waiting + self._watches.waiting
+        return self._waiting + self._watches.waiting + self._bundles.waiting
 
     # -- in ------------------------------------------------------------------------------------------------------
 
@@ -106,6 +108,13 @@ class StoreControl:
             self._watches.watch(params, self.store, answer)
         else:
             self._read(method, params, answer)
+
+    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[BundleAnswer], object]) -> None:
+        """Packed commands of one client connection."""
+        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send)
+        if taken:
+            self._commands += taken
+            self._soon()
 
     def _command(self, method: str, params: Params, answer: Done) -> None:
         command = views.command(method, params)
@@ -158,12 +167,15 @@ class StoreControl:
                         self._fail(answer, outcome[1], outcome[2])
                     else:
                         finish(outcome)
+        if self._bundles.waiting:
+            self._bundles.outcomes(effect.done)
         if self._waiters:
             self._look_at_locks()
         self._watches.look(self.store)
 
     def refusals(self, effect: Refusals) -> None:
         """Commands of ours that have no outcome here."""
+        self._bundles.refusals(effect.keys, effect.code, effect.message)
         for key in effect.keys:
             for _, answer in self._finishes.pop(key, ()):
                 self._waiting -= 1

@@ -111,14 +111,25 @@ def _value(params: Params) -> str:
     value = params.get("value")
     if not isinstance(value, str):
         raise BadStoreRequest("`value` is JSON as a text")
-    try:
-        length = len(value.encode())
-        json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise BadStoreRequest("`value` is not JSON") from error
-    if length > VALUE_BYTES_MAX:
-        raise BadStoreRequest(f"`value` is longer than {VALUE_BYTES_MAX // 1024} KiB")
+    flaw = flaw_of_value(value)
+    if flaw:
+        raise BadStoreRequest(flaw)
     return value
+
+
+def flaw_of_value(value: str) -> str:
+    """Why this text is no value; empty when it is one."""
+    try:
+        length = len(value) if value.isascii() else len(value.encode())
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return "`value` is not JSON"
+    return f"`value` is longer than {VALUE_BYTES_MAX // 1024} KiB" if length > VALUE_BYTES_MAX else ""
+
+
+def flaw_of_name(value: str) -> str:
+    """Why this text is neither a key nor the name of a lock; empty when it is."""
+    return "" if _NAME.fullmatch(value) else "a name is 1 to 255 of A-Z a-z 0-9 . _ / -"
 
 
 def _ms(value: float) -> int:

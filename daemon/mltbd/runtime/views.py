@@ -48,6 +48,7 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
     lead = leader_facts(node, now) if node.consensus.role == LEADER else lead or {}
     near = reachable(node, now)
     members = [member_view(node, member, near, now) for member in node.membership.members(now)]
+    known = [member.record for member in node.membership.members(now)]
     workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
     cluster = cluster_view(node, members, workloads, near, now)
     return {
@@ -59,7 +60,7 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
         "failover": failover_view(node, workloads, near, now, lead),
         "locks": {"held": node.state.store.locks.held},
         "state_revision": node.state.store.revision,
-        "alerts": alerts(node, members, workloads, cluster),
+        "alerts": alerts(node, known, members, workloads, cluster),
     }
 
 
@@ -299,10 +300,14 @@ def operation_view(operation: Operation) -> dict[str, Any]:
 
 
 def alerts(
-    node: Node, members: list[dict[str, Any]], workloads: list[dict[str, Any]], cluster: dict[str, Any]
+    node: Node,
+    known: list[Record],
+    members: list[dict[str, Any]],
+    workloads: list[dict[str, Any]],
+    cluster: dict[str, Any],
 ) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
-    found = control_views.alerts(node)
+    found = control_views.alerts(node) + control_views.risk_alerts(known)
     if waiting := node.waiting_for():
         found.append(("forming", waiting))
     quorum_seen = cluster["quorum"]
@@ -325,6 +330,8 @@ def alerts(
         found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
     lost = "came back with another disk: it follows, and votes again once it has caught up"
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
+    for strange, who in node.membership.foreign.items():
+        found.append(("foreign", f"{who} is of another cluster, {strange}: both refuse each other"))
     if node.belonging.removed:
         out = f"{node.me} was removed from this cluster: wipe its disk, or let it in: mltbctl node admit {node.me}"
         found.append(("removed", out))

@@ -50,6 +50,7 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
         workloads=tuple(workload.name for workload in settings.workloads),
         version=version,
         checks=rules_of(settings.checks),
+        lease_enforced=settings.lease_enforced,
     )
 
 

@@ -35,7 +35,7 @@ every = pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: o
 def test_no_documented_option_is_missing_and_the_additions_are_known() -> None:
     assert set(OPTIONS) >= DOCUMENTED
     assert set(OPTIONS) - DOCUMENTED == {
-        "CLUSTER_ADVERTISE_ADDRESS", "CLUSTER_SECRET_FILE", "CLUSTER_SECRET_SECOND",
+        "CLUSTER_ADVERTISE_ADDRESS", "CLUSTER_SECRET_FILE", "CLUSTER_SECRET_SECOND", "CLUSTER_ACCEPT_RISK",
     }  # fmt: skip
 
 

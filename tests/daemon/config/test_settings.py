@@ -12,7 +12,7 @@ from mltb_transport.keys import new_secret
 from mltbd.config.machine import outward_address, this_machine
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import load
-from tests.daemon.config.machines import EMPTY_FILE, SECRET, loaded, machine, settings
+from tests.daemon.config.machines import EMPTY_FILE, SECRET, loaded, machine, problem, settings
 
 ON = ("CLUSTER_ENABLED=1", "HA_MIN_NODES=3", f"CLUSTER_SECRET={SECRET}")
 EFFECTS = {
@@ -53,7 +53,8 @@ JUDGED = {
     "CLUSTER_SECRET_FILE": "read by derive",
     "CLUSTER_INSECURE": "changes where a node without a secret listens",
     "HA_ENCRYPTION_ENABLED": "refused where it contradicts the secret",
-    "SPLIT_BRAIN_PREVENTION": "refused but for true",
+    "SPLIT_BRAIN_PREVENTION": "refused but for true, or with the risk typed, see test_a_typed_risk",
+    "CLUSTER_ACCEPT_RISK": "lets SPLIT_BRAIN_PREVENTION be off",
     "HEALTH_MONITOR_ENABLED": "switches the checks that are written, see test_checks",
     "HEALTH_CHECK_INTERVAL": "a default of those checks",
     "HEALTH_CHECK_TIMEOUT": "a default of those checks",
@@ -112,3 +113,13 @@ def test_this_machine_has_a_name_and_routes() -> None:
     assert outward_address("127.0.0.1") == "127.0.0.1"
     assert outward_address("not an address") is None
     assert load(None, EMPTY_FILE, [], {}).settings is not None
+
+
+def test_a_typed_risk_and_only_that_takes_the_lease_off() -> None:
+    assert settings(loaded()).lease_enforced
+    risky = loaded("SPLIT_BRAIN_PREVENTION=False", "CLUSTER_ACCEPT_RISK=two_owners")
+    assert not settings(risky).lease_enforced
+    assert "two copies" in problem(risky, "SPLIT_BRAIN_PREVENTION", "warning").message
+    assert "two copies" in problem(loaded("SPLIT_BRAIN_PREVENTION=False"), "SPLIT_BRAIN_PREVENTION").message
+    untaken = loaded("CLUSTER_ACCEPT_RISK=two_owners")
+    assert "nothing takes it" in problem(untaken, "CLUSTER_ACCEPT_RISK", "warning").message

@@ -25,10 +25,10 @@ TAIL = 2
 class Follower:
     """A whole node that follows n1 in term 2. Its disk answers when told to."""
 
-    def __init__(self, log: tuple[Entry, ...] = (), **limits: int) -> None:
-        compaction = Compaction(**({"entries": 5, "tail": TAIL} | limits))
+    def __init__(self, log: tuple[Entry, ...] = (), store: str = "disk-n2", **limits: Any) -> None:
+        compaction = Compaction(**({"entries": 5, "tail": TAIL, "spread": 0} | limits))
         config = NodeConfig("n2", "c9", TIMING, compaction=compaction)
-        self.node = Node(config, Recovered("disk-n2", 1, 2, "", log), Fixed(), 0.0)
+        self.node = Node(config, Recovered(store, 1, 2, "", log), Fixed(), 0.0)
         self.now = 0.0
         self.node.start(0.0, WALL)
 
@@ -78,6 +78,37 @@ def test_heavy_entries_are_compacted_sooner() -> None:
     log = (founding(*THREE), *entries(1, 1, first=2, command=heavy))
     assert kept(Follower(entries=100, weight=1700).append(log, commit=3)) == [(3, (1, 1))]
     assert kept(Follower(entries=100, weight=9000).append(log, commit=3)) == []
+
+
+def test_nodes_take_their_snapshots_at_different_moments() -> None:
+    log = (founding(*THREE), *entries(*[1] * 199, first=2))
+    took = []
+    for number in range(6):
+        follower = Follower(store=f"disk-{number}", entries=100, spread=0.5)
+        follower.append(log[:100], commit=99)
+        for last in range(100, 200):
+            took += [index for index, _ in kept(follower.append(log[last : last + 1], last, (last, 1)))][:1]
+            if follower.node.consensus.log.covered:
+                break
+    assert len(took) == 6
+    assert all(100 <= index <= 150 for index in took)
+    assert len(set(took)) > 3
+
+
+def test_the_larger_the_state_the_longer_the_log_may_grow() -> None:
+    """The second snapshot is due after as many bytes as the first one had, not after `weight`."""
+    heavy = Grant("main", "n3", "placement", "x" * 900)
+    follower = Follower(entries=10**6, weight=100)
+    follower.append((founding(*THREE), *entries(1, 1, 1, 1, first=2, command=heavy)), commit=5)
+    first = follower.node.consensus.log.snapshot
+    assert first is not None
+    assert len(first.data) > 1000
+    last = 5
+    while follower.node.consensus.log.snapshot is first:
+        follower.append(entries(1, first=last + 1, command=heavy), last + 1, (last, 1))
+        last += 1
+    assert last > 6, "one entry alone weighs more than `weight`"
+    assert 1000 * (last - 5) > len(first.data)
 
 
 def test_a_state_too_large_for_a_snapshot_is_said_and_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def event(kind: str, **fields: Any) -> Event:
         (event("cancel_failback", operator="ann@desk"), "no automatic failback of main, says ann@desk"),
         (
             event("pause", workload="", node="", operator="ann@desk", reason="kernel"),
-            "pause, asked for by ann@desk: kernel",
+            "no automatic moves, asked for by ann@desk: kernel",
         ),
         (event("node_drained", workload=""), "node drained n2"),
     ],

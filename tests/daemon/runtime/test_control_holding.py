@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mltb_transport.records import TWO_OWNERS
 from mltbd.runtime.asks import BadRequest, ask_of
+from mltbd.runtime.control_views import risk_alerts
 from tests.daemon.runtime.live import Live
 
 
@@ -81,3 +85,13 @@ def test_a_plan_that_is_out_of_date_is_refused() -> None:
 def test_what_is_no_parameter_is_named(key: str, value: object) -> None:
     with pytest.raises(BadRequest, match=f"`{key}`"):
         ask_of(1, "drain", {key: value})
+
+
+def test_who_takes_a_typed_risk_is_named_everywhere() -> None:
+    with Live(3) as live:
+        live.formed()
+        own = live["n2"].node.membership.own
+        assert risk_alerts([own]) == []
+        (alert,) = risk_alerts([own, replace(own, node="n3", risks=(TWO_OWNERS,))])
+        assert alert[0] == "risk"
+        assert alert[1].startswith("SPLIT_BRAIN_PREVENTION is off on n3: a workload may run twice")

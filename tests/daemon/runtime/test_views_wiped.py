@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from mltb_transport.messages import Heartbeat
+from mltbd.core.events import Received
 from tests.daemon.runtime.in_memory import MemoryDisk
 from tests.daemon.runtime.town import Town
 
@@ -43,3 +45,15 @@ def test_a_wiped_voter_is_one_again_after_a_while(asked: str) -> None:
     assert shown["cluster"]["state"] == "STABLE"
     assert [each["voter"] for each in shown["nodes"]] == [True, True, True]
     assert shown["alerts"] == []
+
+
+@by_node
+def test_two_clusters_that_meet_are_shown_to_each_other(asked: str) -> None:
+    town = Town().formed()
+    node = town.house[asked].node
+    strange = replace(node.membership.own, node="x9", cluster="another", store="disk-x9", address="10.9.9.9")
+    town.house[asked].feed(Received("x9", 1, "another", Heartbeat(strange, ())))
+    (alert,) = town.house[asked].view()["alerts"]
+    assert alert["kind"] == "foreign"
+    assert "`x9` at 10.9.9.9:7946 is of another cluster, another" in alert["message"]
+    assert "x9" not in [each["id"] for each in town.house[asked].view()["nodes"]]

@@ -82,6 +82,7 @@ def test_the_whole_of_it(plain: Settings) -> None:
         ({"health_check_interval_s": 9.0}, {"patience.steady_s": 18.0}),
         ({"workloads": ()}, {"workloads": (), "policy.preferred": {}}),
         ({"spread": True}, {"policy.spread": True, "policy.preferred": {"main": ("n3", "n1"), "web": ()}}),
+        ({"lease_enforced": False}, {"lease_enforced": False}),
         ({"secret": None}, {}),
     ],
     ids=lambda value: ",".join(value) or "nothing",

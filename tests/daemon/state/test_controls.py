@@ -87,10 +87,10 @@ def test_what_no_dump_holds_is_refused(dumped: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (Pause(60.0, "alice", "kernel"), "pause, asked for by alice: kernel"),
-        (Resume(2, "expired"), "resume: expired"),
-        (Drain("n1", "alice", "disk"), "drain node n1, asked for by alice: disk"),
-        (Undrain("n1", "alice"), "undrain node n1, asked for by alice"),
+        (Pause(60.0, "alice", "kernel"), "no automatic moves, asked for by alice: kernel"),
+        (Resume(2, "expired"), "automatic moves are on: expired"),
+        (Drain("n1", "alice", "disk"), "n1 is to be empty, asked for by alice: disk"),
+        (Undrain("n1", "alice"), "n1 takes workloads again, asked for by alice"),
     ],
 )
 def test_the_history_tells_of_each_change_once(command: Command, words: str) -> None:

@@ -1,0 +1,210 @@
+"""`mltbctl init` and `mltbctl join`: the files of a node that founds a cluster, and of one that joins it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import CliError
+from mltbctl.result import Result
+
+if TYPE_CHECKING:
+    from mltb_transport.invitation import Invitation
+    from mltbctl.session import Session
+
+MARK = "founder"
+"""As mltbd.runtime.founding_mark has it; the command line imports nothing of the daemon."""
+_WORKLOAD = """
+# What to run, on one node at a time; the same on every node that may run it.
+# [workload.main]
+# command = ["python3", "-m", "bot"]
+# cwd = "/srv/bot"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who this node shall be and where its files go. Empty: as this machine has it."""
+
+    config: str = ""
+    state_dir: str = ""
+    name: str = ""
+    node_id: str = ""
+    address: str = ""
+    port: int = 0
+    role: str = ""
+
+
+def init(session: Session, place: Place, *, token: bool = False) -> Result:
+    """Write configuration, secret and the founder's mark; the line for the others is the data. `token`: only that."""
+    from mltb_transport.keys import new_secret
+
+    config = _config_path(place, os.environ)
+    if token:
+        return _invite(session, config, {})
+    state = _state_dir(place, os.environ)
+    if _journal(state):
+        raise CliError(
+            f"the node that keeps its state in `{state}` has begun already: it founds nothing any more",
+            f"for the line that lets others join, run `mltbctl init --token --config {config}`",
+            code="refused",
+        )
+    with _Written() as written:
+        secret = written.secret(config, new_secret())
+        written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name}), 0o644)
+        written.directory(state)
+        written.file(state / MARK, "", 0o600)
+        result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)})
+        written.keep()
+    session.say(f"wrote {config} and {secret}; start this node with `mltbd run --config {config}`, then on each other:")
+    return result
+
+
+def join(session: Session, place: Place, token: str) -> Result:
+    """Write the configuration and the secret of a node that joins."""
+    from mltb_transport.invitation import InvitationError, invitation_of
+
+    try:
+        invitation = invitation_of(token)
+    except InvitationError as error:
+        hint = "copy the whole line anew; `mltbctl init --token` on the founder prints it again"
+        raise CliError(str(error), hint, code="usage") from None
+    config = _config_path(place, os.environ)
+    with _Written() as written:
+        secret = written.secret(config, invitation.secret)
+        more = {"CLUSTER_NAME": invitation.name, "CLUSTER_SEED_NODES": list(invitation.seeds)}
+        written.file(config, _text(place, secret, more), 0o644)
+        effective = _effective(config)
+        written.keep()
+    data = {
+        "config": str(config), "secret_file": str(secret), "node": effective["CLUSTER_NODE_ID"],
+        "name": invitation.name, "seeds": list(invitation.seeds),
+    }  # fmt: skip
+    session.say(f"wrote {config} and {secret}")
+    start = f"`{data['node']}` is ready to join `{invitation.name}`: mltbd run --config {config}"
+    return Result(data, start)
+
+
+def _invite(session: Session, config: Path, more: dict[str, Any]) -> Result:
+    from mltb_transport.invitation import token_of
+
+    invitation = _invitation(config)
+    if invitation.seeds[0].startswith(("127.", "localhost")):
+        session.say("warning: this node is known at a loopback address; other machines need `--address`")
+    line = f"mltbctl join {token_of(invitation)}"
+    data = {"config": str(config), "name": invitation.name, "seeds": list(invitation.seeds), "join": line}
+    return Result({**data, **more}, line)
+
+
+def _invitation(config: Path) -> Invitation:
+    from mltb_transport.invitation import Invitation
+    from mltbctl.commands.secret import needed
+
+    found = needed(str(config))
+    effective = _effective(config)
+    own = f"{effective['CLUSTER_ADVERTISE_ADDRESS']}:{effective['CLUSTER_PORT']}"
+    seeds = dict.fromkeys([own, *(effective["CLUSTER_SEED_NODES"] or [])])
+    return Invitation(effective["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
+
+
+def _effective(config: Path) -> dict[str, Any]:
+    """Every option as the daemon would run with it. CliError when it would not."""
+    from mltbctl.commands.config import show
+
+    data = show(None, config, (), effective=True).data
+    if not data["valid"]:
+        first = data["errors"][0]
+        raise CliError(f"{first['key']}: {first['message']}", first["hint"], code="usage")
+    return {row["key"]: row["value"] for row in data["settings"]}
+
+
+def _text(place: Place, secret: Path, more: Mapping[str, Any]) -> str:
+    own = {"CLUSTER_NODE_ID": place.node_id, "CLUSTER_ADVERTISE_ADDRESS": place.address, "CLUSTER_PORT": place.port}
+    if place.address.startswith("127."):
+        own["CLUSTER_ADDRESS"] = place.address  # Everything on one machine: nothing listens beyond it.
+    values = {**own, "CLUSTER_ROLE": place.role, **more, "CLUSTER_SECRET_FILE": str(secret)}
+    # JSON's texts, numbers and lists of texts are TOML's as well.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value]
+    return "\n".join(["# Options: OPTIONS.md, or `mltbctl config show --effective`.", *lines]) + "\n" + _WORKLOAD
+
+
+def _config_path(place: Place, environ: Mapping[str, str]) -> Path:
+    named = place.config or environ.get("MLTB_CONFIG", "")
+    if named:
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return Path("/etc/mltb/mltb.toml")
+    from platformdirs import user_config_path
+
+    return user_config_path("mltb") / "mltb.toml"
+
+
+def _state_dir(place: Place, environ: Mapping[str, str]) -> Path:
+    named = place.state_dir or environ.get("MLTB_STATE_DIR", "")
+    if named:
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/mltb")
+    from platformdirs import user_state_path
+
+    return user_state_path("mltb")
+
+
+def _journal(state: Path) -> bool:
+    try:
+        return any(state.glob("journal*"))
+    except OSError as error:
+        raise CliError(f"cannot look into `{state}`: {(error.strerror or str(error)).lower()}") from None
+
+
+class _Written:
+    """Files that are taken back unless all of it was done. What was there before is never written over."""
+
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+        self._kept = False
+
+    def __enter__(self) -> _Written:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in [] if self._kept else reversed(self._made):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
+    def keep(self) -> None:
+        self._kept = True
+
+    def secret(self, config: Path, text: str) -> Path:
+        path = config.parent / f"{config.stem}.secret"
+        self.file(path, f"{text}\n", 0o600)
+        return path
+
+    def directory(self, path: Path) -> None:
+        if not path.is_dir():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir(mode=0o700)
+            except OSError as error:
+                raise CliError(f"cannot make `{path}`: {(error.strerror or str(error)).lower()}") from None
+            self._made.append(path)
+
+    def file(self, path: Path, text: str, mode: int) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            hint = "move it away, or name another file with `--config`"
+            raise CliError(f"`{path}` is there already; nothing was changed", hint, code="refused") from None
+        except OSError as error:
+            raise CliError(f"cannot write `{path}`: {(error.strerror or str(error)).lower()}") from None
+        self._made.append(path)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,83 @@
+"""`mltbctl node remove`, `promote` and `admit`: who belongs to the cluster, and who counts for its quorum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import CliError
+from mltbctl.operation import confirm, require_terminal
+from mltbctl.result import Result
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
+    from mltbctl.result import Style
+    from mltbctl.session import Session
+
+REASON_CHARS_MAX = 200
+CHANGE_S = 10.0
+"""A change of the voters waits for a quorum's disks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Which node, and how the operator wants it asked."""
+
+    node: str
+    reason: str = ""
+    yes: bool = False
+    dry_run: bool = False
+
+
+def remove(session: Session, wish: Change) -> Result:
+    """Take the node out for good; confirmed by its name."""
+    done = f"{wish.node} is removed and refused from now on; wipe its disk, or let it in with `mltbctl node admit`"
+    return _change(
+        session, wish, lambda client, dry: client.remove_node(wish.node, reason=wish.reason, dry_run=dry), done
+    )
+
+
+def promote(session: Session, wish: Change) -> Result:
+    """Make an observer a voter."""
+    done = f"{wish.node} is a voter"
+    wish = Change(wish.node, wish.reason, True, wish.dry_run)
+    return _change(
+        session, wish, lambda client, dry: client.promote_node(wish.node, reason=wish.reason, dry_run=dry), done
+    )
+
+
+def admit(session: Session, wish: Change) -> Result:
+    """Let a removed node in again, as an observer."""
+    with session.client(CHANGE_S) as client:
+        answer = client.admit_node(wish.node, reason=wish.reason)
+        session.tell_endpoint(client)
+    return Result({**answer, "changed": True}, f"{wish.node} may come back, as an observer; the leader promotes it")
+
+
+def _change(session: Session, wish: Change, ask: Callable[[Client, bool], dict[str, Any]], done: str) -> Result:
+    if len(wish.reason) > REASON_CHARS_MAX:
+        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    with session.client(CHANGE_S) as client:
+        plan = ask(client, True)
+        session.tell_endpoint(client)
+        if wish.dry_run:
+            return Result({**plan, "changed": False, "dry_run": True}, lambda style: arithmetic(plan, style))
+        if not wish.yes:
+            require_terminal()
+        session.say(arithmetic(plan, session.talk))
+        if not wish.yes:
+            confirm(wish.node)
+        return Result({**ask(client, False), "changed": True}, done)
+
+
+def arithmetic(plan: dict[str, Any], style: Style) -> str:
+    """What the change costs or brings: voters, votes needed, and how many nodes may be lost, before and after."""
+    before, after = plan["before"], plan["after"]
+    arrow = style.glyph("arrow")
+    rows = [
+        ("voters", f"{before['voters']} {arrow} {after['voters']}: {' '.join(plan['voters'])}"),
+        ("needed", f"{before['needed']} {arrow} {after['needed']}, of which {after['reachable']} answer"),
+        ("may lose", f"{before['failure_tolerance']} {arrow} {after['failure_tolerance']}"),
+    ]
+    return "\n".join(f"{style.bold(name.ljust(10))}{text}" for name, text in rows)

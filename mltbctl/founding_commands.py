@@ -1,0 +1,73 @@
+"""`mltbctl init` and `mltbctl join`; they join the commands in cli.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from mltbctl.options import Output, Quiet, Timeout
+from mltbctl.session import command_session
+
+_File = Annotated[
+    str, typer.Option("--config", "-c", metavar="FILE", help="The configuration to write.", show_default=False)
+]
+_Id = Annotated[str, typer.Option("--node-id", metavar="ID", help="Default: from the host's name.", show_default=False)]
+_Address = Annotated[
+    str,
+    typer.Option("--address", metavar="HOST", help="Where the others reach this node.", show_default=False),
+]
+_Port = Annotated[int, typer.Option("--port", metavar="PORT", help="Gossip; PORT + 1 is used too.", min=1, max=65534)]
+_Role = Annotated[
+    Literal["voter", "witness", "observer"],
+    typer.Option("--role", metavar="ROLE", help="voter, witness (votes, runs nothing) or observer."),
+]
+
+
+def init(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the cluster, for people.")] = "mltb",
+    node_id: _Id = "",
+    address: _Address = "",
+    port: _Port = 7946,
+    state_dir: Annotated[
+        str, typer.Option("--state-dir", metavar="DIR", help="Where the node will remember.", show_default=False)
+    ] = "",
+    config_file: _File = "",
+    token: Annotated[
+        bool, typer.Option("--token", help="Print the line of a node that was set up; write none.")
+    ] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Found a cluster here: write configuration and secret.
+
+    Prints the line that lets another machine join. It holds the secret: paste it, do not mail it. The node founds
+    when `mltbd run` starts it; others become voters by themselves, up to three.
+    """
+    from mltbctl.commands import founding
+
+    session = command_session(ctx, output, timeout, quiet)
+    place = founding.Place(config_file or session.settings.config, state_dir, name, node_id, address, port)
+    session.finish(founding.init(session, place, token=token))
+
+
+def join(
+    ctx: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="As `mltbctl init` printed it.")],
+    node_id: _Id = "",
+    address: _Address = "",
+    port: _Port = 7946,
+    role: _Role = "voter",
+    config_file: _File = "",
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Join a cluster: paste the line that `mltbctl init` printed."""
+    from mltbctl.commands import founding
+
+    session = command_session(ctx, output, timeout, quiet)
+    place = founding.Place(config_file or session.settings.config, "", "", node_id, address, port, role)
+    session.finish(founding.join(session, place, token))

@@ -1,0 +1,161 @@
+"""Bundles: many commands in one frame, each with one outcome; what is wrong with one leaves the others alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.limits import VALUE_BYTES_MAX
+from mltb_transport.store import ACQUIRE, DELETE, EXPIRE, EXTEND, RELEASE, SET, Bundle, BundleAnswer, packed
+from mltbd.runtime import store_bundles, store_control
+from tests.daemon.runtime.live import Live
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Live]:
+    """Three nodes, for whoever keeps to keys and clients of its own."""
+    with Live(3) as live:
+        yield live.formed()
+
+
+class Bundler:
+    """A client connection of one node that packs its commands itself."""
+
+    def __init__(self, live: Live, node: str = "n1", role: str = "admin") -> None:
+        self.live, self.node, self.role = live, node, role
+        self.route = f"bundler-{next(_numbers)}"
+        self.told: list[tuple[Any, ...]] = []
+        self.frames = 0
+
+    def send(self, *bodies: bytes) -> None:
+        payload = encode(Frame(PROTOCOL, "", "", 0, 1, Bundle(bodies)))
+        assert self.live.hub.ask(self.live[self.node].address, payload, self.role, self.route)
+
+    def outcomes(self, count: int) -> dict[tuple[str, int], tuple[Any, ...]]:
+        """What it is told, once it has been told so much."""
+        self.live.until(lambda: self._read() >= count, f"{count} outcomes, not {self.told}")
+        assert len(self.told) == count
+        return {(client, seq): tuple(rest) for client, seq, *rest in self.told}
+
+    def _read(self) -> int:
+        for payload in self.live.hub.replies(self.route):
+            answer = decode(payload).message
+            assert isinstance(answer, BundleAnswer)
+            self.frames += 1
+            self.told += [tuple(msgpack.unpackb(outcome)) for outcome in answer.outcomes]
+        return len(self.told)
+
+
+def put(client: str, seq: int, key: str, value: str = "1", version: int = -1) -> bytes:
+    return packed(client, seq, SET, key, value, version, "", 0).body
+
+
+@pytest.mark.parametrize("node", ["n1", "n2"])
+def test_many_commands_take_few_frames_and_one_entry(three: Live, node: str) -> None:
+    me = Bundler(three, node)
+    before = three["n1"].node.desk.commands.counters["batches"]
+    me.send(*[put(f"{node}-many-{number}", 1, f"many/{node}/{number}") for number in range(200)])
+    told = me.outcomes(200)
+    assert all(outcome[:2] == ("ok", 1) for outcome in told.values())
+    assert three["n1"].node.desk.commands.counters["batches"] - before <= 2
+    assert me.frames <= 3
+    assert three.ask("n3", "state_get", {"key": f"many/{node}/199"})["entry"]["version"] == 1
+
+
+def test_a_repeat_is_told_the_same_by_whichever_way_it_comes(three: Live) -> None:
+    me, again = Bundler(three), Bundler(three, "n2")
+    me.send(put("repeats", 1, "repeats"))
+    first = me.outcomes(1)
+    again.send(put("repeats", 1, "repeats"))
+    assert again.outcomes(1) == first
+    params = {"client": "repeats", "seq": 1, "key": "repeats", "value": "1"}
+    assert three.ask("n3", "state_set", params)["version"] == 1
+
+
+def test_each_kind_has_its_outcome(three: Live) -> None:
+    held = three.ask("n1", "lock_acquire", {"client": "kinds-0", "seq": 1, "name": "kinds", "ttl": 30})
+    me = Bundler(three)
+    me.send(
+        put("kinds-1", 1, "kinds"),
+        put("kinds-2", 1, "kinds", version=7),
+        packed("kinds-3", 1, DELETE, "kinds", -1, "", 0).body,
+        packed("kinds-4", 1, EXTEND, "kinds", held["lock_id"], 0).body,
+        packed("kinds-5", 1, RELEASE, "kinds", held["lock_id"]).body,
+        put("kinds-6", 9, "kinds"),
+    )
+    told = me.outcomes(6)
+    assert told["kinds-1", 1][:2] == ("ok", 1)
+    assert told["kinds-2", 1][:3] == ("conflict", "1", 1)
+    assert told["kinds-3", 1][:2] == ("ok", 1)
+    assert told["kinds-4", 1] == ("ok", held["token"], 30_000)
+    assert told["kinds-5", 1] == ("ok",)
+    assert told["kinds-6", 9][:2] == ("error", "forgotten")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"junk", "not a command"),
+        (packed("w", 1, ACQUIRE, "l", 1000, 0, 0, "me").body, "only set, delete"),
+        (packed("w", 1, EXPIRE, "l", 1, 1, 1).body, "only set, delete"),
+        (packed("~n1.1.clock", 1, DELETE, "k", -1, "", 0).body, "not a client"),
+        (packed("w" * 65, 1, DELETE, "k", -1, "", 0).body, "not a client"),
+        (packed("w", 0, DELETE, "k", -1, "", 0).body, "not a client"),
+        (put("w", 1, "a b"), "a name is"),
+        (put("w", 1, "k", "{"), "is not JSON"),
+        (put("w", 1, "k", json.dumps("x" * VALUE_BYTES_MAX)), "longer than 64 KiB"),
+    ],
+)
+def test_what_is_wrong_is_told_and_the_rest_is_done(three: Live, body: bytes, words: str) -> None:
+    me = Bundler(three)
+    good = f"good-{next(_numbers)}"
+    me.send(body, put(good, 1, "good"))
+    told = me.outcomes(2)
+    assert told.pop((good, 1))[0] == "ok"
+    (error,) = told.values()
+    assert error[:2] == ("error", "usage")
+    assert words in error[2]
+
+
+def test_a_viewer_changes_nothing(three: Live) -> None:
+    me = Bundler(three, role="viewer")
+    me.send(put("viewer", 1, "viewer"))
+    assert me.outcomes(1)["viewer", 1][:2] == ("error", "auth")
+    assert three.ask("n1", "state_get", {"key": "viewer"})["entry"] is None
+
+
+def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_control, "WAITING_MAX", 3)
+    with Live(1) as live:
+        me = Bundler(live.formed())
+        me.send(*[put(f"c{number}", 1, "k") for number in range(5)])
+        told = me.outcomes(5)
+        assert sorted(outcome[:2] for outcome in told.values())[:2] == [("error", "overloaded")] * 2
+        assert live["n1"].control.store.waiting == 0
+
+
+def test_long_outcomes_are_told_in_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_bundles, "ANSWER_BYTES_MAX", 2000)
+    with Live(1) as live:
+        me = Bundler(live.formed())
+        me.send(put("long", 1, "long", json.dumps("x" * 900)))
+        me.outcomes(1)
+        me.told, me.frames = [], 0
+        me.send(*[put(f"c{number}", 1, "long", version=7) for number in range(6)])
+        assert all(outcome[0] == "conflict" for outcome in me.outcomes(6).values())
+        assert me.frames >= 2
+
+
+def test_without_a_leader_all_are_refused() -> None:
+    with Live(3) as live:
+        me = Bundler(live)
+        me.send(put("c", 1, "k"), put("d", 1, "k"))
+        assert {outcome[:2] for outcome in me.outcomes(2).values()} == {("error", "no_quorum")}

@@ -1,0 +1,117 @@
+"""The files of a founder and of a node that joins: what is in them, and that nothing of anybody is written over."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltb_transport.invitation import invitation_of
+from mltb_transport.keys import read_secret
+from mltbctl.commands.founding import MARK
+from mltbd.core.founding import Founder
+from mltbd.runtime import founding_mark
+from tests.mltbctl.terminal import Outcome, run_here
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MLTB_CONFIG", "MLTB_STATE_DIR", "CLUSTER_SECRET", "CLUSTER_SECRET_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def founded(capsys: Capture, here: Path, *more: str) -> Outcome:
+    place = ("--config", str(here / "n1.toml"), "--state-dir", str(here / "n1"), "--node-id", "n1")
+    return run_here(capsys, "init", "--name", "homelab", "--address", "127.0.0.1", *place, *more)
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(outcome.out)
+    return found
+
+
+def test_init_writes_what_a_founder_needs(capsys: Capture, here: Path) -> None:
+    outcome = founded(capsys, here)
+    assert (outcome.code, outcome.out.split()[:2]) == (0, ["mltbctl", "join"])
+    config = tomllib.loads((here / "n1.toml").read_text())
+    secret = here / "n1.secret"
+    assert (config["CLUSTER_NODE_ID"], config["CLUSTER_NAME"]) == ("n1", "homelab")
+    assert config["CLUSTER_SECRET_FILE"] == str(secret)
+    assert "CLUSTER_BOOTSTRAP" not in config  # A wiped founder must not found again.
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE((here / "n1").stat().st_mode) == 0o700
+    invitation = invitation_of(outcome.out.split()[2])
+    assert (invitation.name, invitation.seeds) == ("homelab", ("127.0.0.1:7946",))
+    assert invitation.secret == read_secret(secret)
+
+
+def test_the_daemon_reads_the_mark_once(capsys: Capture, here: Path) -> None:
+    founded(capsys, here)
+    plain = Founder(designated=False, min_nodes=2, expected=3)
+    assert founding_mark.MARK == MARK
+    assert founding_mark.marked(here / "n1", plain, begun=False) == Founder(designated=True, min_nodes=1, expected=1)
+    assert founding_mark.marked(here / "n1", plain, begun=True) == plain
+    assert not (here / "n1" / MARK).exists()
+    assert founding_mark.marked(here / "n1", plain, begun=False) == plain
+
+
+def test_join_writes_what_the_line_says(capsys: Capture, here: Path) -> None:
+    line = founded(capsys, here).out.split()
+    outcome = run_here(
+        capsys, *line[1:], "--config", str(here / "n2.toml"), "--node-id", "n2", "--address", "127.0.0.1",
+        "--port", "7950", "--role", "witness", "-o", "json",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert (told(outcome)["node"], told(outcome)["seeds"]) == ("n2", ["127.0.0.1:7946"])
+    config = tomllib.loads((here / "n2.toml").read_text())
+    assert (config["CLUSTER_SEED_NODES"], config["CLUSTER_PORT"]) == (["127.0.0.1:7946"], 7950)
+    assert (config["CLUSTER_ROLE"], config["CLUSTER_NAME"]) == ("witness", "homelab")
+    assert read_secret(here / "n2.secret") == read_secret(here / "n1.secret")
+    assert stat.S_IMODE((here / "n2.secret").stat().st_mode) == 0o600
+
+
+def test_the_line_can_be_had_again(capsys: Capture, here: Path) -> None:
+    line = founded(capsys, here).out
+    assert run_here(capsys, "init", "--token", "--config", str(here / "n1.toml")).out == line
+
+
+@pytest.mark.parametrize("kept", ["n1.toml", "n1.secret"])
+def test_nothing_is_written_over(capsys: Capture, here: Path, kept: str) -> None:
+    (here / kept).write_text("mine\n")
+    outcome = founded(capsys, here)
+    assert outcome.code == 5
+    assert "is there already; nothing was changed" in outcome.err
+    assert (here / kept).read_text() == "mine\n"
+    assert [path.name for path in here.iterdir()] == [kept]
+
+
+def test_a_node_that_has_begun_founds_nothing(capsys: Capture, here: Path) -> None:
+    (here / "n1").mkdir()
+    (here / "n1" / "journal.db").write_bytes(b"")
+    outcome = founded(capsys, here)
+    assert outcome.code == 5
+    assert "has begun already" in outcome.err
+    assert not (here / "n1.toml").exists()
+
+
+def test_a_configuration_that_would_not_run_is_taken_back(capsys: Capture, here: Path) -> None:
+    outcome = founded(capsys, here, "--node-id", "No Id")
+    assert outcome.code == 2
+    assert "CLUSTER_NODE_ID" in outcome.err
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("cut", "why"), [(40, "cut off"), (3, "begins with"), (-1, "damaged|cut off")])
+def test_a_token_that_did_not_come_whole_says_so(capsys: Capture, here: Path, cut: int, why: str) -> None:
+    token = founded(capsys, here).out.split()[2][:cut]
+    outcome = run_here(capsys, "join", token, "--config", str(here / "n2.toml"))
+    assert outcome.code == 2
+    assert any(word in outcome.err for word in why.split("|"))
+    assert not (here / "n2.toml").exists()
