@@ -16,7 +16,7 @@ import pytest
 from mltbctl.client import Client, MltbError
 from tests.e2e import year_clients
 from tests.e2e.namespaces import Cables, missing
-from tests.e2e.year import NAME, PATIENCE_S, Year, cannot_mount
+from tests.e2e.year import LOOK_S, NAME, PATIENCE_S, Year, cannot_mount
 from tests.e2e.year_clients import Program
 from tests.waiting import until
 
@@ -177,7 +177,7 @@ def reloaded(year: Year, node: str, *words: str) -> float:
     before = until(incarnation, PATIENCE_S, f"{node} answers")
     year.ctl(*words, node=node)
     began = time.monotonic()
-    until(lambda: incarnation() > before, PATIENCE_S, f"{node} reads its configuration anew")
+    until(lambda: incarnation() > before, PATIENCE_S, f"{node} reads its configuration anew", LOOK_S)
     took = time.monotonic() - began
     year.whole(*year.cluster.nodes)
     return took
