@@ -33,15 +33,17 @@ class Chaos:
     def run(self, count: int) -> None:
         """`count` faults, then everything undone."""
         for _ in range(count):
-            fault = self._dice.choice(
-                [self._machine, self._daemon, self._guard, self._workload, self._frozen, self._frozen_all, self._move]
-            )
+            fault = self._dice.choice(self._faults())
             fault(self._dice.choice(self._stage.cluster.started))
             self._pause(CALM_S, STORM_S)
             while len(self._undo) > 1:
                 self._undo.pop(0)()
         while self._undo:
             self._undo.pop(0)()
+
+    def _faults(self) -> list[Callable[[str], None]]:
+        """What may happen to a node, each as likely as the others."""
+        return [self._machine, self._daemon, self._guard, self._workload, self._frozen, self._frozen_all, self._move]
 
     def _pause(self, low: float, high: float) -> None:
         time.sleep(self._dice.uniform(low, high))
