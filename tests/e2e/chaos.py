@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mltbctl.client import Client, MltbError
-from tests.e2e.stage import Stage
+from tests.e2e.stage import PATIENCE_S, Stage
 from tests.waiting import until
 
 CALM_S = 0.3
@@ -111,7 +111,7 @@ def storm(directory: Path, seed: int, count: int, size: int = 3, lease_s: float 
         try:
             chaos.run(count)
             before = len(stage.runs())
-            until(lambda: stage.owner() is not None, lease_s + 15, lambda: f"it runs again\n{stage.picture()}")
+            until(lambda: stage.owner() is not None, PATIENCE_S, lambda: f"it runs again\n{stage.picture()}")
             stage.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}\n{' / '.join(chaos.story)}") from error

@@ -19,15 +19,13 @@ from mltbctl.client import Client, MltbError
 from tests.e2e.chaos import Chaos
 from tests.e2e.customers import TIMEOUT_S, Customer, take_stock
 from tests.e2e.namespaces import Cables, missing
-from tests.e2e.stage import Stage
+from tests.e2e.stage import PATIENCE_S, Stage
 from tests.histories.record import Record, wrongs
 from tests.waiting import until
 
 SIZE, CUSTOMERS = 3, 6
 PAUSE_S = 0.08
 """How long a client rests between two calls, at most: the machine has other things to do."""
-BACK_S = 60.0
-"""How long a loaded machine may take for what is done in a second: it proves nothing, so it is generous."""
 AGAIN = 3
 """Answers that each client gets before the faults begin, and after they have ended."""
 
@@ -55,7 +53,7 @@ class StateChaos(Chaos):
     def _undrain(self, leader: str) -> None:
         if not self._tell(lambda node: node.undrain(leader)):
             # No majority this moment: it can be said later as well, at the latest when all are back.
-            until(lambda: self._tell(lambda node: node.undrain(leader)), BACK_S, self._stage.picture)
+            until(lambda: self._tell(lambda node: node.undrain(leader)), PATIENCE_S, self._stage.picture)
 
     def _machine_that_leads(self, node: str) -> None:
         leader = self._stage.leader()
@@ -126,7 +124,7 @@ def storm(directory: Path, seed: int, count: int, wired: bool = True) -> Day:
             with _customers(stage, record, seed) as crowd:
                 _go_on(stage, record, crowd)
                 chaos.run(count)
-                until(lambda: stage.owner() is not None, BACK_S, lambda: f"it runs again\n{stage.picture()}")
+                until(lambda: stage.owner() is not None, PATIENCE_S, lambda: f"it runs again\n{stage.picture()}")
                 _go_on(stage, record, crowd)
             ledger = _stock(stage, record)
             stage.check()
@@ -154,7 +152,7 @@ def _customers(stage: Stage, record: Record, seed: int) -> Iterator[list[Custome
         for customer in crowd:
             customer.ending.set()
         for customer in crowd:
-            customer.join(BACK_S + TIMEOUT_S)
+            customer.join(PATIENCE_S + TIMEOUT_S)
     assert not any(customer.is_alive() for customer in crowd), "a call never ended"
 
 
@@ -164,7 +162,7 @@ def _go_on(stage: Stage, record: Record, crowd: list[Customer]) -> None:
     for name, answered in before.items():
         until(
             lambda name=name, answered=answered: record.answered(name) >= answered + AGAIN,  # type: ignore[misc]
-            BACK_S,
+            PATIENCE_S,
             lambda name=name: f"{name} is served\n{stage.picture()}",  # type: ignore[misc]
         )
 
@@ -172,12 +170,12 @@ def _go_on(stage: Stage, record: Record, crowd: list[Customer]) -> None:
 def _stock(stage: Stage, record: Record) -> set[str]:
     """What the cluster holds in the end, and that every node comes to hold the same."""
     sockets = [str(stage.cluster.plans[node].socket) for node in stage.cluster.nodes]
-    with Client(*sockets, timeout=BACK_S) as node:
+    with Client(*sockets, timeout=PATIENCE_S) as node:
         ledger = take_stock(node, record)
         held = node.state.list()
     for socket in sockets:
-        with Client(socket, timeout=BACK_S) as node:
-            until(lambda node=node: node.state.list(stale=True) == held, BACK_S, f"{socket} holds the same")  # type: ignore[misc]
+        with Client(socket, timeout=PATIENCE_S) as node:
+            until(lambda node=node: node.state.list(stale=True) == held, PATIENCE_S, f"{socket} holds the same")  # type: ignore[misc]
     return ledger
 
 
