@@ -153,10 +153,11 @@ class Customer(threading.Thread):
             try:
                 lock = node.locks.acquire(name, ttl=ttl, wait=wait, holder=self.name)
             except LockNotAcquired as error:
-                # Held by nobody: it was ours for a moment, perhaps, and ran out before we heard of it.
                 unheard = Op(self.name, "acquire", args, called)
                 held = replace(unheard, returned=boottime(), result=("held",))
-                self._record.note("lock", name, held if error.details["holder"] else unheard)
+                # Held by nobody, or asked for that long: it was ours for a time, perhaps, before we heard of it.
+                sure = error.details["holder"] and held.returned - called < ttl
+                self._record.note("lock", name, held if sure else unheard)
                 return
             now = boottime()
             self._record.note("lock", name, Op(self.name, "acquire", args, called, now, ("ok", lock.token)))

@@ -86,7 +86,8 @@ def flaws(keys: Mapping[str, Sequence[Op]], locks: Mapping[str, Sequence[Op]]) -
             except Undecided as error:
                 why = f"undecided: {error}"
             if why:
-                found.append(f"{what} `{name}`: {why}")
+                story = "\n  ".join(map(str, sorted(ops, key=lambda op: op.called)))
+                found.append(f"{what} `{name}`: {why}\n its history:\n  {story}")
     return found
 
 
