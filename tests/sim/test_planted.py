@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim.planted import BUGS, Bug
 from tests.sim.planted_controls import CONTROL_BUGS
+from tests.sim.planted_copies import COPY_BUGS
 from tests.sim.planted_lease import LEASE_BUGS
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
 from tests.sim.planted_voters import VOTER_BUGS
@@ -14,7 +15,7 @@ from tests.sim.scenario import run_seed
 pytestmark = pytest.mark.sim
 
 
-ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *VOTER_BUGS]
+ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS]
 
 
 @pytest.mark.parametrize("bug", ALL_BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

@@ -14,6 +14,7 @@ from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
 from mltbd.runtime import control_views
 from mltbd.runtime.instants import instant
+from mltbd.state.copies import is_copy
 from mltbd.state.placements import Operation, Placement
 
 
@@ -167,7 +168,8 @@ def _leaders_seen(node: Node, now: float) -> int:
 
 
 def workload_names(node: Node) -> list[str]:
-    return sorted({*node.state.placements.by_workload, *node.owner.workloads})
+    placements = node.state.placements
+    return sorted(name for name in {*placements.by_workload, *node.owner.workloads} if not placements.replaced(name))
 
 
 def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +180,7 @@ def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[
     runs = state == "RUNNING"
     return {
         "name": name,
+        "singleton": not is_copy(name),
         "owner": placement.owner or None,
         "token": placement.token or None,
         "state": state,
@@ -234,7 +237,7 @@ def failover_view(
     operations = list(node.state.placements.operations.values())
     last = next((o for o in reversed(operations) if o.cause == "failover" and o.started), None)
     countdown = min((f for f in lead.get("failbacks", {}).values() if f is not None), default=None)
-    first = workloads[0] if workloads else None
+    first = next((workload for workload in workloads if workload["singleton"]), None)
     owner = first["owner"] if first else None
     members = [m.record for m in node.membership.members(now) if m.record.role != "witness"]
     order = policy.order(first["name"]) if first else ()
