@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Founding, Grant, Move
 from mltb_transport.voters import ChangeVoters
+from tests.sim.cluster import WORKLOAD
 from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
 from tests.sim.copy_checkers import copies_at_home, copies_everywhere, once_or_everywhere
 from tests.sim.history import (
-    WORKLOAD,
     Applied,
     Began,
     Broke,

@@ -16,12 +16,13 @@ from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 from mltbd.state.copies import copy_name
-from tests.sim.history import WORKLOAD, Asked, Closed, Fault, Healed, History
+from tests.sim.history import Asked, Closed, Fault, Healed, History
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 
 EVENTS_MAX = 2_000_000
 LIFT_EVERY_S = 0.2
+WORKLOAD = "main"
 BY_HAND = "asked for"
 """The reason of everything an operator asks for here: moves without it were the leader's own idea."""
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Entry
 
-WORKLOAD = "main"
-"""The singleton that every simulated cluster runs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Began:

@@ -169,7 +169,8 @@ def _leaders_seen(node: Node, now: float) -> int:
 
 def workload_names(node: Node) -> list[str]:
     placements = node.state.placements
-    return sorted(name for name in {*placements.by_workload, *node.owner.workloads} if not placements.replaced(name))
+    placed = {name for name in placements.by_workload if not placements.replaced(name)}
+    return sorted({*placed, *node.owner.workloads})
 
 
 def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[str, Any]) -> dict[str, Any]:
@@ -310,21 +311,22 @@ def alerts(
     cluster: dict[str, Any],
 ) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
-    found = control_views.alerts(node) + control_views.risk_alerts(known)
+    found = control_views.alerts(node) + control_views.risk_alerts(known) + control_views.form_alerts(known)
     if waiting := node.waiting_for():
         found.append(("forming", waiting))
     quorum_seen = cluster["quorum"]
     if cluster["state"] == "NO_QUORUM":
         seen = f"{quorum_seen['reachable']} of {quorum_seen['voters']} voters reachable"
         found.append(("no_quorum", f"no quorum: {seen}, {quorum_seen['needed']} needed"))
+    by_hand = quorum_seen["has_quorum"] and not node.config.policy.automatic
     for workload in workloads:
-        name = workload["name"]
+        name, moves_by_hand = workload["name"], by_hand and workload["singleton"]
         if workload["state"] == "FAILED" and workload["owner"] is None:
             where = ", ".join(node.state.placements.get(name).failed_on) or "every node that tried it"
             found.append(("failed", f"`{name}` failed on {where}: {workload['reason'] or 'see its log'}"))
-        elif quorum_seen["has_quorum"] and workload["owner"] is None and not node.config.policy.automatic:
+        elif moves_by_hand and workload["owner"] is None:
             found.append(("no_owner", f"`{name}` runs nowhere and failover is manual"))
-        elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
+        elif moves_by_hand and workload["state"] == "UNKNOWN":
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
         elif workload["reason"]:

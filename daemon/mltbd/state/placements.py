@@ -15,7 +15,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltb_transport.operations import Resume
+from mltb_transport.operations import Resume, Undrain
 from mltb_transport.supervision import Hooked, Proven
 from mltbd.state.copies import family, home_of, is_copy
 from mltbd.state.dumps import row, rows, unrow
@@ -146,6 +146,8 @@ class Placements:
                 self._proven(command)
             case Resume(_, "asked"):
                 self._forgive_failed()
+            case Undrain(node):
+                self.forget_copies(node)
             case Hooked() as command:
                 self._hooked(command)
             case CancelFailback() as command:
@@ -159,7 +161,10 @@ class Placements:
         self.by_workload[placement.workload] = placement
 
     def forget_copies(self, node: str) -> None:
-        """The node is no member any more. A copy it may still run is forgotten with its lease."""
+        """The node is no member any more, or begins anew: what failed there is tried again.
+
+        A copy it may still run is forgotten with its lease.
+        """
         for name, placement in list(self.by_workload.items()):
             if home_of(name) == node and not placement.owner:
                 del self.by_workload[name]
