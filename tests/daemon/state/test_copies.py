@@ -32,9 +32,9 @@ def test_a_copy_that_failed_is_remembered_with_its_failures_until_its_node_is_go
 
 
 def test_an_operator_who_undrains_a_node_has_what_failed_there_tried_again() -> None:
-    story = Story(grant("n1", workload="web@n1"), Release("web@n1", 2, "failed"), Undrain("n2"))
+    story = Story(grant("n1", workload="web@n1"), Release("web@n1", 2, "failed"), Undrain("n2", "somebody"))
     assert story.placements.get("web@n1").attempts == 1
-    story.tell(Undrain("n1"))
+    story.tell(Undrain("n1", "somebody"))
     assert story.placements.get("web@n1").attempts == 0
 
 
