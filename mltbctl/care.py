@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Quiet, Timeout, Yes
+from mltbctl.options import Output, Quiet, Timeout, Yes, complete_node
 from mltbctl.session import command_session
 
 
@@ -104,3 +104,76 @@ def service_reload(ctx: typer.Context, output: Output = "", timeout: Timeout = N
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         session.finish(command.reload(client))
+
+
+def doctor(
+    ctx: typer.Context,
+    node: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NODE",
+            help="Only what concerns this node. Default: all.",
+            autocompletion=complete_node,
+            show_default=False,
+        ),
+    ] = None,
+    pre: Annotated[bool, typer.Option("--pre", help="Before the first start: asks this machine, no daemon.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 8 when there is a problem or a warning.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find out what is wrong, with a hint for each finding.
+
+    Asks every node: who hears whom, round trips, clocks, event loops, disks, secrets, options that differ, and how
+    many voters may still be lost.
+    """
+    session = command_session(ctx, output, timeout, quiet)
+    if pre:
+        from mltbctl.commands.doctor_pre import pre as look
+
+        session.finish(look(session.settings.config, strict=strict))
+    from mltbctl.commands import doctor as command
+
+    with session.client() as client:
+        result = command.doctor(client, node, strict=strict)
+        session.tell_endpoint(client)
+    session.finish(result)
+
+
+def reachability(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """Show which node hears which: rows hear columns."""
+    from mltbctl.commands import reach as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        session.finish(command.reachability(client))
+
+
+def rtt(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+    """Show the round trips between the nodes."""
+    from mltbctl.commands import reach as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        session.finish(command.rtt(client))
+
+
+def bundle(
+    ctx: typer.Context,
+    file: Annotated[
+        str, typer.Option("--file", metavar="FILE", help="Where to. Default: named by date.", show_default=False)
+    ] = "",
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Collect status, diagnosis, events and configuration in one file.
+
+    Secrets are left out, and the file stays here: look through it before you send it to anybody.
+    """
+    from mltbctl.commands import bundle as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    with session.client() as client:
+        session.finish(command.bundle(client, session.settings.config, file))

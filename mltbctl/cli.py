@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from mltbctl import founding_commands, history_commands, hold_commands, voter_commands
-from mltbctl.care import service
+from mltbctl import care, founding_commands, history_commands, hold_commands, voter_commands
 from mltbctl.groups import config, secret
 from mltbctl.lazy import Member, RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
@@ -299,9 +298,14 @@ Root.add("explain")(history_commands.explain)
 Root.add("simulate")(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
-Root.add_group("service", service)
+Root.add_group("service", care.service)
+Root.add("doctor")(care.doctor)
+Root.add("reachability")(care.reachability)
+Root.add("rtt")(care.rtt)
+Root.add("bundle")(care.bundle)
 Root.add("init")(founding_commands.init)
 Root.add("join")(founding_commands.join)
+Root.add("recover")(founding_commands.recover)
 
 
 @Root.add("demo")

@@ -1,4 +1,4 @@
-"""`mltbctl init` and `mltbctl join`; they join the commands in cli.py."""
+"""`mltbctl init`, `join` and `recover`; they join the commands in cli.py."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from mltbctl.options import Output, Quiet, Timeout
+from mltbctl.options import Config, Output, Quiet, Timeout
 from mltbctl.session import command_session
 
 _File = Annotated[
     str, typer.Option("--config", "-c", metavar="FILE", help="The configuration to write.", show_default=False)
+]
+_State = Annotated[
+    str, typer.Option("--state-dir", metavar="DIR", help="Where the node remembers.", show_default=False)
 ]
 _Id = Annotated[str, typer.Option("--node-id", metavar="ID", help="Default: from the host's name.", show_default=False)]
 _Address = Annotated[
@@ -30,9 +33,7 @@ def init(
     node_id: _Id = "",
     address: _Address = "",
     port: _Port = 7946,
-    state_dir: Annotated[
-        str, typer.Option("--state-dir", metavar="DIR", help="Where the node will remember.", show_default=False)
-    ] = "",
+    state_dir: _State = "",
     config_file: _File = "",
     token: Annotated[
         bool, typer.Option("--token", help="Print the line of a node that was set up; write none.")
@@ -71,3 +72,28 @@ def join(
     session = command_session(ctx, output, timeout, quiet)
     place = founding.Place(config_file or session.settings.config, "", "", node_id, address, port, role)
     session.finish(founding.join(session, place, token))
+
+
+def recover(
+    ctx: typer.Context,
+    state_dir: _State = "",
+    config_file: Config = "",
+    confirm: Annotated[
+        str,
+        typer.Option("--confirm", metavar="NAME", help="The cluster's name, instead of typing it.", show_default=False),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, change nothing.")] = False,
+    output: Output = "",
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on alone when the majority is gone for good. Unsafe.
+
+    On a stopped node. Refused while any other node answers. What the lost nodes alone had is lost; this node becomes
+    the only voter of a new cluster, which the others, should they come back, do not join.
+    """
+    from mltbctl.commands import recover as command
+
+    session = command_session(ctx, output, timeout, quiet)
+    wish = command.Wish(config_file or session.settings.config, state_dir, confirm, dry_run)
+    session.finish(command.recover(session, wish))

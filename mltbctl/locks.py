@@ -85,6 +85,11 @@ class Locks:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
 
+    @property
+    def timeout_s(self) -> float:
+        """What a call may take."""
+        return self._lines.timeout_s
+
     def acquire(
         self,
         name: str,
@@ -277,7 +282,7 @@ class Lock:
             return self._loss()
         left_s = self._held.remaining()
         try:
-            released = self._locks.release(self._held, timeout=max(RELEASE_S_MIN, left_s))
+            released = self._locks.release(self._held, timeout=min(self._locks.timeout_s, max(RELEASE_S_MIN, left_s)))
         except MltbError:
             released = True  # Not known. It was ours for the whole block, and ends by itself.
         self.lost.moment = math.inf

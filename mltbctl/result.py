@@ -37,7 +37,7 @@ _MEANINGS = {
     ExitCode.REFUSED: "no quorum, or refused for safety",
     ExitCode.TIMEOUT: "--timeout ran out; an operation goes on, its id is printed",
     ExitCode.UNREACHABLE: "no daemon could be reached",
-    ExitCode.DEGRADED: "degraded (only with status --exit-code)",
+    ExitCode.DEGRADED: "degraded (only with status --exit-code or doctor --strict)",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
 

@@ -44,10 +44,10 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
     """Write configuration, secret and the founder's mark; the line for the others is the data. `token`: only that."""
     from mltb_transport.keys import new_secret
 
-    config = _config_path(place, os.environ)
+    config = config_file(place, os.environ)
     if token:
         return _invite(session, config, {})
-    state = _state_dir(place, os.environ)
+    state = state_directory(place, os.environ)
     if _journal(state):
         raise CliError(
             f"the node that keeps its state in `{state}` has begun already: it founds nothing any more",
@@ -74,15 +74,15 @@ def join(session: Session, place: Place, token: str) -> Result:
     except InvitationError as error:
         hint = "copy the whole line anew; `mltbctl init --token` on the founder prints it again"
         raise CliError(str(error), hint, code="usage") from None
-    config = _config_path(place, os.environ)
+    config = config_file(place, os.environ)
     with _Written() as written:
         secret = written.secret(config, invitation.secret)
         more = {"CLUSTER_NAME": invitation.name, "CLUSTER_SEED_NODES": list(invitation.seeds)}
         written.file(config, _text(place, secret, more), 0o644)
-        effective = _effective(config)
+        settings = effective(config)
         written.keep()
     data = {
-        "config": str(config), "secret_file": str(secret), "node": effective["CLUSTER_NODE_ID"],
+        "config": str(config), "secret_file": str(secret), "node": settings["CLUSTER_NODE_ID"],
         "name": invitation.name, "seeds": list(invitation.seeds),
     }  # fmt: skip
     session.say(f"wrote {config} and {secret}")
@@ -106,13 +106,13 @@ def _invitation(config: Path) -> Invitation:
     from mltbctl.commands.secret import needed
 
     found = needed(str(config))
-    effective = _effective(config)
-    own = f"{effective['CLUSTER_ADVERTISE_ADDRESS']}:{effective['CLUSTER_PORT']}"
-    seeds = dict.fromkeys([own, *(effective["CLUSTER_SEED_NODES"] or [])])
-    return Invitation(effective["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
+    settings = effective(config)
+    own = f"{settings['CLUSTER_ADVERTISE_ADDRESS']}:{settings['CLUSTER_PORT']}"
+    seeds = dict.fromkeys([own, *(settings["CLUSTER_SEED_NODES"] or [])])
+    return Invitation(settings["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
 
 
-def _effective(config: Path) -> dict[str, Any]:
+def effective(config: Path) -> dict[str, Any]:
     """Every option as the daemon would run with it. CliError when it would not."""
     from mltbctl.commands.config import show
 
@@ -133,18 +133,19 @@ def _text(place: Place, secret: Path, more: Mapping[str, Any]) -> str:
     return "\n".join(["# Options: OPTIONS.md, or `mltbctl config show --effective`.", *lines]) + "\n" + _WORKLOAD
 
 
-def _config_path(place: Place, environ: Mapping[str, str]) -> Path:
+def config_file(place: Place, environ: Mapping[str, str]) -> Path:
     named = place.config or environ.get("MLTB_CONFIG", "")
     if named:
         return Path(named).absolute()
     if os.geteuid() == 0:
         return Path("/etc/mltb/mltb.toml")
+
     from platformdirs import user_config_path
 
     return user_config_path("mltb") / "mltb.toml"
 
 
-def _state_dir(place: Place, environ: Mapping[str, str]) -> Path:
+def state_directory(place: Place, environ: Mapping[str, str]) -> Path:
     named = place.state_dir or environ.get("MLTB_STATE_DIR", "")
     if named:
         return Path(named).absolute()

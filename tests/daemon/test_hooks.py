@@ -175,7 +175,8 @@ def test_what_stops_is_no_longer_running_for_the_next_daemon(tmp_path: Path) -> 
     with Guarded(tmp_path).meet() as guarded:
         guarded.arm(60.0)
         guarded.start(trees.plain(tmp_path), hooks=hooks(pre_start=["sleep", "600"]))
-        until(lambda: marked(f"{tmp_path.joinpath('state').stat().st_dev:x}-"))
+        place = guarded.state_dir.stat()
+        until(lambda: marked(f"{place.st_dev:x}-{place.st_ino:x}."))
         os.kill(guarded.relay_pid, signal.SIGKILL)
         guarded.meet()
         assert [run["phase"] for run in guarded.hello["workloads"]] == ["starting"]

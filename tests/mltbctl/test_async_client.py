@@ -30,7 +30,7 @@ def public(kind: type) -> dict[str, set[str]]:
 def test_the_same_calls(sync: type, other: type) -> None:
     expected = public(sync)
     expected.pop("verdict", None)
-    hidden = {"reserve_s", "timeout"}
+    hidden = {"reserve_s", "timeout"}  # for Lock alone
     assert {name: parameters - hidden for name, parameters in expected.items()} == public(other)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mltbctl.care import ServiceGroup
-from tests.mltbctl import golden
+from tests.mltbctl import golden, pictures, surveys
+from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.surveys import spoilt
 from tests.mltbctl.terminal import run_here
 
+Serve = Callable[..., FakeDaemon]
 GROUPS = {"service": ServiceGroup}
 ALONE = {
     "service": "service",
@@ -18,6 +22,7 @@ ALONE = {
     "rotate-no-secret": "secret rotate",
     "key-no-secret": "secret show --viewer",
     "two-keys": "secret show --viewer --admin",
+    "doctor-no-daemon": "doctor",
 }
 
 
@@ -25,6 +30,31 @@ ALONE = {
 def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: Path) -> None:
     outcome = run_here(capsys, *ALONE[name].split())
     text = golden.transcript(f"mltbctl {ALONE[name]}", outcome.code, outcome.out, outcome.err)
+    golden.check(f"care-{name}", text, hidden=str(runtime))
+
+
+SURVEYED = {
+    "doctor": ("doctor", surveys.healthy()),
+    "doctor-node": ("doctor n1", surveys.healthy()),
+    "doctor-no-such-node": ("doctor n9", surveys.healthy()),
+    "doctor-strict": ("doctor --strict", surveys.healthy()),
+    "doctor-trouble": ("doctor --strict", spoilt("facts.n1.disk.fdatasync_ms", 900.0)),
+    "doctor-jsonl": ("doctor n3 -o jsonl", spoilt("facts.n3", None)),
+    "doctor-json": ("doctor n1 -o json", spoilt("facts.n1.disk.free_percent", 2.0)),
+    "reachability": ("reachability", surveys.healthy()),
+    "reachability-trouble": ("reachability", spoilt("facts.n3", None)),
+    "reachability-keys": ("reachability", spoilt("facts.n1.heard.n3.link", "refused")),
+    "reachability-jsonl": ("reachability -o jsonl", surveys.healthy()),
+    "rtt": ("rtt", spoilt("facts.n1.heard.n3.rtt_ms", None)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SURVEYED))
+def test_with_a_survey(name: str, capsys: pytest.CaptureFixture[str], runtime: Path, serve: Serve) -> None:
+    command, survey = SURVEYED[name]
+    serve(survey=lambda _: survey, status=lambda _: pictures.healthy())
+    outcome = run_here(capsys, *command.split())
+    text = golden.transcript(f"mltbctl {command}", outcome.code, outcome.out, outcome.err)
     golden.check(f"care-{name}", text, hidden=str(runtime))
 
 

@@ -47,6 +47,8 @@ class MemberFaults(ABC):
             new[0].power_on()
 
     def _remove(self) -> None:
+        if not all(_bearable(self._cluster, machine) for machine in self._cluster.machines.values() if _votes(machine)):
+            return  # One disk is lost already: the arithmetic of the leader may not know yet.
         self._about_voters("remove_node", [m.name for m in self._cluster.machines.values()])
 
     def _promote(self) -> None:
@@ -80,3 +82,7 @@ def _bearable(cluster: Cluster, victim: Machine) -> bool:
 def _on_disk(machine: Machine) -> tuple[Voter, ...]:
     disk = machine.disk
     return Log(tuple(disk.entries), disk.snapshot, disk.base).voters
+
+
+def _votes(machine: Machine) -> bool:
+    return any(voter.node == machine.name for voter in _on_disk(machine))

@@ -198,9 +198,9 @@ STORE_BUGS = (
     StoreBug("old number done", old_number_done),
     StoreBug("clients not kept", clients_not_kept, ("linearizable", "clients are remembered")),
     StoreBug("double grant", double_grant),
-    StoreBug("expiry without compare", expiry_without_compare),
+    StoreBug("expiry without compare", expiry_without_compare, seeds_max=500),
     StoreBug("new leader counts on", new_leader_counts_on),
-    StoreBug("late revoke", late_revoke),
+    StoreBug("late revoke", late_revoke, seeds_max=500),
     StoreBug("any token does", any_token_does, ("old tokens are refused",)),
     StoreBug("tokens start anew", tokens_start_anew, ("linearizable", "lock tokens grow")),
 )

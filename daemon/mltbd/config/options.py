@@ -26,6 +26,7 @@ RISKS = ("none", "two_owners")
 STRATEGIES_BUILT = ("active_passive", "distributed")
 CONSISTENCIES = ("eventual", "quorum", "strong")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("plain", "json")
 PORT_MAX = 65534
 """The control port is the next one, and 65535 is the last there is."""
 DAY_S = 86400.0
@@ -211,6 +212,7 @@ _HA = (
     Option("HA_BACKUP_RETENTION", "number", 7.0, "how long one is kept", "backup", 0.1, 3650, unit="days"),
     _on("HA_DEBUG_MODE", False, "log every message and effect", "cluster"),
     _choice("HA_LOG_LEVEL", "INFO", "what is logged", "cluster", LOG_LEVELS),
+    _choice("HA_LOG_FORMAT", "plain", "the form of the daemon's log on stderr", "cluster", LOG_FORMATS),
     _on("HA_METRICS_ENABLED", True, "count and export", "metrics"),
 )  # fmt: skip
 

@@ -75,6 +75,7 @@ class Settings:
     """HA_STRATEGY distributed: workloads go where the fewest run."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    log_format: Literal["plain", "json"]
     debug: bool
     workloads: tuple[WorkloadSpec, ...]
     checks: tuple[CheckSpec, ...]
@@ -167,6 +168,7 @@ def _settings(view: View) -> Settings:
         lease_enforced=view.on("SPLIT_BRAIN_PREVENTION"),
         spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
+        log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),
         debug=view.on("HA_DEBUG_MODE"),
         workloads=view.workloads,
         checks=_checks(view),

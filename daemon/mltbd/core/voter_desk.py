@@ -53,8 +53,8 @@ class VoterDesk:
 
     @property
     def current(self) -> bool:
-        """We lead, and know everything that was ever committed."""
-        return self._consensus.in_charge and self._state.applied == self._consensus.commit
+        """We lead, and know everything that was ever committed, but for clients' commands: they change no voters."""
+        return self._consensus.in_charge and self._consensus.only_batches_after(self._state.applied)
 
     # -- what is due -----------------------------------------------------------------------------------------
 
@@ -126,7 +126,9 @@ class VoterDesk:
                     priority=record.priority if record is not None else 0,
                     behind=max(0, self._consensus.commit - peer.match_index),
                     knows_voters=peer.match_index >= self._consensus.log.voters_index,
-                    answers=now - peer.acked_at <= self._consensus.silence_s,
+                    # Gossip may know first that its disk is another one: what it acknowledged is gone.
+                    answers=now - peer.acked_at <= self._consensus.silence_s
+                    and (record is None or record.store == peer.store),
                     answering_s=now - max(peer.since, reign.won_at),
                     leaving=record is not None and record.state == "LEAVING",
                 )

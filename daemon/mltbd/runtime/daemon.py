@@ -28,6 +28,7 @@ from mltbd.core.events import Received
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime import logs
 from mltbd.runtime.ballast import BALLAST_BYTES
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.clock import boottime
@@ -63,9 +64,7 @@ def run(
     origin: Origin,
 ) -> int:
     """Run until told to leave. Returns the exit code that the guard understands. `origin`: for SIGHUP."""
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level, format=f"%(levelname).1s {settings.node_id} %(message)s"
-    )
+    logs.set_up(settings)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A stop is the guard's to order, also where a supervisor signals every process of the service at once.
         # A handler, not SIG_IGN, which the commands of checks would inherit.

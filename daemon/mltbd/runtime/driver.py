@@ -162,7 +162,7 @@ class Driver:
                 case Reply() | Outcomes() | Refusals():
                     self._on_reply(effect)
                 case Note(level, text):
-                    log.log(LEVELS[level], text)
+                    log.log(LEVELS[level], text, extra={"term": self.node.consensus.term})
                 case Leave():
                     self._on_leave()
 

@@ -136,7 +136,7 @@ class GuardLine:
             self._on_event(event)
 
     def _events(self, report: dict[str, Any]) -> list[Event]:
-        """The guard is ours, of the same release: what it says is well-formed, or it is our bug."""
+        """The guard is ours: what it says is well-formed, or it is our bug."""
         match report["is"]:
             case "hello":
                 self.kill_path, self.daemon_restarts = report["kill_path"], report["restarts"]
@@ -163,7 +163,8 @@ def _nothing() -> None:
 
 
 def _running(run: dict[str, Any]) -> GuardSays:
-    return GuardSays(run["phase"], run["workload"], run["token"], run["pid"], deadline=run["deadline"])
+    phase = run.get("phase", "running")  # A guard outlives the daemons it starts: it may be of an earlier release.
+    return GuardSays(phase, run["workload"], run["token"], run["pid"], deadline=run["deadline"])
 
 
 def _hooked(report: dict[str, Any]) -> HookEnded:

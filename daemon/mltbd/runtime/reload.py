@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from mltbd.config.problem import errors
 from mltbd.config.settings import Loaded
+from mltbd.runtime import logs
 
-IN_PLACE = frozenset({"HA_LOG_LEVEL", "HA_DEBUG_MODE"})
+IN_PLACE = frozenset({"HA_LOG_LEVEL", "HA_LOG_FORMAT", "HA_DEBUG_MODE"})
 WITH_GUARD = frozenset(
     {"CLUSTER_ENABLED", "CLUSTER_NODE_ID", "CLUSTER_NAME", "CLUSTER_ADDRESS", "CLUSTER_ADVERTISE_ADDRESS"}
     | {"CLUSTER_PORT", "CLUSTER_ROLE", "CLUSTER_LEASE_DURATION", "the names of workloads"}
@@ -59,7 +60,7 @@ class Reloader:
         if others := [name for name in changed if name not in IN_PLACE]:
             self._anew()
             return _told(logging.INFO, f"{', '.join(others)} changed: the daemon starts anew, the workload runs on")
-        logging.getLogger().setLevel(new.settings.log_level)
+        logs.set_up(new.settings)
         self._source = Origin(new, self._source.again)
         return _told(logging.INFO, f"reloaded: {', '.join(changed) or 'nothing has changed'}")
 

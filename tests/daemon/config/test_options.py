@@ -36,6 +36,7 @@ def test_no_documented_option_is_missing_and_the_additions_are_known() -> None:
     assert set(OPTIONS) >= DOCUMENTED
     assert set(OPTIONS) - DOCUMENTED == {
         "CLUSTER_ADVERTISE_ADDRESS", "CLUSTER_SECRET_FILE", "CLUSTER_SECRET_SECOND", "CLUSTER_ACCEPT_RISK",
+        "HA_LOG_FORMAT",
     }  # fmt: skip
 
 

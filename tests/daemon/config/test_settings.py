@@ -48,6 +48,7 @@ EFFECTS = {
     "HA_OPERATION_TIMEOUT": ("20", {"operation_timeout_s"}),
     "HA_DEBUG_MODE": ("1", {"debug", "log_level"}),
     "HA_LOG_LEVEL": ("ERROR", {"log_level"}),
+    "HA_LOG_FORMAT": ("json", {"log_format"}),
 }
 JUDGED = {
     "CLUSTER_SECRET_FILE": "read by derive",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Append, Renewed
+from mltb_transport.messages import Append, AppendAnswer, Renewed
 from mltb_transport.store import ACQUIRE, EXTEND, SET, Batch, Forward, Forwarded, Packed, packed
 from mltbd.core import commands as commands_module
 from mltbd.core import reads as reads_module
@@ -316,3 +316,28 @@ def test_leadership_changes_hands_although_commands_never_end(desk: Desk) -> Non
     assert desk.batches() == [1, 1], "for a moment only"
     reign.rest(desk.wired.now)
     assert reign.rest_until < desk.wired.now, "and not often"
+
+
+def test_a_batch_costs_each_follower_two_messages_and_one_answer(desk: Desk) -> None:
+    """The entry, and the news that it is committed, which needs no answer."""
+    desk.submit("n1", put("a"))
+    appends = [s.message for s in desk.told("n1", Send) if s.to == "n2" and isinstance(s.message, Append)]
+    assert [len(append.entries) for append in appends] == [1, 0]
+    answers = [s.message for s in desk.told("n2", Send) if isinstance(s.message, AppendAnswer)]
+    assert [answer.index for answer in answers] == [desk.n1.consensus.log.last_index]
+
+
+def test_under_load_the_news_of_a_commit_rides_along_with_the_next_batch(desk: Desk) -> None:
+    desk.wired.slow |= {"n1", "n2", "n3"}
+    for number in range(PIPELINE_MAX + 1):
+        desk.submit("n1", put(f"c{number}"))
+    desk.seen = len(desk.wired.effects)
+    for name in ("n1", "n2", "n3"):
+        desk.wired.saved(name)
+    appends = [s.message for s in desk.told("n1", Send) if s.to == "n2" and isinstance(s.message, Append)]
+    assert len(appends[0].entries) == 1
+    assert appends[0].commit == appends[0].entries[0].index - PIPELINE_MAX
+    desk.wired.slow.clear()
+    for name in ("n1", "n2", "n3"):
+        desk.wired.saved(name)
+    assert len(desk.outcomes("n2")) == PIPELINE_MAX + 1, "nothing is left untold"

@@ -51,7 +51,7 @@ def test_the_whole_of_it(plain: Settings) -> None:
     assert config.founder == Founder(plain.founder, 3, 3)
     assert config.workloads == ("main", "web")
     assert isinstance(config.policy, Policy)
-    assert config.patience == Patience(3, 60.0, LOOKS_SURVIVED * 5.0)
+    assert config.patience == Patience(3, 60.0, LOOKS_SURVIVED * 5.0, plain.max_attempts)
     assert config.timing == plain.timing
 
 
@@ -76,7 +76,7 @@ def test_the_whole_of_it(plain: Settings) -> None:
         ({"failover_enabled": False}, {"policy.automatic": False}),
         ({"failover_mode": "manual"}, {"policy.automatic": False}),
         ({"failover_timeout_s": 9.0}, {"policy.timeout_s": 9.0}),
-        ({"max_attempts": 9}, {"policy.max_attempts": 9}),
+        ({"max_attempts": 9}, {"policy.max_attempts": 9, "patience.attempts_max": 9}),
         ({"recovery_wait_s": 9.0}, {"policy.recovery_wait_s": 9.0, "patience.cool_s": 9.0}),
         ({"failure_threshold": 9}, {"patience.failures_max": 9}),
         ({"health_check_interval_s": 9.0}, {"patience.steady_s": 18.0}),

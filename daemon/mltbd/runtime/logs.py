@@ -1,0 +1,48 @@
+"""The daemon's log on stderr: plain lines for people and journald, or one JSON object a line for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from mltbd.config.settings import Settings
+
+
+class JsonLines(logging.Formatter):
+    """Stable keys: ts, level, node, event; term where a decision belongs to one; error with a traceback."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__()
+        self._node = node
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "node": self._node,
+            "event": record.getMessage(),
+        }
+        term = getattr(record, "term", None)
+        if term is not None:
+            line["term"] = term
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def plain(node: str) -> logging.Formatter:
+    """`I n1 leads term 4, elected by n1 n2`: journald has the time."""
+    return logging.Formatter(f"%(levelname).1s {node} %(message)s")
+
+
+def set_up(settings: Settings) -> None:
+    """Level and form of everything logged from now on; again after a reload."""
+    form = JsonLines(settings.node_id) if settings.log_format == "json" else plain(settings.node_id)
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(sys.stderr))
+    for handler in root.handlers:
+        handler.setFormatter(form)
+    root.setLevel(settings.log_level)

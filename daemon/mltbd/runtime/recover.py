@@ -1,0 +1,75 @@
+"""Unsafe recovery as a program: `python -m mltbd.runtime.recover look|go DIR NODE [NAME]` prints one JSON object.
+
+It takes the state directory like a daemon, so it runs only while none does. `go` wants the name of the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+from mltbd.core.events import Recovered
+from mltbd.core.recovery import NothingToRecover, alone, replayed
+from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime.clock import wall_ms
+from mltbd.runtime.journal import Journal
+from mltbd.runtime.journal_errors import JournalError
+
+DISK_S = 60.0
+DONE, REFUSED = 0, 5
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point. The journal must be there already: nothing is created where a path was mistyped."""
+    match arguments:
+        case ["look", directory, node]:
+            name = ""
+        case ["go", directory, node, name]:
+            pass
+        case _:
+            return _say(REFUSED, error="usage: look DIR NODE, or go DIR NODE NAME")
+    if not (Path(directory) / "journal.db").is_file():
+        return _say(REFUSED, error=f"`{directory}` holds no journal", hint="name the directory with `--state-dir`")
+    try:
+        journal, found = Journal.open(Path(directory), node, lambda _: None)
+    except JournalError as error:
+        return _say(REFUSED, error=str(error), hint=error.hint)
+    try:
+        return _look(found, node) if not name else _go(journal, found, node, name)
+    except (NothingToRecover, SnapshotError) as error:
+        return _say(REFUSED, error=str(error), hint="")
+    finally:
+        journal.close()
+
+
+def _look(found: Recovered, node: str) -> int:
+    state = replayed(found)
+    voters = [voter.node for voter in state.voters]
+    return _say(DONE, name=state.name, cluster=state.cluster, node=node, voters=voters, last_index=found.last_index)
+
+
+def _go(journal: Journal, found: Recovered, node: str, name: str) -> int:
+    if name != replayed(found).name:
+        return _say(REFUSED, error=f"this is not the cluster `{name}`", hint="")
+    cluster = str(uuid.uuid4())
+    save = alone(found, node, cluster, wall_ms())
+    written = threading.Event()
+    journal.submit(save, written.set)
+    if not written.wait(DISK_S):
+        return _say(REFUSED, error="the journal could not be written", hint="check the disk")
+    index = save.snapshot.index if save.snapshot is not None else 0
+    return _say(DONE, cluster=cluster, node=node, term=save.term, index=index)
+
+
+def _say(code: int, **body: Any) -> int:
+    json.dump(body, sys.stdout)
+    sys.stdout.write("\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""`mltbctl recover`: the majority is gone for good, and this node goes on alone. Unsafe, so it is asked twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.commands.founding import Place, config_file, effective, state_directory
+from mltbctl.errors import CliError, MltbError
+from mltbctl.operation import confirm, require_terminal
+from mltbctl.result import Result
+
+if TYPE_CHECKING:
+    from mltbctl.session import Session
+
+TOOL = "mltbd.runtime.recover"
+TOOL_S = 120.0
+LOOK_S = 0.5
+MET = "met.json"
+MET_BYTES_MAX = 16 * 1024
+DANGER = """\
+UNSAFE. Everything that only the lost nodes had is lost. If any of them still runs, there will be two clusters,
+and two of every workload. Be certain that they are switched off and stay so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which node of this machine, and whether the operator has confirmed already (by the cluster's name)."""
+
+    config: str = ""
+    state_dir: str = ""
+    confirmed: str = ""
+    dry_run: bool = False
+
+
+def recover(session: Session, wish: Wish) -> Result:
+    """Listen for the others through one lease, then make this node a cluster of its own."""
+    place = Place(wish.config, wish.state_dir)
+    config, state = config_file(place, os.environ), state_directory(place, os.environ)
+    settings = effective(config)
+    node = str(settings["CLUSTER_NODE_ID"])
+    found = _tool("look", str(state), node)
+    if not wish.confirmed and not wish.dry_run:
+        require_terminal()
+    others = _places(settings, state)
+    session.say(DANGER)
+    session.say(
+        f"cluster {found['name']}: voters {' '.join(found['voters'])}; this node, {node}, would be the only one"
+    )
+    _listen(session, config, others, float(settings["CLUSTER_LEASE_DURATION"]))
+    if wish.dry_run:
+        return Result({**found, "recovered": False, "dry_run": True}, f"{node} could go on alone: nobody else answers")
+    if not wish.confirmed:
+        confirm(found["name"])
+    elif wish.confirmed != found["name"]:
+        raise CliError(f"this is not the cluster `{wish.confirmed}`; nothing was changed", code="cancelled")
+    done = _tool("go", str(state), node, found["name"])
+    text = (
+        f"{node} is the only voter of a new cluster, {done['cluster']}; start it, wipe the others, have them join anew"
+    )
+    return Result({**found, **done, "before": found["cluster"], "recovered": True}, text)
+
+
+def _places(settings: dict[str, Any], state: Path) -> list[str]:
+    """Control ports of all that were ever met, but for our own."""
+    seeds = [*(settings["CLUSTER_SEED_NODES"] or []), *_met(state / MET)]
+    own = f"{settings['CLUSTER_ADVERTISE_ADDRESS']}:{settings['CLUSTER_PORT']}"
+    found = []
+    for seed in dict.fromkeys(seeds):
+        host, colon, port = seed.rpartition(":")
+        gossip = int(port) if colon and port.isascii() and port.isdigit() else int(settings["CLUSTER_PORT"])
+        if f"{host or seed}:{gossip}" != own:
+            found.append(f"{host if colon else seed}:{gossip + 1}")
+    return found
+
+
+def _met(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(MET_BYTES_MAX))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
+
+
+def _listen(session: Session, config: Path, others: list[str], lease_s: float) -> None:
+    """Nobody may answer while one lease runs out: then no other node runs a workload under the old cluster either."""
+    from mltbctl.client import Client
+    from mltbctl.settings import find_secret
+
+    secret = find_secret(str(config), os.environ)
+    session.say(f"listening for {', '.join(others) or 'nobody: no other node is known'} for {lease_s:g} s")
+    end = time.monotonic() + lease_s
+    while True:
+        for other in others:
+            try:
+                with Client(other, secret=secret.text if secret else None, timeout=LOOK_S) as client:
+                    name = client.ping()["node"]
+            except MltbError as error:
+                if error.code == "auth":
+                    raise CliError(f"somebody at {other} answers, with another secret", code="refused") from None
+                continue
+            raise CliError(
+                f"{name} at {other} answers: the majority may not be gone; nothing was changed",
+                "stop it for good, or mend what keeps the nodes apart: see `mltbctl doctor`",
+                code="refused",
+            )
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, LOOK_S))
+
+
+def _tool(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", TOOL, *arguments], capture_output=True, text=True, timeout=TOOL_S, check=False
+    )
+    try:
+        body: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise CliError(f"`{TOOL}` failed: {done.stderr.strip()[-500:] or done.returncode}") from None
+    if done.returncode:
+        raise CliError(f"{body['error']}; nothing was changed", body.get("hint", ""), code="refused")
+    return body

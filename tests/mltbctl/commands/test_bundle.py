@@ -1,0 +1,85 @@
+"""A bundle holds what helps, hides what is secret, overwrites nothing and lives with missing parts."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltb_transport.access import access_key
+from mltb_transport.keys import Keyring, new_secret
+from mltbctl.commands.bundle import HIDDEN, scrub
+from tests.mltbctl import pictures, surveys
+from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
+from tests.mltbctl.terminal import run_here
+
+Serve = Callable[..., FakeDaemon]
+SECRET = new_secret()
+BOT_TOKEN = "1234567890:AAH-abcdefghijklmnopqrstuvwxyz0123456"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (f"a {SECRET} b", f"a {HIDDEN} b"),
+        (access_key(Keyring.from_secret(SECRET), "viewer"), HIDDEN),
+        (f'"{BOT_TOKEN}"', f'"{HIDDEN}"'),
+        ("mongodb://user:pass@db/x", f"mongodb://{HIDDEN}@db/x"),
+        ("bot --token=abc --port=1", f"bot --token={HIDDEN} --port=1"),
+        ("n1:7946 10.0.0.1:7947", "n1:7946 10.0.0.1:7947"),
+    ],
+)
+def test_scrub(text: str, clean: str) -> None:
+    assert scrub(text) == clean
+
+
+def contents(path: Path) -> dict[str, Any]:
+    with tarfile.open(path) as archive:
+        found = {}
+        for member in archive.getmembers():
+            file = archive.extractfile(member)
+            assert file is not None
+            found[member.name.partition("/")[2]] = json.loads(file.read())
+        return found
+
+
+def test_what_is_in_it(
+    runtime: Path, serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = runtime / "mltb.toml"
+    config.write_text(f'CLUSTER_SECRET = "{SECRET}"\n[workload.main]\ncommand = ["bot", "{BOT_TOKEN}"]\n')
+    config.chmod(0o600)
+    monkeypatch.setenv("MLTB_CONFIG", str(config))
+
+    def broken(_: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal(message=f"no, {SECRET}")
+
+    serve(status=lambda _: pictures.healthy(), survey=lambda _: surveys.healthy(), events=broken)
+    path = runtime / "b.tar.gz"
+    done = run_here(capsys, "bundle", "--file", str(path), "-o", "json")
+    assert done.code == 0
+    assert json.loads(done.out)["missing"] == ["events.json"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    found = contents(path)
+    assert set(found) == {"about.json", "status.json", "doctor.json", "survey.json", "events.json", "config.json"}
+    assert found["status.json"] == pictures.healthy()
+    assert found["doctor.json"]["healthy"] is True
+    assert found["events.json"] == {"missing": f"no, {HIDDEN}"}
+    assert SECRET not in json.dumps(found)
+    assert BOT_TOKEN not in json.dumps(found)
+    assert "CLUSTER_LEASE_DURATION" in json.dumps(found["config.json"])
+    again = run_here(capsys, "bundle", "--file", str(path))
+    assert again.code == 1
+    assert "it stays as it is" in again.err
+
+
+def test_without_a_daemon_there_is_still_something(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, "bundle", "--file", str(runtime / "b.tar.gz"))
+    assert done.code == 0
+    found = contents(runtime / "b.tar.gz")
+    assert "missing" in found["status.json"]
+    assert found["about.json"]["platform"]

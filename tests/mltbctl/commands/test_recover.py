@@ -1,0 +1,99 @@
+"""Unsafe recovery on a real journal: refused while anybody answers, asked for by name, and then it leads alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mltb_transport.keys import new_secret
+from mltb_transport.messages import Entry, Founding, NoOp
+from mltb_transport.voters import Voter
+from mltbd.core.consensus import Consensus
+from mltbd.core.effects import Save
+from mltbd.core.outbox import Outbox
+from mltbd.core.recovery import INDEX_LEAP
+from mltbd.core.voting import LEADER
+from tests.daemon.core.core_kit import TIMING, Company, Fixed
+from tests.daemon.runtime.journal_kit import Book
+from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.terminal import Outcome, run_here
+
+Capture = pytest.CaptureFixture[str]
+VOTERS = tuple(Voter(f"n{number}", f"disk-n{number}") for number in (1, 2, 3))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """n1, stopped, with a founding and one more entry on its disk; it has met a node at a port that is closed."""
+    for name in ("MLTB_CONFIG", "MLTB_STATE_DIR", "CLUSTER_SECRET", "CLUSTER_SECRET_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    secret = tmp_path / "secret"
+    secret.write_text(new_secret())
+    secret.chmod(0o600)
+    (tmp_path / "n1.toml").write_text(
+        'CLUSTER_ENABLED = true\nCLUSTER_NODE_ID = "n1"\nCLUSTER_ADDRESS = "127.0.0.1"\nCLUSTER_LEASE_DURATION = 1.0\n'
+        f'CLUSTER_SECRET_FILE = "{secret}"\n'
+    )
+    (tmp_path / "n1.toml").chmod(0o600)
+    with Book(tmp_path / "s") as book:
+        book.write(Save(1, 2, "n1", (Entry(1, 1, 0, Founding("c1", "lab", VOTERS)), Entry(2, 2, 0, NoOp()))))
+    (tmp_path / "s" / "met.json").write_text('["127.0.0.1:1"]')
+    return tmp_path
+
+
+def recover(capsys: Capture, here: Path, *more: str) -> Outcome:
+    return run_here(
+        capsys, "recover", "--config", str(here / "n1.toml"), "--state-dir", str(here / "s"), "-o", "json", *more
+    )
+
+
+def test_it_is_asked_for_by_the_name_of_the_cluster(capsys: Capture, here: Path) -> None:
+    assert recover(capsys, here).code == 3
+    wrong = recover(capsys, here, "--confirm", "prod")
+    assert (wrong.code, "not the cluster `prod`" in wrong.err) == (3, True)
+    dry = recover(capsys, here, "--dry-run")
+    assert json.loads(dry.out)["recovered"] is False
+    with Book(here / "s") as book:
+        assert book.recovered.snapshot is None
+
+
+def test_it_goes_on_alone(capsys: Capture, here: Path) -> None:
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert outcome.code == 0, outcome.err
+    assert "UNSAFE" in outcome.err
+    told = json.loads(outcome.out)
+    assert (told["before"], told["voters"], told["recovered"]) == ("c1", ["n1", "n2", "n3"], True)
+    with Book(here / "s") as book:
+        found = book.recovered
+    assert found.last_index > INDEX_LEAP
+    out = Outbox()
+    node = Consensus("n1", found, TIMING, Fixed(), out, Company(), priority=100, quorum_size=2, now=0.0)
+    assert list(node.voters) == ["n1"]
+    while node.role != LEADER:
+        node.tick(node.next_deadline(), 0)
+        node.saved(out.save_number, node.next_deadline(), 0)
+    assert node.term > told["term"]
+    assert recover(capsys, here, "--confirm", "lab").code == 5  # Once is enough.
+
+
+def test_it_is_refused_while_anybody_answers(capsys: Capture, here: Path) -> None:
+    secret = (here / "secret").read_text()
+    with FakeDaemon(here / "x.sock", {"ping": lambda _: {"node": "n2", "version": "0"}}, secret) as other:
+        (here / "s" / "met.json").write_text(json.dumps([f"127.0.0.1:{other.port - 1}"]))
+        outcome = recover(capsys, here, "--confirm", "lab")
+    assert outcome.code == 5
+    assert "n2 at 127.0.0.1" in outcome.err
+    with Book(here / "s") as book:
+        assert book.recovered.snapshot is None
+
+
+def test_it_is_refused_while_the_node_runs_or_was_mistyped(capsys: Capture, here: Path) -> None:
+    with Book(here / "s"):
+        running = recover(capsys, here, "--confirm", "lab")
+    assert (running.code, "in use by another mltbd" in running.err) == (5, True)
+    (here / "s").rename(here / "t")
+    mistyped = recover(capsys, here, "--confirm", "lab")
+    assert (mistyped.code, "holds no journal" in mistyped.err) == (5, True)
+    assert not (here / "s").exists()

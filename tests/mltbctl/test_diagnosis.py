@@ -1,0 +1,117 @@
+"""Each fault is found, named with its node, and comes with a hint; a healthy cluster has nothing but good news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mltbctl.diagnosis import LEVELS, NOTE, OK, PROBLEM, WARNING, Finding, diagnose
+from tests.mltbctl import pictures, surveys
+from tests.mltbctl.surveys import clock, spoilt
+
+
+def found(survey: dict[str, Any], status: dict[str, Any] | None = None) -> list[Finding]:
+    """What is not good news."""
+    return [each for each in diagnose(status or pictures.healthy(), survey) if each.level != OK]
+
+
+def test_a_healthy_cluster() -> None:
+    seen = diagnose(pictures.healthy(), surveys.healthy())
+    assert {each.level for each in seen} == {OK}
+    assert {each.check for each in seen} == {"quorum", "reach", "secret", "options", "disk", "systemd", "clock"}
+
+
+UNREACHABLE = {"state": "UNREACHABLE", "silent_seconds": 90.0, "rtt_ms": None, "link": "down"}
+REFUSED = [{"address": "10.0.1.12:7946", "node": "n3"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "level", "check", "node", "words"),
+    [
+        ("facts.n1.heard.n3", UNREACHABLE, WARNING, "reach", "n1", "n1 does not hear n3, though n3 hears n1"),
+        ("facts.n1.refused_by", REFUSED, PROBLEM, "secret", "n1", "n3 (10.0.1.12:7946) takes n1's connections and"),
+        ("facts.n1.secret.also", "99999999", WARNING, "secret", "", "is being changed: two are taken on n1"),
+        ("facts.n1.secret.uses", "99999999", WARNING, "secret", "", "is being changed"),
+        ("facts.n1.options.FAILOVER_TIMEOUT", 20.0, WARNING, "options", "", "differs: 20 on n1; 30 on n2, n3"),
+        ("facts.n1.version", "0.2.0", NOTE, "version", "", "0.1.0, 0.2.0"),
+        ("facts.n1.loop.worst_lag_seconds", 0.2, WARNING, "loop", "n1", "0.20 s late"),
+        ("facts.n1.loop.worst_lag_seconds", 0.8, PROBLEM, "loop", "n1", "0.80 s late"),
+        ("facts.n1.disk.fdatasync_ms", 150.0, WARNING, "disk", "n1", "takes 150 ms"),
+        ("facts.n1.disk.fdatasync_ms", 900.0, PROBLEM, "disk", "n1", "takes 900 ms"),
+        ("facts.n1.disk.error", "it does not answer", PROBLEM, "disk", "n1", "it does not answer"),
+        ("facts.n1.disk.free_percent", 4.0, WARNING, "disk", "n1", "4.0 % of its disk"),
+        ("facts.n1.disk.free_percent", 0.5, PROBLEM, "disk", "n1", "0.5 % of its disk"),
+        ("facts.n1.guard.kill_path", "walk", NOTE, "guard", "n1", "walking the process table"),
+        ("facts.n1.guard.daemon_restarts", 2, NOTE, "guard", "n1", "2 times"),
+        ("facts.n1.systemd.watchdog_seconds", None, NOTE, "systemd", "n1", "no WatchdogSec"),
+        ("facts.n1.counters.own_name", 3, PROBLEM, "name", "n1", "3 messages in its own name"),
+        ("facts.n1.counters.wrong_cluster", 3, WARNING, "cluster", "n1", "another cluster"),
+        ("facts.n1.counters.auth_denied", 1, NOTE, "keys", "n1", "1 connection"),
+        ("facts.n1.heard.n2.rtt_ms", 800.0, WARNING, "rtt", "n1", "800 ms to n2"),
+        ("clocks.n3", clock(rate_ppm=-1300.0), PROBLEM, "clock", "n3", "-1300 ppm against n2's"),
+        ("clocks.n3", clock(rate_ppm=500.0), WARNING, "clock", "n3", "+500 ppm"),
+        ("clocks.n3", clock(offset_seconds=-70.0), NOTE, "clock", "n3", "-70.0 s from n2's"),
+    ],
+)
+def test_each_fault(path: str, value: Any, level: str, check: str, node: str, words: str) -> None:
+    seen = found(spoilt(path, value))
+    assert [(each.level, each.check, each.node) for each in seen] == [(level, check, node)]
+    assert words in seen[0].message
+    assert seen[0].hint
+
+
+def test_a_rate_within_its_error_is_no_fault() -> None:
+    assert found(spoilt("clocks.n3", clock(rate_ppm=5000.0, rate_error_ppm=4900.0))) == []
+    assert found(spoilt("clocks.n3", clock(rate_ppm=None, rate_error_ppm=None))) == []
+
+
+def test_an_open_cluster_is_named() -> None:
+    survey = surveys.healthy()
+    for told in survey["facts"].values():
+        told["secret"] = {"uses": None, "also": None, "insecure": True}
+    assert {(each.level, each.check) for each in found(survey)} == {(WARNING, "secret")}
+
+
+def test_two_nodes_deaf_to_each_other() -> None:
+    survey = spoilt("facts.n1.heard.n3", UNREACHABLE)
+    survey["facts"]["n3"]["heard"]["n1"] = UNREACHABLE
+    assert [each.message for each in found(survey)] == ["n1 and n3 do not hear each other"]
+
+
+def test_a_node_that_does_not_answer() -> None:
+    survey = spoilt("facts.n3", None)
+    (seen,) = found(survey)
+    assert (seen.level, seen.node, seen.message) == (WARNING, "n3", "heard by n1, n2 but does not answer n2")
+    assert "doctor --pre" in seen.hint
+
+
+def test_a_lost_majority_names_who_since_when_and_the_way_out_last() -> None:
+    picture = pictures.no_quorum()
+    survey = spoilt("facts.n1", None)
+    survey["facts"]["n3"] = None
+    worst = found(survey, picture)[0]
+    assert (worst.level, worst.check) == (PROBLEM, "quorum")
+    assert "the majority is lost: 1 of 3 voters, 2 needed" in worst.message
+    for node in picture["nodes"]:
+        assert (f"{node['id']} since" in worst.message) == (node["state"] == "UNREACHABLE")
+    assert worst.hint.endswith("last of all: `mltbctl recover`")
+
+
+def test_a_cluster_that_is_not_founded_is_no_fault() -> None:
+    assert (NOTE, "quorum") in {(each.level, each.check) for each in found(surveys.healthy(), pictures.forming())}
+
+
+def test_what_may_be_lost() -> None:
+    (worst,) = [each for each in found(surveys.healthy(), pictures.unreachable_node()) if each.check == "quorum"]
+    assert "no voter may be lost now" in worst.message
+    assert worst.level == WARNING
+
+
+def test_the_worst_comes_first() -> None:
+    survey = spoilt("clocks.n3", clock(rate_ppm=-1300.0))
+    survey["facts"]["n1"]["guard"]["kill_path"] = "walk"
+    survey["facts"]["n1"]["disk"]["free_percent"] = 4.0
+    levels = [each.level for each in diagnose(pictures.healthy(), survey)]
+    assert levels == sorted(levels, key=LEVELS.index)
+    assert set(levels) == set(LEVELS)
