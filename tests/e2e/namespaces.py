@@ -89,7 +89,11 @@ class Cables:
 
     def command(self, plan: NodePlan) -> list[str]:
         """How a node is run in its machine."""
-        return ["nsenter", f"--net=/run/netns/{self._name(plan.node)}", *plan.command()]
+        return [*self.within(plan.node), *plan.command()]
+
+    def within(self, node: str) -> list[str]:
+        """The words before a command that is run in this machine."""
+        return ["nsenter", f"--net=/run/netns/{self._name(node)}"]
 
     # -- what can happen to them -----------------------------------------------------------------------------
 
