@@ -113,8 +113,8 @@ def told(data: dict[str, Any], style: Style) -> str:
         return "\n".join(lines)
     lines.append(f"  {_DONE[data['step']]}")
     if data["others"]:
-        lines.append(f"  now copy {data['file']} to {', '.join(data['others'])} (mode 600), and on each")
-        lines.append("  run `mltbctl service reload`")
+        lines.append(f"  now copy {data['file']} to {', '.join(data['others'])} (mode 600), and on each,")
+        lines.append("  one after the other, run `mltbctl service reload`")
     if number < len(STEPS):
         lines.append(f"  then run `mltbctl secret rotate` again for step {number + 1}")
     else:

@@ -75,7 +75,7 @@ class Leadership:
         peer.acked_round = max(peer.acked_round, min(answer.round, self.round))
         if peer.store != answer.store:
             # Another disk than before: what the lost one held is not there, and must be sent again.
-            peer.store, peer.match_index = answer.store, 0
+            peer.store, peer.match_index, peer.since = answer.store, 0, now
         peer.ready = answer.ready
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
