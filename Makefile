@@ -2,14 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 2000
+WIDER ?= 10
 
-.PHONY: help setup demo test lint sim sim-gossip docs completions clean
+.PHONY: help setup demo test lint sim sim-gossip explore docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
 	@echo "make test   everything: lint, types, units, transcripts, simulation, golden CLI, end to end"
 	@echo "make sim SEEDS=20000   the simulator alone, as long as you like"
 	@echo "make sim-gossip   gossip among 3 to 1,000 nodes in virtual time: what it costs, how soon it knows"
+	@echo "make explore WIDER=10   every order of events within small bounds: ten times as many states as in a test run"
 	@echo "make docs   daemon/OPTIONS.md and the shell completions, made anew from the code"
 
 setup: .venv/.ready
@@ -29,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache
 
 # What only thinks runs beside what starts processes, and steps back for it.
-THINKERS := tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
+THINKERS := tests/histories tests/sim tests/explore tests/daemon/core tests/daemon/state tests/daemon/config
 
 test: lint
 	@mkdir -p .pytest_cache; trap 'kill $$thinks 2>/dev/null; exit 130' INT TERM; \
@@ -43,6 +45,9 @@ sim: setup
 
 sim-gossip: setup
 	$(BIN)/python -m tests.sim.gossip
+
+explore: setup
+	MLTB_EXPLORE=$(WIDER) nice -n 19 $(BIN)/python -m pytest tests/explore -q
 
 docs: completions
 	$(BIN)/python daemon/generate_options.py

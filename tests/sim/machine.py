@@ -40,6 +40,7 @@ from tests.sim.history import (
 )
 from tests.sim.network import Network
 from tests.sim.observer import Observer
+from tests.sim.wrong import refuse_own_fault
 
 BACKLOG_MAX = 2000
 RESTART_S = (0.2, 0.6)
@@ -251,6 +252,7 @@ class Machine:
         self._schedule()
 
     def _broken(self, error: Exception) -> None:
+        refuse_own_fault(error)
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next

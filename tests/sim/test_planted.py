@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.planted import BUGS, Bug
+from tests.sim.planted import BUGS, DISK, THREE, Bug, Plant
 from tests.sim.planted_controls import CONTROL_BUGS
+from tests.sim.planted_copies import COPY_BUGS
 from tests.sim.planted_lease import LEASE_BUGS
+from tests.sim.planted_raising import RAISING
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
 from tests.sim.planted_voters import VOTER_BUGS
 from tests.sim.scenario import run_seed
+from tests.sim.wrong import PlantRaised
 
 pytestmark = pytest.mark.sim
 
 
-ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *VOTER_BUGS]
+ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS]
 
 
 @pytest.mark.parametrize("bug", ALL_BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
@@ -28,3 +31,10 @@ def test_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys
                 print(f"\n  {bug.name}: caught by seed {seed}: {found[0]}", end="")
             return
     pytest.fail(f"{bug.name}: not caught within {bug.seeds_max} seeds")
+
+
+@pytest.mark.parametrize("plant", RAISING, ids=lambda plant: plant.__name__)
+def test_a_plant_that_raises_is_not_a_bug_that_was_caught(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(PlantRaised):
+        run_seed(1, DISK, THREE(1))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,29 @@ def test_nobody_there_is_said_at_once_and_why(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nothing answers at"):
         call(f"{LOOPBACK}:{free_port()}", KEYS.credential("admin"))
     assert time.monotonic() - begin < 3
+
+
+def test_who_hangs_up_at_a_path_does_not_ask_for_a_key(tmp_path: Path) -> None:
+    """As a daemon that is killed while it accepts: nothing was sent, and another try may find it well."""
+    path = tmp_path / "n1.sock"
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(path))
+        dying.listen()
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    dying.accept()[0].close()
+
+        killer = threading.Thread(target=hang_up)
+        killer.start()
+        try:
+            with pytest.raises(Unreachable, match="hangs up") as caught:
+                call(str(path), None)
+        finally:
+            dying.shutdown(socket.SHUT_RDWR)
+            killer.join()
+    assert not caught.value.sent
 
 
 def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:

@@ -252,11 +252,11 @@ class _Peer:
                 # A server with another key just hangs up; so does one that is being stopped: ask twice.
                 broken += 1
                 if broken >= BROKEN_HANDSHAKES_MAX:
-                    raise self._denied()
+                    raise self._hung_up()
             elif event == zmq.EVENT_CONNECT_RETRIED and not connected:
                 raise self.endpoint.why_silent()
         if connected and broken:
-            raise self._denied()
+            raise self._hung_up()
         raise self.endpoint.why_silent()
 
     def ask(self, request: bytes, number: int, deadline: float) -> tuple[bool, str] | None:
@@ -292,6 +292,12 @@ class _Peer:
         if not self._monitor.poll(wait_ms):
             return None
         return int.from_bytes(self._monitor.recv_multipart()[0][:2], "little")
+
+    def _hung_up(self) -> ControlError:
+        """Why it let us in and hung up. A path knows no keys: there it ends, or it is no daemon."""
+        if self.endpoint.path:
+            return Unreachable(f"whoever listens at `{self.endpoint.path}` hangs up", "is `mltbd` starting or ending?")
+        return self._denied()
 
     def _denied(self) -> Denied:
         where = self.endpoint.text

@@ -259,7 +259,7 @@ class StoreControl:
                 del self._waiters[name]
             self._numbers += 1
             withdraw = packed(self._client, self._numbers, WITHDRAW, name, lock_id)
-            self._submit(withdraw, partial(self._withdrawn, name, lock_id, waiter.done), waiter.done)
+            self._submit(withdraw, partial(self._withdrawn, name, lock_id, waiter.done), partial(_in_line, waiter.done))
 
     def _withdrawn(self, name: str, lock_id: str, answer: Done, outcome: Outcome) -> None:
         lock = self.store.locks.get(name)
@@ -326,6 +326,12 @@ class StoreControl:
 
 def _not_acquired(lock: Lock | None) -> dict[str, Any]:
     return {"acquired": False, "holder": lock.holder or None if lock is not None else None}
+
+
+def _in_line(answer: Done, ok: bool, body: dict[str, Any]) -> None:
+    """Whatever became of the withdrawal: who waits may get the lock yet, and must not hear that nothing was done."""
+    code = "unknown_outcome"
+    answer(ok, {**body, "code": code, "message": f"the wait is over, and {body['message']}", "hint": HINTS[code]})
 
 
 def _set(params: Params, answer: Done, outcome: Outcome) -> None:
