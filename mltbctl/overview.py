@@ -244,6 +244,8 @@ def _no_quorum(quorum: dict[str, Any], silent: list[str]) -> str:
 
 def _workload_alert(workload: dict[str, Any], mode: str) -> str:
     name, owner = workload["name"], workload["owner"]
+    if not workload.get("singleton", True):
+        return _copy_alert(workload)
     if workload["state"] == "FAILED":
         why = f" ({workload['reason']})" if workload.get("reason") else ""
         return f"`{name}` has failed and is not tried again{why}: see its log, then run `mltbctl failover`"
@@ -254,6 +256,18 @@ def _workload_alert(workload: dict[str, Any], mode: str) -> str:
     if owner is None:
         return f"`{name}` runs nowhere: `mltbctl failover --dry-run` tells why, node by node"
     return ""
+
+
+def _copy_alert(copy: dict[str, Any]) -> str:
+    name, owner = copy["name"], copy["owner"]
+    node = name.rpartition("@")[2]
+    if copy["state"] == "FAILED":
+        why = f" ({copy['reason']})" if copy.get("reason") else ""
+        again = f"`mltbctl node drain {node}` and `mltbctl node undrain {node}`"
+        return f"`{name}` has failed and is not tried again{why}: see its log, then run {again}"
+    if owner is not None and copy["state"] == "UNKNOWN":
+        return f"`{name}` ends with its lease, and starts anew when {owner} is back"
+    return f"`{name}` does not run at the moment" if owner is None else ""
 
 
 def _pause(paused: dict[str, Any] | bool) -> str:

@@ -170,6 +170,25 @@ def failed_workload() -> dict[str, Any]:
     )
 
 
+def copies() -> dict[str, Any]:
+    """`web` runs on every node: n2 is lost, on n3 it has failed."""
+    web = {"singleton": False, "pid": None, "since": None, "lease_remaining_seconds": None}
+    picture = changed(unreachable_node(), view={"node": "n1"})
+    picture["nodes"][1:] = [
+        node("n2", state="UNREACHABLE", health="UNKNOWN", last_seen_seconds=3.1, rtt_ms=None, lag=None, answers=False),
+        node("n3"),
+    ]
+    return changed(
+        picture,
+        workloads=[
+            workload(singleton=True),
+            workload(name="web@n1", singleton=False, pid=8130, token=908),
+            workload(**web, name="web@n2", owner="n2", state="UNKNOWN", token=909),
+            workload(**web, name="web@n3", owner=None, state="FAILED", token=None, reason="exited with status 1"),
+        ],
+    )
+
+
 def forming() -> dict[str, Any]:
     """Two empty nodes wait for a third."""
     return changed(
@@ -193,5 +212,6 @@ PICTURES = {
     "one-node": one_node,
     "unreachable-node": unreachable_node,
     "failed-workload": failed_workload,
+    "copies": copies,
     "forming": forming,
 }

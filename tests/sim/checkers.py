@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Entry, Founding, Grant, Move
 from mltb_transport.voters import ChangeVoters
+from tests.sim.cluster import WORKLOAD
 from tests.sim.control_checkers import drained_stay_empty, pause_holds, pauses_last
+from tests.sim.copy_checkers import copies_at_home, copies_everywhere, once_or_everywhere
 from tests.sim.history import (
     Applied,
     Began,
@@ -184,7 +186,7 @@ def tokens_grow(history: History) -> None:
 def cut_off_stops(history: History, lease_s: float) -> None:
     """An owner that hears nobody has stopped within the lease; the only voter needs to hear nobody."""
     cut: dict[str, float] = {}
-    live: dict[str, float] = {}
+    live: dict[tuple[str, str], float] = {}
     alone, youngest = "", 0
     for happening in history:
         if isinstance(happening, Applied) and happening.entry.index > youngest:
@@ -201,10 +203,10 @@ def cut_off_stops(history: History, lease_s: float) -> None:
         if isinstance(happening, Up):
             if node in cut and at > cut[node] + lease_s:
                 raise Wrong(f"{node} starts at {at:.3f}, cut off since {cut[node]:.3f}")
-            live[node] = at
+            live[node, happening.workload] = at
         elif isinstance(happening, Down):
             _stopped_in_time(node, at, cut, live, lease_s)
-            del live[node]
+            del live[node, happening.workload]
         elif isinstance(happening, Joined):
             _stopped_in_time(node, at, cut, live, lease_s)
             cut.pop(node, None)
@@ -212,8 +214,10 @@ def cut_off_stops(history: History, lease_s: float) -> None:
             cut[node] = at
 
 
-def _stopped_in_time(node: str, at: float, cut: dict[str, float], live: dict[str, float], lease_s: float) -> None:
-    if node in cut and node in live and at > cut[node] + lease_s:
+def _stopped_in_time(
+    node: str, at: float, cut: dict[str, float], live: dict[tuple[str, str], float], lease_s: float
+) -> None:
+    if node in cut and any(name == node for name, _ in live) and at > cut[node] + lease_s:
         raise Wrong(f"{node} still ran at {at:.3f}, cut off since {cut[node]:.3f} with a lease of {lease_s:g} s")
 
 
@@ -243,7 +247,7 @@ def runs_again(history: History, leader_s: float, runs_s: float, within_s: float
             leaders.add(happening.node)
         elif isinstance(happening, Deposed):
             leaders.discard(happening.node)
-        elif isinstance(happening, Up | Down):
+        elif isinstance(happening, Up | Down) and happening.workload == WORKLOAD:
             live += 1 if isinstance(happening, Up) else -1
         if happening.at < healed:
             continue
@@ -278,12 +282,18 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "pause holds": lambda: pause_holds(history),
         "pauses last": lambda: pauses_last(history),
         "drained stay empty": lambda: drained_stay_empty(history),
+        "copies at home": lambda: copies_at_home(history),
+        "once or everywhere": lambda: once_or_everywhere(history),
     }
     return [_judge(name, rule) for name, rule in rules.items()]
 
 
 def check_liveness(history: History, leader_s: float, runs_s: float, within_s: float) -> Verdict:
     return _judge("runs again", lambda: runs_again(history, leader_s, runs_s, within_s))
+
+
+def check_copies(history: History, homes: tuple[str, ...]) -> Verdict:
+    return _judge("copies everywhere", lambda: copies_everywhere(history, homes))
 
 
 def _judge(name: str, rule: Callable[[], None]) -> Verdict:

@@ -15,6 +15,7 @@ from mltbd.core.founding import Founder
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
+from mltbd.state.copies import copy_name
 from tests.sim.history import Asked, Closed, Fault, Healed, History
 from tests.sim.machine import Machine
 from tests.sim.network import Network
@@ -43,10 +44,30 @@ class Shape:
     patience: Patience = field(default_factory=lambda: Patience(3, 2.0))
 
     lease_enforced: bool = True
+    everywhere: str = ""
+    """A workload that is no singleton: each node runs a copy of its own."""
+    undecided: tuple[str, ...] = ()
+    """Nodes whose configuration calls that one a singleton."""
+    boastful: bool = False
+    """Every node says that it could run the copies of all others, too."""
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f"n{number}" for number in range(1, len(self.roles) + 1))
+
+    def workloads(self, name: str) -> tuple[str, ...]:
+        if not self.everywhere:
+            return (WORKLOAD,)
+        if name in self.undecided:
+            return (WORKLOAD, self.everywhere)
+        return (WORKLOAD, *(copy_name(self.everywhere, each) for each in (self.names if self.boastful else (name,))))
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The nodes that are to run a copy."""
+        if not self.everywhere or self.undecided:
+            return ()
+        return tuple(name for name, role in zip(self.names, self.roles, strict=True) if role != "witness")
 
     @property
     def timing(self) -> Timing:
@@ -94,7 +115,7 @@ class Cluster:
             policy=shape.policy,
             patience=shape.patience,
             compaction=shape.compaction,
-            workloads=(WORKLOAD,),
+            workloads=shape.workloads(name),
             lease_enforced=shape.lease_enforced,
         )
         dice = random.Random(self.dice.getrandbits(48))
@@ -144,7 +165,14 @@ class Cluster:
     def settled(self) -> bool:
         """One leader, one live workload, nobody on the way out of it."""
         owners = self.owners
-        return self.leader is not None and len(owners) == 1 and not owners[0].guard.runs[WORKLOAD].cause
+        return (
+            self._copied and self.leader is not None and len(owners) == 1 and not owners[0].guard.runs[WORKLOAD].cause
+        )
+
+    @property
+    def _copied(self) -> bool:
+        runs = ((self.machines[home].guard.runs, copy_name(self.shape.everywhere, home)) for home in self.shape.homes)
+        return all(copy in here and not here[copy].cause for here, copy in runs)
 
     # -- what is done to it ----------------------------------------------------------------------------------
 
@@ -159,7 +187,8 @@ class Cluster:
     def ask(self, machine: Machine, verb: str, target: str = "", **rest: Any) -> int:
         """An operator's request to the daemon of this machine; `rest`: more of an Ask. Returns its number."""
         self._requests += 1
-        ask = Ask(self._requests, verb, WORKLOAD, target, BY_HAND, operator="somebody", **rest)
+        workload = rest.pop("workload", WORKLOAD)
+        ask = Ask(self._requests, verb, workload, target, BY_HAND, operator="somebody", **rest)
         self.history.append(Asked(self.now, machine.name, ask.request, f"{verb} {target}".rstrip()))
         machine.feed(ask)
         return ask.request

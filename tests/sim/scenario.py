@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
-from tests.sim.checkers import TRUE, Verdict, check_liveness, check_safety
+from tests.sim.checkers import TRUE, Verdict, check_copies, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
 from tests.sim.faults import MEMBERS, Faults, Mix
 from tests.sim.history import History, story
@@ -109,6 +109,8 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     cluster.run_for(COOL_S + runs_s, lambda: cluster.settled)  # What was asked for before may still be done.
     cluster.close()
     verdicts = check_safety(cluster.history, shape.lease_s)
+    if shape.homes:
+        verdicts.append(check_copies(cluster.history, shape.homes))
     verdicts.append(check_liveness(cluster.history, LEADER_S + RESTART_S, runs_s, WATCH_S))
     return Outcome(seed, shape, cluster.history, verdicts, cluster.events)
 

@@ -60,7 +60,7 @@ class Release:
 
     workload: str
     token: int
-    cause: str  # moved, leaving, failed, restarted
+    cause: str  # moved, leaving, failed, restarted; of a copy also drained, lost
     took_s: float = 0.0  # since the move was asked for; 0: not known
     detail: str = ""  # of failed: what went wrong
 

@@ -10,7 +10,7 @@ from mltb_transport.keys import SecretError, Secrets, check_secret, read_secrets
 from mltbd.config.layers import Layers, Sourced
 from mltbd.config.machine import ELSEWHERE, Machine
 from mltbd.config.names import node_id_from
-from mltbd.config.options import NOT_BUILT, OPTIONS, STRATEGIES_BUILT
+from mltbd.config.options import NOT_BUILT, OPTIONS
 from mltbd.config.parsing import split_address
 from mltbd.config.problem import Problem, error
 
@@ -89,9 +89,6 @@ def _switch_off_unbuilt(values: dict[str, Sourced]) -> tuple[str, ...]:
                 missing.add(option.feature)
             origin = f"not in this version ({asked.origin})"
             values[name] = Sourced(option.default, origin, "derived")
-    strategy = values["HA_STRATEGY"]
-    if strategy.layer == "preset" and strategy.value not in STRATEGIES_BUILT:
-        values["HA_STRATEGY"] = Sourced("active_passive", f"not in this version ({strategy.origin})", "derived")
     return tuple(feature for feature in NOT_BUILT if feature in missing)
 
 

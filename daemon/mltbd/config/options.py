@@ -23,7 +23,6 @@ Kind = Literal[
 
 STRATEGIES = ("active_passive", "active_active", "distributed")
 RISKS = ("none", "two_owners")
-STRATEGIES_BUILT = ("active_passive", "distributed")
 CONSISTENCIES = ("eventual", "quorum", "strong")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("plain", "json")

@@ -15,7 +15,7 @@ from mltbd.config.paths import config_file
 from mltbd.config.problem import Problem, errors
 from mltbd.config.validate import validate
 from mltbd.config.view import View
-from mltbd.config.workloads import WorkloadSpec
+from mltbd.config.workloads import WorkloadSpec, on_node
 from mltbd.core.timing import Timing
 
 
@@ -78,6 +78,7 @@ class Settings:
     log_format: Literal["plain", "json"]
     debug: bool
     workloads: tuple[WorkloadSpec, ...]
+    """All this node may be asked to run: of what is no singleton its own copies, `web@n1`."""
     checks: tuple[CheckSpec, ...]
     """All that are to be run, those of the workloads and those of the node."""
 
@@ -131,6 +132,7 @@ def _settings(view: View) -> Settings:
     """From values that were validated."""
     role = cast("Literal['voter', 'witness', 'observer']", view.text("CLUSTER_ROLE"))
     mode = cast("Literal['automatic', 'manual']", view.text("FAILOVER_MODE"))
+    workloads = on_node(view.workloads, view.text("CLUSTER_NODE_ID"))
     level = cast("Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']", view.text("HA_LOG_LEVEL"))
     return Settings(
         preset=view.preset,
@@ -170,15 +172,15 @@ def _settings(view: View) -> Settings:
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),
         debug=view.on("HA_DEBUG_MODE"),
-        workloads=view.workloads,
-        checks=_checks(view),
+        workloads=workloads,
+        checks=_checks(view, workloads),
     )
 
 
-def _checks(view: View) -> tuple[CheckSpec, ...]:
+def _checks(view: View, workloads: tuple[WorkloadSpec, ...]) -> tuple[CheckSpec, ...]:
     if view.values["HEALTH_MONITOR_ENABLED"].value is False:
         return ()
-    written = (*view.checks, *(check for workload in view.workloads for check in workload.checks))
+    written = (*view.checks, *(check for workload in workloads for check in workload.checks))
     interval_s, timeout_s = view.number("HEALTH_CHECK_INTERVAL"), view.number("HEALTH_CHECK_TIMEOUT")
     failures = int(view.number("HEALTH_FAILURE_THRESHOLD"))
     return tuple(check.resolved(interval_s, timeout_s, failures) for check in written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 
-from mltbd.config.options import NOT_BUILT, OPTIONS, STRATEGIES_BUILT, Option, Value
+from mltbd.config.options import NOT_BUILT, OPTIONS, Option, Value
 from mltbd.config.presets import Preset
 
 COLUMNS = 100
@@ -41,6 +41,7 @@ _WORKLOAD = """\
 # stop_timeout = 1.0  # seconds from SIGTERM to SIGKILL
 # stop_signal = "SIGTERM"
 # preferred = ["n1"]
+# singleton = true  # false: on every node at once, with HA_STRATEGY = "active_active"
 #
 # What runs around it, in its process tree; a pre_start that fails keeps it from being started here.
 # [workload.main.hooks]
@@ -103,8 +104,6 @@ def _option_lines(option: Option, preset: Preset) -> list[str]:
     if option.choices:
         about.append(" | ".join(option.choices))
     value = preset.values.get(option.name, _EXAMPLES.get(option.name, option.default))
-    if option.name == "HA_STRATEGY" and value not in STRATEGIES_BUILT:
-        value = option.default  # What presets ask for beyond it is not in this version.
-    elif option.name in preset.values:
+    if option.name in preset.values:
         about.append("as the preset sets it")
     return [f"# {'; '.join(about)}", f"# {option.name} = {toml_value(value)}"]

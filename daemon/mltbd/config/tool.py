@@ -175,6 +175,7 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "cwd": workload.cwd,
         "env": {name: SET for name, _ in workload.env},
         "inherit": list(workload.inherit),
+        "singleton": workload.singleton,
         "stop_timeout": workload.stop_timeout_s,
         "stop_signal": workload.stop_signal,
         "preferred": list(workload.preferred),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mltbd.config.derive import majority
-from mltbd.config.options import OPTIONS, STRATEGIES_BUILT
+from mltbd.config.options import OPTIONS
 from mltbd.config.problem import Problem, error, warning
 from mltbd.config.validate_network import identity, ports, roles, security, seeds
 from mltbd.config.view import View
@@ -33,14 +33,6 @@ def _not_built(view: View) -> Iterator[Problem]:
             "take it out; its documented default is what runs",
             asked.origin,
         )
-    strategy = view.asked["HA_STRATEGY"]
-    if strategy.explicit and strategy.value not in STRATEGIES_BUILT:
-        yield error(
-            "HA_STRATEGY",
-            f"`{strategy.value}` is not in this version: every workload runs on one node",
-            'set `HA_STRATEGY = "active_passive"`, or "distributed" to spread them over the nodes',
-            strategy.origin,
-        )
     if view.api_port.value:
         yield error(
             "api.port",
@@ -56,14 +48,6 @@ def _runs_without(view: View) -> Iterator[Problem]:
             "preset",
             f"`{view.preset}` asks for {_and(view.missing)}: this version runs without",
             "run `mltbctl config show --effective --origin`",
-        )
-    strategy = view.asked["HA_STRATEGY"]
-    if strategy.layer == "preset" and strategy.value not in STRATEGIES_BUILT:
-        yield warning(
-            "HA_STRATEGY",
-            f"`{view.preset}` asks for HA_STRATEGY={strategy.value}: this version runs as active_passive",
-            "",
-            strategy.origin,
         )
 
 
@@ -81,6 +65,17 @@ def _needs_cluster(view: View) -> Iterator[Problem]:
             "set `CLUSTER_ENABLED = true`",
             view.origin("CLUSTER_ENABLED"),
         )
+
+
+def _copies(view: View) -> Iterator[Problem]:
+    for workload in view.workloads:
+        if not workload.singleton and view.text("HA_STRATEGY") != "active_active":
+            yield error(
+                f"workload.{workload.name}.singleton",
+                f"`{workload.name}` would run on every node, and HA_STRATEGY is {view.text('HA_STRATEGY')}",
+                'set `HA_STRATEGY = "active_active"` if that is meant, else take `singleton = false` out',
+                view.origin("HA_STRATEGY"),
+            )
 
 
 def _intervals(view: View) -> Iterator[Problem]:
@@ -227,6 +222,6 @@ def _and(words: tuple[str, ...]) -> str:
 
 
 RULES: tuple[Callable[[View], Iterator[Problem]], ...] = (
-    _not_built, _runs_without, _needs_cluster, _intervals, _lease, _quorum, _voters, seeds, ports, security,
+    _not_built, _runs_without, _needs_cluster, _copies, _intervals, _lease, _quorum, _voters, seeds, ports, security,
     identity, roles,
 )  # fmt: skip

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mltbd.config.checks import WORKLOAD_KINDS, CheckSpec, read_checks
 from mltbd.config.fields import absolute, command, seconds, text, texts
-from mltbd.config.names import NAME, check_node_id, shown
+from mltbd.config.names import NAME, NODE_ID_CHARS_MAX, check_node_id, shown
 from mltbd.config.problem import Problem, ValueProblem, error
 from mltbd.config.suggest import did_you_mean
-from mltbd.orders import STOP_SIGNALS
+from mltbd.orders import NAME_CHARS_MAX, STOP_SIGNALS
+from mltbd.state.copies import copy_name
 
 WORKLOADS_MAX = 16
 VARIABLES_MAX = 256
@@ -22,6 +23,7 @@ STOP_TIMEOUT_S = 1.0
 HOOKS = ("pre_start", "post_start", "pre_stop", "post_stop")
 HOOK_TIMEOUT_S = 10.0
 HOOK_TIMEOUT_MAX_S = 300.0
+COPY_NAME_CHARS_MAX = NAME_CHARS_MAX - NODE_ID_CHARS_MAX - 1
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a workload sees of the daemon's environment unless `inherit` says otherwise."""
@@ -45,7 +47,7 @@ _KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "prefe
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSpec:
-    """One process that runs on at most one node. `argv` is never seen by a shell."""
+    """One process: a singleton on at most one node, any other once on each. `argv` is never seen by a shell."""
 
     name: str
     argv: tuple[str, ...]
@@ -62,6 +64,7 @@ class WorkloadSpec:
     """Commands by name, in the order in which they run."""
     hook_timeout_s: float = HOOK_TIMEOUT_S
     stop_signal: str = "SIGTERM"
+    singleton: bool = True
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """All variables of the process but those the daemon adds (MLTB_NODE_ID and the like)."""
@@ -108,6 +111,9 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
     problems += wrong
     if "command" not in raw:
         problems.append(error(f"{key}.command", "what to run is missing", 'write `command = ["python3", "-m", "bot"]`'))
+    if not found.get("singleton", True) and len(name) > COPY_NAME_CHARS_MAX:
+        why = f"a workload that runs on every node has a name of at most {COPY_NAME_CHARS_MAX} characters"
+        problems.append(error(f"{key}.singleton", why, "give it a shorter name"))
     if problems:
         return None, problems
     return WorkloadSpec(
@@ -122,7 +128,17 @@ def _read_one(name: str, raw: object) -> tuple[WorkloadSpec | None, list[Problem
         checks=checks,
         **found.get("hooks", {}),
         stop_signal=found.get("stop_signal", "SIGTERM"),
+        singleton=found.get("singleton", True),
     ), []
+
+
+def on_node(specs: tuple[WorkloadSpec, ...], node: str) -> tuple[WorkloadSpec, ...]:
+    """What this node may be asked to run: singletons as they are written, of all others its own copies."""
+    return tuple(spec if spec.singleton else _copy(spec, copy_name(spec.name, node)) for spec in specs)
+
+
+def _copy(spec: WorkloadSpec, name: str) -> WorkloadSpec:
+    return replace(spec, name=name, checks=tuple(replace(check, workload=name) for check in spec.checks))
 
 
 def _cwd(value: object) -> str:
@@ -156,12 +172,9 @@ def _inherit(value: object) -> tuple[str, ...]:
 
 
 def _singleton(value: object) -> bool:
-    if value is True:
-        return True
-    raise ValueProblem(
-        "a workload on every node belongs to active_active, which this version does not have",
-        "set `singleton = true`, or leave it out",
-    )
+    if isinstance(value, bool):
+        return value
+    raise ValueProblem("`singleton` is true or false", "set `singleton = true`, or leave it out")
 
 
 def _stop_timeout(value: object) -> float:

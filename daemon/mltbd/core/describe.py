@@ -17,6 +17,8 @@ RELEASE_CAUSES = {
     "leaving": "is leaving",
     "failed": "could not keep it running",
     "restarted": "came back without knowing whether it still ran",
+    "drained": "is to be empty",
+    "lost": "is lost",
 }
 
 VOTER_CAUSES = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from mltb_transport.messages import Entry, Move
 from mltbd.core.consensus import Consensus
+from mltbd.core.copies import refusal
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
 from mltbd.core.failover import Facts, Policy
@@ -64,7 +65,7 @@ class Desk:
 
     def _move(self, ask: Ask, quorum: str, now: float, wall: int) -> None:
         facts = self._facts(ask.workload, now)
-        verdict = judge(ask, facts, self.policy)
+        verdict = refusal(ask, self._state.placements) or judge(ask, facts, self.policy)
         result: dict[str, Any] = {
             "operation": None, "workload": ask.workload, "from": facts.placement.owner or None,
             "to": verdict.target or None, "message": verdict.message, "at": self._state.applied,

@@ -10,6 +10,7 @@ from mltbd.core.events import Ask
 from mltbd.core.failover import Facts
 from mltbd.core.operator import Verdict
 from mltbd.state.controls import DRAINED_MAX, Controls
+from mltbd.state.copies import is_copy
 
 PAUSE_MAX_S = 30 * 86_400.0
 CONTROL_VERBS = ("pause", "resume", "drain", "undrain")
@@ -101,9 +102,11 @@ def _drain(ask: Ask, controls: Controls, known: Sequence[str], places: Mapping[s
 
 
 def stuck_on(node: str, places: Mapping[str, Facts]) -> list[str]:
-    """The workloads that only this node could run."""
+    """The singletons that only this node could run."""
     found = []
     for name, facts in sorted(places.items()):
+        if is_copy(name):
+            continue  # It stops with its node, as agreed.
         able = [c.node for c in facts.candidates if c.eligible]
         owned = facts.placement.owner == node
         if (owned or able == [node]) and not [other for other in able if other != node]:

@@ -153,7 +153,7 @@ class Node:
         return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
 
     def next_deadline(self) -> float:
-        times = (
+        return min(
             self.consensus.next_deadline(),
             self.membership.next_deadline(),
             self.owner.next_deadline(),
@@ -162,7 +162,6 @@ class Node:
             self.desk.next_deadline(),
             self.farewell.next_deadline(self._now),
         )
-        return min(times)
 
     # -- the door --------------------------------------------------------------------------------------------
 
@@ -300,6 +299,7 @@ class Node:
         for _ in range(STEPS_MAX):
             self._apply(now)
             placements = {} if self.belonging.removed else self.state.placements.by_workload
+            self.owner.drained = self.me in self.state.controls.drained
             self.owner.tick(placements, self.state.applied, now, wall)
             moved = self._requests(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
 from mltb_transport.records import WorkloadView
 from mltb_transport.supervision import Proven
+from mltbd.core.copies import DRAINED
 from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays, HookEnded
 from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
@@ -16,6 +17,7 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.retreat import has_failed
 from mltbd.core.timing import Timing
 from mltbd.core.workload import FAILED, RUNNING, STARTING, STOPPED, Patience, Workload
+from mltbd.state.copies import is_copy
 from mltbd.state.placements import Placement
 
 SETTLED_S = 60.0
@@ -56,6 +58,7 @@ class Owner:
         self.workloads = {name: Workload(name, patience) for name in names}
         self.holds: dict[str, Hold] = {}
         self.leaving = False
+        self.drained = False  # copies stop here; what can run elsewhere is moved by the leader
         self._out = out
         self._nonce = incarnation * INCARNATION_SPAN
         self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
@@ -243,6 +246,8 @@ class Owner:
             return "moved"
         if self.leaving:
             return "leaving"
+        if self.drained and is_copy(workload.name):
+            return DRAINED
         if workload.state == FAILED:
             return "failed"
         fresh = placement.token > self._granted_after or (workload.name, placement.token) in self._adopted

@@ -20,6 +20,7 @@ from mltb_transport.supervision import Hooked, Proven
 from mltbd.core import describe
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
+from mltbd.core.copies import barred, end_of_lost, rival
 from mltbd.core.desk import Desk, Read
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
@@ -33,6 +34,7 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.succession import Succession
 from mltbd.core.timing import Timing
+from mltbd.state.copies import home_of
 from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX
 
@@ -227,7 +229,9 @@ class Placer:
         if self._pending(workload) or pending_control(self.consensus.log.after(self.state.applied)):
             return False
         facts = self.facts(workload, now)
-        command = decide(self.policy, facts, now)
+        command = end_of_lost(facts, ()) or decide(self.policy, facts, now)
+        if command is None and facts.lease_over:
+            command = end_of_lost(facts, self._workloads())
         if facts.placement.owner and not facts.lease_over:
             self._work_at = min(self._work_at, self._pass_at(workload))
         if command is None:
@@ -259,13 +263,14 @@ class Placer:
         reign = self._must()
         seen = self._operations_seen.setdefault(operation.id, now) if operation else now
         alive = reign.alive(now, self.consensus.silence_s)
-        load = self._load(workload)
+        home = home_of(workload)
+        places = {home} & {self.me, *reign.peers} if home else {self.me, *reign.peers}
+        load = Counter[str]() if home else self._load(workload)
+        other = rival(workload, self.state.placements, self.consensus.log.after(self.state.applied))
         return Facts(
             placement=placement,
             operation=operation,
-            candidates=tuple(
-                self._candidate(node, workload, load[node], now) for node in sorted({self.me, *reign.peers})
-            ),
+            candidates=barred([self._candidate(node, workload, load[node], now) for node in sorted(places)], other),
             lease_over=bool(placement.owner) and now >= self._pass_at(workload),
             complete=set(reign.voters) <= set(alive) or now - reign.won_at > self.consensus.silence_s,
             moved_at=tuple(self.moved_at),

@@ -189,7 +189,7 @@ class VoterDesk:
         runs = [name for name, p in sorted(self._state.placements.by_workload.items()) if p.owner == node]
         if runs and node in self._answering(followers):
             names = ", ".join(f"`{name}`" for name in runs)
-            raise Refusal(f"{node} runs {names}: move it first", "mltbctl failover")
+            raise Refusal(f"{node} runs {names}: empty it first", f"mltbctl node drain {node}")
         if node in voters:
             if len(voters) == 1:
                 raise Refusal(f"{node} is the only voter: without it there is no cluster")

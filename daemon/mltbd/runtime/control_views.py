@@ -7,6 +7,7 @@ from typing import Any
 from mltb_transport.records import TWO_OWNERS, Record
 from mltbd.core.node import Node
 from mltbd.runtime.instants import instant
+from mltbd.state.copies import family, home_of, is_copy
 
 
 def paused_view(node: Node, now: float) -> dict[str, Any] | None:
@@ -54,3 +55,19 @@ def risk_alerts(records: list[Record]) -> list[tuple[str, str]]:
         return []
     words = "a workload may run twice: without a majority it is not stopped there"
     return [("risk", f"SPLIT_BRAIN_PREVENTION is off on {', '.join(takers)}: {words}")]
+
+
+def form_alerts(records: list[Record]) -> list[tuple[str, str]]:
+    """Workloads that are singletons for some nodes and none for others: then one of the two forms has to wait."""
+    able: dict[str, set[str]] = {}
+    for record in records:
+        for name in record.ready:
+            able.setdefault(name, set()).add(record.node)
+    found = []
+    for name in sorted(name for name in able if not is_copy(name)):
+        copies = sorted(home_of(other) for other in able if is_copy(other) and family(other) == name)
+        if copies:
+            once = ", ".join(sorted(able[name]))
+            words = "until they agree it runs in the one way or the other, not in both"
+            found.append(("mixed", f"`{name}` is a singleton on {once} and none on {', '.join(copies)}: {words}"))
+    return found

@@ -35,7 +35,8 @@ def differing(old: Loaded, new: Loaded) -> list[str]:
     """What differs, by the names the operator knows."""
     options = [name for name in new.effective if old.effective[name].value != new.effective[name].value]
     before, after = ({workload.name: workload for workload in loaded.workloads} for loaded in (old, new))
-    if before.keys() != after.keys():
+    once, then = ({name for name, spec in specs.items() if spec.singleton} for specs in (before, after))
+    if before.keys() != after.keys() or once != then:  # A copy has a name of its own.
         return [*options, "the names of workloads"]
     return options + [f"workload.{name}" for name in sorted(after) if before[name] != after[name]]
 

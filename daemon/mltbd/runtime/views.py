@@ -14,6 +14,7 @@ from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
 from mltbd.runtime import control_views
 from mltbd.runtime.instants import instant
+from mltbd.state.copies import is_copy
 from mltbd.state.placements import Operation, Placement
 
 
@@ -167,7 +168,9 @@ def _leaders_seen(node: Node, now: float) -> int:
 
 
 def workload_names(node: Node) -> list[str]:
-    return sorted({*node.state.placements.by_workload, *node.owner.workloads})
+    placements = node.state.placements
+    placed = {name for name in placements.by_workload if not placements.replaced(name)}
+    return sorted({*placed, *node.owner.workloads})
 
 
 def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +181,7 @@ def workload_view(node: Node, name: str, near: set[str], now: float, lead: dict[
     runs = state == "RUNNING"
     return {
         "name": name,
+        "singleton": not is_copy(name),
         "owner": placement.owner or None,
         "token": placement.token or None,
         "state": state,
@@ -234,7 +238,7 @@ def failover_view(
     operations = list(node.state.placements.operations.values())
     last = next((o for o in reversed(operations) if o.cause == "failover" and o.started), None)
     countdown = min((f for f in lead.get("failbacks", {}).values() if f is not None), default=None)
-    first = workloads[0] if workloads else None
+    first = next((workload for workload in workloads if workload["singleton"]), None)
     owner = first["owner"] if first else None
     members = [m.record for m in node.membership.members(now) if m.record.role != "witness"]
     order = policy.order(first["name"]) if first else ()
@@ -307,21 +311,22 @@ def alerts(
     cluster: dict[str, Any],
 ) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
-    found = control_views.alerts(node) + control_views.risk_alerts(known)
+    found = control_views.alerts(node) + control_views.risk_alerts(known) + control_views.form_alerts(known)
     if waiting := node.waiting_for():
         found.append(("forming", waiting))
     quorum_seen = cluster["quorum"]
     if cluster["state"] == "NO_QUORUM":
         seen = f"{quorum_seen['reachable']} of {quorum_seen['voters']} voters reachable"
         found.append(("no_quorum", f"no quorum: {seen}, {quorum_seen['needed']} needed"))
+    by_hand = quorum_seen["has_quorum"] and not node.config.policy.automatic
     for workload in workloads:
-        name = workload["name"]
+        name, moves_by_hand = workload["name"], by_hand and workload["singleton"]
         if workload["state"] == "FAILED" and workload["owner"] is None:
             where = ", ".join(node.state.placements.get(name).failed_on) or "every node that tried it"
             found.append(("failed", f"`{name}` failed on {where}: {workload['reason'] or 'see its log'}"))
-        elif quorum_seen["has_quorum"] and workload["owner"] is None and not node.config.policy.automatic:
+        elif moves_by_hand and workload["owner"] is None:
             found.append(("no_owner", f"`{name}` runs nowhere and failover is manual"))
-        elif quorum_seen["has_quorum"] and workload["state"] == "UNKNOWN" and not node.config.policy.automatic:
+        elif moves_by_hand and workload["state"] == "UNKNOWN":
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
         elif workload["reason"]:

@@ -61,6 +61,8 @@ class State:
         elif isinstance(entry.command, ChangeVoters):
             self.voters = entry.command.voters
             self.removals.apply(entry)
+            if entry.command.cause == "removed":
+                self.placements.forget_copies(entry.command.node)
         else:
             self.placements.apply(entry)
         self.audit.apply(entry, before, self.placements)

@@ -15,12 +15,14 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltb_transport.operations import Resume
+from mltb_transport.operations import Resume, Undrain
 from mltb_transport.supervision import Hooked, Proven
+from mltbd.state.copies import family, home_of, is_copy
 from mltbd.state.dumps import row, rows, unrow
 
 OPERATIONS_MAX = 256
-WORKLOADS_MAX = 64
+WORKLOADS_MAX = 256
+"""Copies count each: one workload on every node of a large cluster must fit."""
 TRIED_MAX = 64
 
 
@@ -36,7 +38,7 @@ class Placement:
     moving: int = 0  # id of the operation that moves it; 0 when none does
     attempts: int = 0  # owners in a row that gave it up as failed
     home: str = ""  # who ran it before the last move: where `failback` leads
-    released: str = ""  # why nobody owns it: moved, leaving, failed
+    released: str = ""  # why nobody owns it: moved, leaving, failed, restarted, lost
     failback_cancelled: bool = False
     changed: int = 0  # index of the last entry that changed the owner or a move of it
     tried: str = ""  # who gave it up as failed since it last was well, in order, with blanks between
@@ -92,6 +94,11 @@ class Placements:
     def get(self, workload: str) -> Placement:
         return self.by_workload.get(workload) or Placement(workload)
 
+    def replaced(self, workload: str) -> bool:
+        """It was a singleton, and copies of it have come in its place."""
+        copied = any(is_copy(name) and family(name) == workload for name in self.by_workload)
+        return copied and not self.get(workload).owner
+
     def operation_of(self, workload: str) -> Operation | None:
         """The operation that moves this workload now."""
         return self.operations.get(self.get(workload).moving)
@@ -139,6 +146,8 @@ class Placements:
                 self._proven(command)
             case Resume(_, "asked"):
                 self._forgive_failed()
+            case Undrain(node):
+                self.forget_copies(node)
             case Hooked() as command:
                 self._hooked(command)
             case CancelFailback() as command:
@@ -150,6 +159,15 @@ class Placements:
         if placement.workload not in self.by_workload and len(self.by_workload) >= WORKLOADS_MAX:
             return  # Full: such a workload is never placed, so it never runs. Refused at the door as well.
         self.by_workload[placement.workload] = placement
+
+    def forget_copies(self, node: str) -> None:
+        """The node is no member any more, or begins anew: what failed there is tried again.
+
+        A copy it may still run is forgotten with its lease.
+        """
+        for name, placement in list(self.by_workload.items()):
+            if home_of(name) == node and not placement.owner:
+                del self.by_workload[name]
 
     def _remember(self, operation: Operation) -> None:
         self.operations[operation.id] = operation
@@ -200,6 +218,9 @@ class Placements:
             self._remember(replace(operation, error=f"{before.owner} gave it up: {command.cause}"))
         elif operation is not None:
             self._remember(replace(operation, released=entry.wall))
+        if is_copy(command.workload) and not failed:
+            del self.by_workload[command.workload]  # It never moves: there is nothing to come back to.
+            return
         self._put(
             replace(
                 before,

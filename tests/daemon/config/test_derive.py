@@ -220,7 +220,6 @@ def test_what_a_preset_asks_for_and_is_not_built_is_off_and_says_so() -> None:
     for name in ("REPLICATION_ENABLED", "DISTRIBUTED_LOCKS_ENABLED", "DISTRIBUTED_STATE_ENABLED"):
         assert (effective[name].value, effective[name].origin) == (False, "not in this version (preset full_ha)")
     assert effective["REPLICATION_CONSISTENCY"].value == "eventual"
-    assert effective["HA_STRATEGY"].value == "active_passive"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mltbd.config.options import OPTIONS
+from mltbd.config.options import OPTIONS, STRATEGIES
 from mltbd.config.validate import NEEDS_CLUSTER
 from tests.daemon.config.machines import keys, loaded, problem, settings
 
@@ -57,10 +57,9 @@ def test_its_documented_default_may_be_typed(name: str) -> None:
     assert keys(loaded(f"{name}={text}")) == []
 
 
-def test_active_active_is_not_built() -> None:
-    assert "not in this version" in problem(loaded("HA_STRATEGY=active_active"), "HA_STRATEGY").message
-    assert keys(loaded("HA_STRATEGY=active_passive")) == []
-    assert keys(loaded("HA_STRATEGY=distributed")) == []
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_is_taken(strategy: str) -> None:
+    assert keys(loaded(f"HA_STRATEGY={strategy}")) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 
 from mltbd.config.checks import CHECKS_MAX, CheckSpec
 from mltbd.config.fields import ARGUMENT_CHARS_MAX, ARGUMENTS_MAX
+from mltbd.config.names import NODE_ID_CHARS_MAX
 from mltbd.config.workloads import (
+    COPY_NAME_CHARS_MAX,
     HOOK_TIMEOUT_S,
     INHERITED,
     PREFERRED_MAX,
@@ -17,9 +19,11 @@ from mltbd.config.workloads import (
     WITHHELD,
     WORKLOADS_MAX,
     WorkloadSpec,
+    on_node,
     read_workloads,
 )
 from mltbd.core.timing import Timing
+from mltbd.orders import NAME_CHARS_MAX
 from tests.daemon.config.machines import loaded, problem, settings
 
 BOT: dict[str, Any] = {"command": ["python3", "-m", "bot"]}
@@ -55,6 +59,52 @@ def test_a_whole_table_becomes_a_spec(tmp_path: Path) -> None:
     assert aria == WorkloadSpec(name="aria", argv=("aria2c",))
 
 
+WEB = """
+[workload.web]
+command = ["web"]
+singleton = false
+preferred = ["n2"]
+[[workload.web.check]]
+kind = "process"
+[workload.main]
+command = ["bot"]
+"""
+
+
+def test_what_is_no_singleton_becomes_the_copy_of_this_node(tmp_path: Path) -> None:
+    found = loaded("HA_STRATEGY=active_active", "CLUSTER_NODE_ID=n1", toml=WEB, folder=tmp_path)
+    main, web = settings(found).workloads
+    assert (main.name, web.name, web.argv) == ("main", "web@n1", ("web",))
+    assert [check.workload for check in web.checks] == ["web@n1"]
+    assert [check.workload for check in settings(found).checks] == ["web@n1"]
+    assert [workload.name for workload in found.workloads] == ["main", "web"], "what is shown is what was written"
+
+
+@pytest.mark.parametrize("strategy", ["active_passive", "distributed"])
+def test_a_copy_on_every_node_has_to_be_said_twice(strategy: str, tmp_path: Path) -> None:
+    found = loaded(f"HA_STRATEGY={strategy}", toml=WEB, folder=tmp_path)
+    told = problem(found, "workload.web.singleton")
+    assert f"`web` would run on every node, and HA_STRATEGY is {strategy}" in told.message
+    assert "active_active" in told.hint
+
+
+def test_the_strategy_alone_makes_no_singleton_run_twice(tmp_path: Path) -> None:
+    toml = '[workload.main]\ncommand = ["bot"]'
+    found = loaded("HA_STRATEGY=active_active", toml=toml, folder=tmp_path)
+    assert [workload.name for workload in settings(found).workloads] == ["main"]
+
+
+def test_the_name_of_a_copy_fits_where_names_go() -> None:
+    name = "w" * COPY_NAME_CHARS_MAX
+    (spec,), problems = read_workloads({name: BOT | {"singleton": False}}, {})
+    assert not problems
+    (copy,) = on_node((spec,), "n" * NODE_ID_CHARS_MAX)
+    assert len(copy.name) == NAME_CHARS_MAX
+    _, (told,) = read_workloads({f"{name}w": BOT | {"singleton": False}}, {})
+    assert f"at most {COPY_NAME_CHARS_MAX} characters" in told.message
+    assert read_workloads({f"{name}w": BOT}, {})[1] == []
+
+
 def test_the_environment_is_clean_but_for_what_is_inherited_and_given() -> None:
     spec = WorkloadSpec("main", ("x",), env=(("A", "1"), ("PATH", "/mine")), inherit=("PATH", "HOME", "TZ"))
     daemon = {"PATH": "/bin", "HOME": "/root", "OTHER": "x", "CLUSTER_SECRET": "s"}
@@ -88,7 +138,7 @@ def test_nothing_withheld_is_inherited_by_default_or_on_demand() -> None:
         (BOT | {"env": {f"A{n}": "" for n in range(VARIABLES_MAX + 1)}}, "env", "are more than", ""),
         (BOT | {"inherit": "PATH"}, "inherit", "a list of names is needed", ""),
         (BOT | {"inherit": ["NOTIFY_SOCKET"]}, "inherit", "never given to a workload", ""),
-        (BOT | {"singleton": False}, "singleton", "active_active", "singleton = true"),
+        (BOT | {"singleton": 0}, "singleton", "true or false", "singleton = true"),
         (BOT | {"stop_timeout": "1"}, "stop_timeout", "seconds are needed", "plain number"),
         (BOT | {"stop_timeout": True}, "stop_timeout", "seconds are needed", ""),
         (BOT | {"stop_timeout": -1}, "stop_timeout", "outside 0 to 300", ""),

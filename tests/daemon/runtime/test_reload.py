@@ -101,3 +101,9 @@ def test_differences_are_named_as_the_operator_knows_them(tmp_path: Path) -> Non
     old = loaded(toml=BOT, folder=tmp_path)
     assert differing(old, old) == []
     assert "CLUSTER_NODE_TIMEOUT" in differing(old, loaded("CLUSTER_NODE_TIMEOUT=9", toml=BOT, folder=tmp_path))
+
+
+def test_a_singleton_that_is_none_any_more_has_another_name_and_takes_a_restart(tmp_path: Path) -> None:
+    old = loaded("HA_STRATEGY=active_active", toml=BOT, folder=tmp_path)
+    new = loaded("HA_STRATEGY=active_active", toml=BOT + "singleton = false\n", folder=tmp_path)
+    assert differing(old, new) == ["the names of workloads"]
