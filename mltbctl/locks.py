@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
-from mltbctl.errors import LockLost, LockNotAcquired, MltbError
+from mltbctl.errors import LockLost, LockNotAcquired, MltbError, UnknownOutcome
 from mltbctl.lines import Retreat
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ class Locks:
                 self.extend(held)
             except LockLost as lost:
                 raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
+            except MltbError as error:
+                # Whatever became of the extension: the lock itself was granted, and that must not read as undone.
+                why = f"`{name}` was acquired, but not in time to be sure of it: {error.message}"
+                raise UnknownOutcome(why, f"it runs out by itself; run `mltbctl lock show {name}`") from error
         return held
 
     def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mltbctl.client import Client, MltbError
-from tests.e2e.stage import Stage
+from tests.e2e.stage import PATIENCE_S, Stage
 from tests.waiting import until
 
 CALM_S = 0.3
@@ -33,15 +33,17 @@ class Chaos:
     def run(self, count: int) -> None:
         """`count` faults, then everything undone."""
         for _ in range(count):
-            fault = self._dice.choice(
-                [self._machine, self._daemon, self._guard, self._workload, self._frozen, self._frozen_all, self._move]
-            )
+            fault = self._dice.choice(self._faults())
             fault(self._dice.choice(self._stage.cluster.started))
             self._pause(CALM_S, STORM_S)
             while len(self._undo) > 1:
                 self._undo.pop(0)()
         while self._undo:
             self._undo.pop(0)()
+
+    def _faults(self) -> list[Callable[[str], None]]:
+        """What may happen to a node, each as likely as the others."""
+        return [self._machine, self._daemon, self._guard, self._workload, self._frozen, self._frozen_all, self._move]
 
     def _pause(self, low: float, high: float) -> None:
         time.sleep(self._dice.uniform(low, high))
@@ -109,7 +111,7 @@ def storm(directory: Path, seed: int, count: int, size: int = 3, lease_s: float 
         try:
             chaos.run(count)
             before = len(stage.runs())
-            until(lambda: stage.owner() is not None, lease_s + 15, lambda: f"it runs again\n{stage.picture()}")
+            until(lambda: stage.owner() is not None, PATIENCE_S, lambda: f"it runs again\n{stage.picture()}")
             stage.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}\n{' / '.join(chaos.story)}") from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ from tests.e2e.namespaces import Cables
 from tests.waiting import until
 
 RECORDER = Path(__file__).parent / "recorder.py"
-READY_S = 20.0
+PATIENCE_S = 60.0
+"""For what takes a second or two on a machine that has nothing else to do."""
 
 
 class Stage:
@@ -36,7 +40,7 @@ class Stage:
         nodes.mkdir()
         workload = Workload([sys.executable, str(RECORDER), *flags], {"RUNS": str(self.runs_dir)})
         if cables is None:
-            self.cluster = Cluster(size, nodes, workload, options=options)
+            self.cluster = Cluster(size, nodes, workload, options=options, hosts=[_loopback()] * size)
         else:
             self.cluster = Cluster(size, nodes, workload, cables.command, options, cables.hosts)
         for node, role in (roles or {}).items():
@@ -47,7 +51,7 @@ class Stage:
     def __enter__(self) -> Stage:
         for node in self.cluster.nodes:
             self.cluster.start(node)
-        until(lambda: self.owner() and self.runs(), READY_S, lambda: f"an owner\n{self.picture()}")
+        until(lambda: self.owner() and self.runs(), PATIENCE_S, lambda: f"an owner\n{self.picture()}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +108,7 @@ class Stage:
             picture = self.status(node)
             return picture["workloads"][0]["pid"] if picture and picture["workloads"][0]["owner"] == node else None
 
-        return int(until(pid, 5.0, f"{node} runs it"))
+        return int(until(pid, PATIENCE_S, lambda: f"{node} runs it\n{self.picture()}"))
 
     def picture(self) -> str:
         """How things stand, for the one who has to find out."""
@@ -124,6 +128,19 @@ class Stage:
 
     def logs(self) -> str:
         return "\n".join(f"-- {node}\n{self.cluster.log_tail(node)}" for node in self.cluster.nodes)
+
+
+def python_s() -> float:
+    """What a Python process may take to start on this machine as it is now; not part of what we promise."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import mltbctl.demo.runs"], check=True)
+    return 1.0 + 4 * (time.monotonic() - began)
+
+
+def _loopback() -> str:
+    """An address on loopback that no other run has: ports of clusters side by side are never the same."""
+    chance = random.SystemRandom()
+    return f"127.{chance.randrange(1, 255)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
 
 
 def _cmdline(pid: int) -> bytes:

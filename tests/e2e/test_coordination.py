@@ -20,7 +20,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
 
-PATIENT_S = 40.0
+PATIENT_S = 60.0
 # Writes begin and end of its work into one file that all share, with the token in between.
 WORK = """
 import os, sys, time
@@ -115,7 +115,7 @@ def _from_elsewhere(stage: Stage) -> None:
     """Over TCP with the secret; an endpoint where nobody is costs nothing but time."""
     plans = list(stage.cluster.plans.values())
     secret = tomllib.loads(plans[0].config.read_text())["CLUSTER_SECRET"]
-    with Client("127.0.0.1:1", *(f"127.0.0.1:{plan.port + 1}" for plan in plans), secret=secret, timeout=20) as node:
+    with Client("127.0.0.1:1", *(f"{plan.host}:{plan.port + 1}" for plan in plans), secret=secret, timeout=20) as node:
         assert node.state.set("far", [1]).version == 1
         with node.lock("far", ttl=30) as lock:
             assert node.state.set("far", [2], token=lock.held).version == 2

@@ -11,19 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from mltbctl.demo.runs import Run
-from tests.e2e.stage import Stage
+from mltbctl.demo.runs import Run, now_ns
+from tests.e2e.stage import PATIENCE_S, Stage, python_s
 from tests.waiting import holds, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
 
-START_S = 1.0
-"""What a Python process may take to start on a busy machine; not part of what we promise."""
-
 
 def gap_s(stage: Stage, before: Run) -> float:
     """From the last instant of one run to the first of the next, which is waited for."""
-    until(lambda: stage.runs()[-1].first_ns > before.first_ns, 5, "another run")
+    until(lambda: stage.runs()[-1].first_ns > before.first_ns, PATIENCE_S, stage.picture)
     runs = stage.runs()
     place = next(i for i, run in enumerate(runs) if run.pid == before.pid and run.first_ns == before.first_ns)
     return (runs[place + 1].first_ns - runs[place].last_ns) / 1e9
@@ -36,15 +33,15 @@ def test_loss_of_the_owners_machine(tmp_path: Path, lease: float) -> None:
         assert owner
         before = stage.runs()[-1]
         stage.cluster.kill(owner)
-        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), lease + 5, "another owner")
-        assert gap_s(stage, before) < lease + 0.5 + START_S
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
+        assert gap_s(stage, before) < lease + 0.5 + python_s()
         stage.cluster.start(owner)
-        until(lambda: stage.status(owner) and stage.leader(owner), 10, "it is back")
+        until(lambda: stage.status(owner) and stage.leader(owner), PATIENCE_S, stage.picture)
 
 
 @pytest.mark.parametrize(("lease", "crashes"), [(1.0, 1), (3.0, 3)])
 def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path, lease: float, crashes: int) -> None:
-    """As long as the new daemon answers within half a lease; what Python takes to start is not ours to promise."""
+    """As long as the new daemon answers within a third of a lease: what Python takes to start is not our promise."""
     with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=lease) as stage:
         owner = stage.owner()
         assert owner
@@ -54,9 +51,9 @@ def test_a_daemons_crash_does_not_restart_the_workload(tmp_path: Path, lease: fl
             assert daemon
             os.kill(daemon, signal.SIGKILL)
             killed_at = time.monotonic()
-            until(partial(another_daemon, stage, owner, daemon), 5, "another daemon")
-            until(partial(stage.status, owner), 5, "it answers")
-            if time.monotonic() - killed_at < lease / 2:
+            until(partial(another_daemon, stage, owner, daemon), PATIENCE_S, "another daemon")
+            until(partial(stage.status, owner), PATIENCE_S, "it answers")
+            if time.monotonic() - killed_at < lease / 3:
                 assert stage.workload(owner) == pid
 
 
@@ -72,9 +69,9 @@ def test_a_leaders_loss_does_not_touch_the_workload_on_another_node(tmp_path: Pa
         assert leader != owner
         count = len(stage.runs())
         stage.cluster.kill(leader)
-        until(lambda: stage.leader(*stage.others(leader)) not in (None, leader), 10, "a new leader")
+        until(lambda: stage.leader(*stage.others(leader)) not in (None, leader), PATIENCE_S, stage.picture)
         holds(lambda: len(stage.runs()) == count, stage.lease_s, "no new run")
-        assert stage.owner(*stage.others(leader)) == owner
+        until(lambda: stage.owner(*stage.others(leader)) == owner, PATIENCE_S, stage.picture)
 
 
 def test_a_frozen_daemon_loses_the_workload_and_nothing_overlaps(tmp_path: Path) -> None:
@@ -85,9 +82,9 @@ def test_a_frozen_daemon_loses_the_workload_and_nothing_overlaps(tmp_path: Path)
         daemon = stage.daemon(owner)
         assert daemon
         os.kill(daemon, signal.SIGSTOP)
-        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
         os.kill(daemon, signal.SIGCONT)
-        until(lambda: stage.leader(owner), 10, "it follows again")
+        until(lambda: stage.leader(owner), PATIENCE_S, stage.picture)
         assert gap_s(stage, before) > 0
 
 
@@ -97,7 +94,7 @@ def test_a_killed_guard_takes_everything_with_it(tmp_path: Path, flag: str | Non
         owner = stage.owner()
         assert owner
         os.kill(stage.cluster.pid(owner), signal.SIGKILL)
-        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
 
 
 def test_a_frozen_guard_cannot_keep_the_workload(tmp_path: Path) -> None:
@@ -109,7 +106,7 @@ def test_a_frozen_guard_cannot_keep_the_workload(tmp_path: Path) -> None:
         os.kill(stage.cluster.pid(owner), signal.SIGSTOP)
         assert daemon
         os.kill(daemon, signal.SIGSTOP)
-        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 8, "another owner")
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
 
 
 def test_a_killed_workload_starts_again_on_its_node(tmp_path: Path) -> None:
@@ -117,7 +114,7 @@ def test_a_killed_workload_starts_again_on_its_node(tmp_path: Path) -> None:
         owner = stage.owner()
         assert owner
         os.kill(stage.workload(owner), signal.SIGKILL)
-        until(lambda: len(stage.runs()) == 2 and stage.owner() == owner, 5, "a second run on the same node")
+        until(lambda: len(stage.runs()) == 2 and stage.owner() == owner, PATIENCE_S, stage.picture)
 
 
 def test_an_owner_that_lost_every_peer_stops_within_the_lease(tmp_path: Path) -> None:
@@ -126,9 +123,12 @@ def test_an_owner_that_lost_every_peer_stops_within_the_lease(tmp_path: Path) ->
         assert owner
         for node in stage.others(owner):
             stage.cluster.kill(node)
+        alone_ns = now_ns()
         last = stage.runs()[-1]
-        until(lambda: stage.status(owner) and not stage.owner(owner), 5, "no quorum")
-        until(lambda: not Path(f"/proc/{last.pid}").exists(), stage.lease_s, "stopped within the lease")
+        until(lambda: not Path(f"/proc/{last.pid}").exists(), PATIENCE_S, stage.picture)
+        # Whenever we come to look: its own stamps say when it stopped.
+        assert stage.runs()[-1].last_ns - alone_ns < stage.lease_s * 1e9
+        until(lambda: stage.status(owner) and not stage.owner(owner), PATIENCE_S, stage.picture)
         picture = stage.status(owner)
         assert picture is not None
         assert picture["cluster"]["leader"] is None
@@ -142,9 +142,9 @@ def test_a_graceful_stop_hands_over(tmp_path: Path) -> None:
         assert owner
         before = stage.runs()[-1]
         os.kill(stage.cluster.pid(owner), signal.SIGTERM)
-        assert stage.cluster.wait(owner, 10) == 0
-        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), 3, "another owner")
-        assert gap_s(stage, before) < 0.5 + START_S
+        assert stage.cluster.wait(owner, PATIENCE_S) == 0
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
+        assert gap_s(stage, before) < 0.5 + python_s()
 
 
 def test_one_node_alone(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_one_node_alone(tmp_path: Path) -> None:
         assert stage.owner() == "n1"
         stage.cluster.kill("n1")
         stage.cluster.start("n1")
-        until(lambda: stage.owner() == "n1" and len(stage.runs()) == 2, 10, "it runs again")
+        until(lambda: stage.owner() == "n1" and len(stage.runs()) == 2, PATIENCE_S, stage.picture)
 
 
 def another_daemon(stage: Stage, node: str, before: int) -> bool:
@@ -166,6 +166,6 @@ def move(stage: Stage, target: str) -> None:
     before = stage.runs()[-1]
     with Client(str(stage.cluster.plans[target].socket)) as client:
         operation = client.switchover(target)["operation"]
-        until(lambda: client.operation(operation)["state"] == "done", 5, "the switchover is done")
-    assert gap_s(stage, before) < 0.5 + START_S
-    until(lambda: stage.owner() == target, 5, "it runs there")
+        until(lambda: client.operation(operation)["state"] == "done", PATIENCE_S, stage.picture)
+    assert gap_s(stage, before) < 0.5 + python_s()
+    until(lambda: stage.owner() == target, PATIENCE_S, stage.picture)

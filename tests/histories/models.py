@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -39,6 +39,7 @@ FREE = ("", 0, -inf)
 def lock_model(state: tuple[str, int, float], op: Op) -> Iterable[tuple[str, int, float]]:
     """`acquire (lock id, ttl)` -> ("ok", token) or ("held",); `extend` -> bool; `release (lock id,)` -> bool.
 
+    `guarded (lock id,)` -> bool: whether a write was accepted that demands the token of this grant.
     Expiry is nobody's operation: it may come at any moment from `not before` on, and not before.
     """
     found = list(_lock_step(state, op))
@@ -67,13 +68,15 @@ def _lock_step(state: tuple[str, int, float], op: Op) -> Iterable[tuple[str, int
         return [state]
     if op.kind == "release":
         return [("", token, -inf)]
+    if op.kind == "guarded":
+        return [state]
     return [(held, token, max(not_before, op.called + op.args[1]))]
 
 
 # -- whole histories ---------------------------------------------------------------------------------------------
 
 
-def flaws(keys: dict[str, Sequence[Op]], locks: dict[str, Sequence[Op]]) -> list[str]:
+def flaws(keys: Mapping[str, Sequence[Op]], locks: Mapping[str, Sequence[Op]]) -> list[str]:
     """One line or more for each key and lock whose history cannot be explained, or not be judged."""
     found = []
     for what, histories, model, initial in (("key", keys, key_model, ABSENT), ("lock", locks, lock_model, FREE)):
@@ -83,7 +86,8 @@ def flaws(keys: dict[str, Sequence[Op]], locks: dict[str, Sequence[Op]]) -> list
             except Undecided as error:
                 why = f"undecided: {error}"
             if why:
-                found.append(f"{what} `{name}`: {why}")
+                story = "\n  ".join(map(str, sorted(ops, key=lambda op: op.called)))
+                found.append(f"{what} `{name}`: {why}\n its history:\n  {story}")
     return found
 
 

@@ -79,6 +79,8 @@ LOCKS_GOOD = {
         acquire("x", 0, 1, 5), Op("x", "extend", ("x", 10.0), 8), Op("y", "acquire", ("y", 10.0), 15, 16, ("held",)),
     ],
     "a release that came too late": [acquire("x", 0, 1, 5), Op("x", "release", ("x",), 11, 12, False)],
+    "a write with its token": [acquire("x", 0, 1, 5), Op("x", "guarded", ("x",), 2, 3, True)],
+    "a write that came too late": [acquire("x", 0, 1, 5), Op("x", "guarded", ("x",), 9, 11, False)],
     "a lost acquire blocks until it expires": [
         Op("x", "acquire", ("x", 10.0), 0), Op("y", "acquire", ("y", 10.0), 2, 3, ("held",)), acquire("y", 4, 11, 9),
     ],
@@ -92,6 +94,10 @@ LOCKS_BAD = {
         acquire("x", 0, 1, 5), Op("x", "extend", ("x", 10.0), 8, 9, True), acquire("y", 10, 17, 6),
     ],
     "refused though free": [Op("y", "acquire", ("y", 10.0), 2, 3, ("held",))],
+    "a write with the token of before": [
+        acquire("x", 0, 1, 5), acquire("y", 2, 11, 6), Op("x", "guarded", ("x",), 12, 13, True),
+    ],
+    "a write refused though it is held": [acquire("x", 0, 1, 5), Op("x", "guarded", ("x",), 2, 3, False)],
     "released by a stranger": [acquire("x", 0, 1, 5), Op("y", "release", ("y",), 2, 3, True)],
 }  # fmt: skip
 

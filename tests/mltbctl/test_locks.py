@@ -10,7 +10,7 @@ import pytest
 
 from mltb_transport.control import ControlConnection
 from mltbctl import locks
-from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired
+from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome
 from mltbctl.clock import boottime
 from mltbctl.locks import RATE, Lost, myself, proven_s, reserve
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
@@ -172,6 +172,32 @@ def test_a_long_wait_is_followed_by_an_extension(store: FakeStore, monkeypatch: 
         waiter.join(15)
     assert store.daemons[0].calls[-1][0] == "lock_extend"
     assert got[0].until > boottime() + 45
+
+
+@pytest.mark.parametrize("code", ["no_quorum", "unknown_outcome", "failed"])
+def test_a_grant_that_cannot_be_proven_is_no_refusal(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """`no_quorum` promises that nothing was done; but the lock was granted, and is kept from others for its time."""
+
+    def failing(_: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal(code=code, message="the extension went wrong")
+
+    ahead_s = 0.0
+    monkeypatch.setattr(locks, "boottime", lambda: boottime() + ahead_s)
+    real = store.daemons[0].answers["lock_acquire"]
+
+    def slow(params: dict[str, Any]) -> dict[str, Any]:
+        nonlocal ahead_s
+        answer = real(params)
+        ahead_s = 15.0
+        return answer
+
+    store.daemons[0].answers |= {"lock_acquire": slow, "lock_extend": failing}
+    with Client(timeout=0.2) as node:
+        with pytest.raises(UnknownOutcome, match="went wrong"):
+            node.locks.acquire("k", ttl=30)
+        assert node.locks.show("k") is not None
 
 
 def test_a_grant_that_nobody_takes_any_more_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

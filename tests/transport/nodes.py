@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,7 +23,8 @@ KEYS = Keyring.from_secret(new_secret())
 LOOPBACK = "127.0.0.1"
 
 # Below the range the kernel picks client ports from: there, a client could connect to itself and hold the port.
-_PORTS = itertools.cycle(range(20_000 + os.getpid() % 4000 * 2, 32_000, 2))
+# In an order of its own for each run, so that runs side by side do not follow each other through the same ports.
+_PORTS = itertools.cycle(random.SystemRandom().sample(range(20_000, 32_000, 2), 6000))
 
 
 def free_port() -> int:

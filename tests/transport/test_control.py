@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +91,37 @@ def test_a_remote_call_has_the_role_of_its_key(role: str) -> None:
     assert play(lambda node: call(remote(node), KEYS.credential(role)))["role"] == role
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux shows them")
+def test_the_connections_of_a_process_share_one_thread() -> None:
+    """Each with an own context would bring two threads."""
+
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def scene(node: Node) -> None:
+        with contextlib.ExitStack() as opened:
+            found = []
+            for _ in range(8):
+                connection = ControlConnection([remote(node)], KEYS.credential("admin"), 5.0)
+                opened.enter_context(connection).call("ping")
+                found.append(threads())
+            assert found == [found[0]] * 8
+
+    play(scene)
+
+
+def test_what_one_connection_gives_back_leaves_the_others_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "n1.sock")
+
+    def scene(_: Node) -> None:
+        with ControlConnection([path], None, 5.0) as first:
+            with ControlConnection([path], None, 5.0) as second:
+                second.call("ping")
+            assert first.call("ping")["role"] == "admin"
+
+    play(scene, None, path)
+
+
 def test_a_remote_call_to_an_open_node() -> None:
     assert play(lambda node: call(remote(node), None), keys=None)["role"] == "admin"
 
@@ -160,6 +193,29 @@ def test_nobody_there_is_said_at_once_and_why(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nothing answers at"):
         call(f"{LOOPBACK}:{free_port()}", KEYS.credential("admin"))
     assert time.monotonic() - begin < 3
+
+
+def test_who_hangs_up_at_a_path_does_not_ask_for_a_key(tmp_path: Path) -> None:
+    """As a daemon that is killed while it accepts: nothing was sent, and another try may find it well."""
+    path = tmp_path / "n1.sock"
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(path))
+        dying.listen()
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    dying.accept()[0].close()
+
+        killer = threading.Thread(target=hang_up)
+        killer.start()
+        try:
+            with pytest.raises(Unreachable, match="hangs up") as caught:
+                call(str(path), None)
+        finally:
+            dying.shutdown(socket.SHUT_RDWR)
+            killer.join()
+    assert not caught.value.sent
 
 
 def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:

@@ -35,7 +35,7 @@ from tests.waiting import holds, until
 T = TypeVar("T")
 PORT = 7946
 TURN_S = 0.004
-PATIENCE_S = 15.0
+PATIENCE_S = 40.0
 LEASE_S = 1.5
 LOADED = loaded("CLUSTER_ENABLED=1")
 

@@ -22,7 +22,7 @@ from mltbd.processes import MARK, marked
 from mltbd.runtime.check_kinds import ASIDE_MAX, Target, look, sweep
 from tests.waiting import until
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def found(kind: str, target: Target | None = None, **fields: Any) -> str:

@@ -89,7 +89,7 @@ class Line:
             self.act(lambda: None)
             return bool(condition())
 
-        until(look, 5.0, what)
+        until(look, what=what)
 
     def orders(self) -> list[bytes]:
         """Every datagram that waits at the guard's end."""

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from mltb_transport.limits import VALUE_BYTES_MAX
+from mltbd.core.effects import Refusals
+from mltbd.core.events import Submit
 from mltbd.runtime import store_control
 from tests.daemon.runtime.live import Live
 
@@ -288,6 +290,29 @@ def test_without_a_leader_everything_is_refused_at_once() -> None:
         assert body["code"] == "no_quorum"
         assert live.refused("n1", "state_get", {"key": "k"})["code"] == "no_quorum"
         assert live.ask("n1", "state_get", {"key": "k", "stale": True})["entry"] is None
+
+
+def test_a_wait_that_ends_without_a_leader_leaves_the_outcome_open(
+    three: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`no_quorum` would promise that nothing was done: but the place in the queue is there, and may become a grant."""
+    holder, other = Someone(three, "n1"), Someone(three, "n2")
+    held = holder.does("lock_acquire", name="open-end", ttl=30, holder="holder")
+    driver, store = three["n2"].driver, three["n2"].control.store
+    handle = driver.handle
+
+    def leaderless(event: Any) -> None:
+        if isinstance(event, Submit) and event.commands[0].key[0] != other.client:
+            store.refusals(Refusals(tuple(command.key for command in event.commands), "no_quorum", "nobody leads"))
+        else:
+            handle(event)
+
+    monkeypatch.setattr(driver, "handle", leaderless)
+    body = other.fails("lock_acquire", name="open-end", ttl=30, wait=0.2, holder="other")
+    assert body["code"] == "unknown_outcome"
+    assert "nobody leads" in body["message"]
+    assert _queue(three, "open-end") == ["other"]
+    holder.does("lock_release", name="open-end", lock_id=held["lock_id"])
 
 
 def test_too_many_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
