@@ -15,13 +15,16 @@ What = str | Callable[[], str]
 """What is waited for; a function is asked only when the waiting was in vain, and may show the state of things."""
 
 
-def until(look: Callable[[], T | None], within_s: float = PATIENCE_S, what: What = "") -> T:
-    """What `look` returns once that is true. AssertionError when it never is within `within_s` seconds."""
+def until(look: Callable[[], T | None], within_s: float = PATIENCE_S, what: What = "", pause_s: float = PAUSE_S) -> T:
+    """What `look` returns once that is true. AssertionError when it never is within `within_s` seconds.
+
+    `pause_s`: more where the looking itself is work for what is looked at.
+    """
     deadline = time.monotonic() + within_s
     while not (seen := look()):
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within_s:g} s: {_told(what) or look}")
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
     return seen
 
 

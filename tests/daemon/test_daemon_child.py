@@ -24,7 +24,8 @@ def test_a_killed_daemon_comes_back_to_the_same_workload(tmp_path: Path) -> None
         os.kill(guarded.relay_pid, signal.SIGKILL)
         guarded.meet()
         assert guarded.hello["restarts"] == 1
-        assert guarded.hello["workloads"] == [{"workload": "main", "token": 1, "pid": first.pid, "deadline": deadline}]
+        still = {"workload": "main", "token": 1, "pid": first.pid, "deadline": deadline, "phase": "running"}
+        assert guarded.hello["workloads"] == [still]
         assert boottime_s() - begin < 2.0
         assert alive(first)
         guarded.order(do="stop", workload="main", token=1)

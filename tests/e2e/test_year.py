@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.keys import new_secret
 from mltbctl.client import Client, MltbError
 from tests.e2e import year_clients
 from tests.e2e.namespaces import Cables, missing
-from tests.e2e.year import NAME, PATIENCE_S, Year, cannot_mount
+from tests.e2e.year import LOOK_S, NAME, PATIENCE_S, Year, cannot_mount
 from tests.e2e.year_clients import Program
 from tests.waiting import until
 
@@ -177,10 +178,30 @@ def reloaded(year: Year, node: str, *words: str) -> float:
     before = until(incarnation, PATIENCE_S, f"{node} answers")
     year.ctl(*words, node=node)
     began = time.monotonic()
-    until(lambda: incarnation() > before, PATIENCE_S, f"{node} reads its configuration anew")
+    until(lambda: incarnation() > before, PATIENCE_S, f"{node} reads its configuration anew", LOOK_S)
     took = time.monotonic() - began
     year.whole(*year.cluster.nodes)
     return took
+
+
+def a_wrong_key_is_named(year: Year) -> None:
+    """A machine is restored from a backup: it knocks with the secret of last year."""
+    owner = year.whole(*year.cluster.nodes)
+    stranger, here = year.others(owner)[-1], owner
+    year.stop(stranger)
+    year.secret(stranger).write_text(f"{new_secret()}\n")
+    year.cluster.start(stranger)
+
+    def named() -> bool:
+        found = year.ask("doctor", node=here)["findings"]
+        told = [each["message"] for each in found if (each["check"], each["level"]) == ("secret", "problem")]
+        return any(message.startswith(stranger) and "has another secret" in message for message in told)
+
+    until(named, PATIENCE_S, lambda: f"doctor names {stranger}: {year.ctl('doctor', node=here)}")
+    year.stop(stranger)
+    year.copy_secret(here, stranger)
+    year.cluster.start(stranger)
+    year.whole(*year.cluster.nodes)
 
 
 # -- what breaks -----------------------------------------------------------------------------------------------------
@@ -319,6 +340,7 @@ CHAPTERS: tuple[Callable[[Year], None], ...] = (
     a_node_is_drained,
     all_are_upgraded_one_by_one,
     the_secret_changes,
+    a_wrong_key_is_named,
     a_disk_fills_up,
     the_owners_cable_comes_out,
     another_cable_comes_out,

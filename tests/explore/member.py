@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mltb_transport.messages import Answer, Command, Entry, Message
 from mltb_transport.voters import ChangeVoters
@@ -13,6 +13,7 @@ from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Save, Send
 from mltbd.core.election import PRE
 from mltbd.core.events import Recovered
+from mltbd.core.node import Node
 from mltbd.core.outbox import Outbox
 from mltbd.core.timing import Timing
 from mltbd.core.voter_rules import with_voter, without_voter
@@ -65,6 +66,13 @@ class View:
     voters: tuple[str, ...]
     saves: int
     may_stand: bool
+    runs: int = 0
+    """The token of the workload that lives here."""
+    ends: bool = False
+    """It was told to stop."""
+    asks: bool = False
+    beats: bool = False
+    """Its own timers are due: as an owner, as a leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,19 @@ class Does:
         return f"{self.node}: {self.what}{f' {self.item}' if self.item is not None else ''}"
 
 
+class Explored(Protocol):
+    """What a search needs of a member. `key` is equal for members that will behave the same from now on."""
+
+    me: str
+
+    def arrives(self, sender: str, message: Message) -> list[tuple[str, Message]]: ...
+    def does(self, event: Does) -> list[tuple[str, Message]]: ...
+    def key(self) -> Hashable: ...
+    def view(self) -> View: ...
+
+
 class Member:
-    """`step` is the only way to change it. `key` is equal for members that will behave the same from now on."""
+    """`arrives` and `does` are the only ways to change it."""
 
     def __init__(self, me: str, nodes: tuple[str, ...], entries: tuple[Entry, ...], *, disk_lags: bool) -> None:
         self.me = me
@@ -203,7 +222,7 @@ def deliver(core: Consensus, sender: str, message: Any) -> None:
             raise AssertionError(f"no {other} is expected here")
 
 
-UNCHANGING = (Even, Company, Timing)
+UNCHANGING = (Even, Company, Timing, Node)
 
 
 def frozen(thing: Any) -> Hashable:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.explore.lease import LEASE_MODELS, LeaseModel
 from tests.explore.models import MODELS, Model
-from tests.sim import planted, planted_voters
+from tests.sim import planted, planted_lease, planted_voters
 from tests.sim.planted import Plant
 
 COMMITTED = "committed is stable"
 ON_DISK = "committed is on disk"
-BY_NAME = {model.name: model for model in MODELS}
+TWICE = "one at a time"
+BY_NAME: dict[str, Model | LeaseModel] = {model.name: model for model in (*MODELS, *LEASE_MODELS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Bug:
 
     name: str
     plant: Plant
-    model: Model
+    model: Model | LeaseModel
     rule: str
 
 
@@ -48,4 +50,6 @@ BUGS = (
         ON_DISK,
     ),
     Bug("change before own term", planted_voters.before_own_term, BY_NAME["half a change, another leader"], COMMITTED),
+    Bug("lease age ignored", planted_lease.age_ignored, BY_NAME["the owner led and is cut off"], TWICE),
+    Bug("short wait", planted_lease.short_wait, BY_NAME["the owner led and is cut off"], TWICE),
 )

@@ -58,6 +58,9 @@ class Rules:
                 self._ghosts.append(past)
             if not fresh:  # Else the others have a say in it.
                 self._judged[ghost, number] = after
+        runs = [name for name, member in zip(self._nodes, members, strict=True) if self._views[member].runs]
+        if len(runs) > 1:
+            raise Wrong(f"one at a time: it runs on {' and '.join(runs)}")
         for other in members:
             if other != number and (number, other) not in self._match:
                 _logs_match(self._views[number].log, self._views[other].log)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mltb_transport.messages import Election, Entry, Message, NoOp
 from mltbd.core.election import PRE
 from mltbd.core.log import InvariantViolation
-from tests.explore.member import Does, Member, View
+from tests.explore.member import Does, Explored, Member, View
 from tests.explore.rules import Rules
 from tests.sim.wrong import Wrong, refuse_own_fault
 
@@ -38,11 +38,13 @@ class Bounds:
     """Messages that arrive twice."""
     pre_votes: bool = False
     """Candidates ask for pre-votes and wait for them; else they have them all."""
+    moments: int = 0
+    """Steps of time; only where a lease is looked at."""
     disk_lags: bool = False
     """Saves last, and a crash loses those that are under way."""
 
     def left(self) -> tuple[int, ...]:
-        return self.elections, self.proposals, self.crashes, self.changes, self.duplicates
+        return self.elections, self.proposals, self.crashes, self.changes, self.duplicates, self.moments
 
 
 PAYS = {"stand": 0, "ask": 0, "propose": 1, "crash": 2, "add": 3, "drop": 3}
@@ -105,12 +107,15 @@ class Search:
         self._doings: list[Does] = []
         self._doing: dict[Does, int] = {}
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
-        members = (Member(node, nodes, log, disk_lags=bounds.disk_lags) for node in nodes)
+        members = (self._member(node, log) for node in nodes)
         self.start = State(tuple(self._number(member) for member in members), 0, bounds.left(), 0)
 
     # -- one member ------------------------------------------------------------------------------------------
 
-    def _number(self, member: Member) -> int:
+    def _member(self, node: str, log: tuple[Entry, ...]) -> Explored:
+        return Member(node, self.nodes, log, disk_lags=self.bounds.disk_lags)
+
+    def _number(self, member: Explored) -> int:
         key = (member.me, member.key())
         number = self._numbers.get(key)
         if number is None:
@@ -123,7 +128,7 @@ class Search:
         """The member after this event, and what it sends, as bits."""
         known = self._known.get((number, event))
         if known is None:
-            member: Member = pickle.loads(self._members[number])
+            member: Explored = pickle.loads(self._members[number])
             try:
                 if event < DOES:
                     packet = self._packets[event]
@@ -146,7 +151,7 @@ class Search:
             self._packets.append(packet)
             place = self.nodes.index(packet.to)
             self._for[place] |= 1 << number
-            term: int = getattr(packet.message, "term")  # noqa: B009
+            term: int = getattr(packet.message, "term", TERMS_MAX)
             # A pre-vote is about the term after the present one.
             over = term if isinstance(packet.message, Election) and packet.message.stage == PRE else term + 1
             for later in range(over, TERMS_MAX):
@@ -215,7 +220,7 @@ class Search:
 
     def events(self, state: State) -> Iterator[int]:
         """Everything that may happen next."""
-        elections, proposals, crashes, changes, duplicates = state.left
+        elections, proposals, crashes, changes, duplicates, _ = state.left
         waiting = state.net
         while waiting:
             number = (waiting & -waiting).bit_length() - 1
@@ -245,6 +250,10 @@ class Search:
         for number, packet in enumerate(self._packets):
             if state.net >> number & 1 and packet.sender in nodes and packet.to in nodes:
                 yield number
+
+    def ends(self, packet: int) -> tuple[str, str]:
+        """Who sent it, and to whom."""
+        return self._packets[packet].sender, self._packets[packet].to
 
     def view(self, state: State, node: str) -> View:
         return self.views[state.members[self.nodes.index(node)]]

@@ -91,6 +91,37 @@ def test_a_remote_call_has_the_role_of_its_key(role: str) -> None:
     assert play(lambda node: call(remote(node), KEYS.credential(role)))["role"] == role
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux shows them")
+def test_the_connections_of_a_process_share_one_thread() -> None:
+    """Each with an own context would bring two threads."""
+
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def scene(node: Node) -> None:
+        with contextlib.ExitStack() as opened:
+            found = []
+            for _ in range(8):
+                connection = ControlConnection([remote(node)], KEYS.credential("admin"), 5.0)
+                opened.enter_context(connection).call("ping")
+                found.append(threads())
+            assert found == [found[0]] * 8
+
+    play(scene)
+
+
+def test_what_one_connection_gives_back_leaves_the_others_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "n1.sock")
+
+    def scene(_: Node) -> None:
+        with ControlConnection([path], None, 5.0) as first:
+            with ControlConnection([path], None, 5.0) as second:
+                second.call("ping")
+            assert first.call("ping")["role"] == "admin"
+
+    play(scene, None, path)
+
+
 def test_a_remote_call_to_an_open_node() -> None:
     assert play(lambda node: call(remote(node), None), keys=None)["role"] == "admin"
 

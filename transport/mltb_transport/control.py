@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CONNECT_S = 1.5
 """The most that one silent endpoint may take while others are left to try."""
 ENDPOINTS_MAX = 32
+SOCKETS_MAX = 16_384
+"""Of all connections of a process; each takes three. Without effect where somebody else opened the context before."""
 BROKEN_HANDSHAKES_MAX = 2
 
 _monitor_numbers = itertools.count(1)
@@ -86,7 +88,6 @@ class ControlConnection:
         self.timeout_s = timeout_s
         self._endpoints = [_Endpoint(text) for text in endpoints]
         self._credential = credential
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._peer: _Peer | None = None
         self._ids = itertools.count(1)
 
@@ -122,7 +123,6 @@ class ControlConnection:
     def close(self) -> None:
         """Give everything back. Again: no effect."""
         self._drop_peer()
-        self._context.term()
 
     def _call(self, method: str, params: str, deadline: float) -> dict[str, Any]:
         if self._peer is None:
@@ -147,7 +147,7 @@ class ControlConnection:
         for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints, strict=True):
             remaining = deadline - time.monotonic()
             share = remaining if left == 1 else min(CONNECT_S, remaining / left)
-            peer = _Peer(self._context, endpoint, self._credential)
+            peer = _Peer(_shared_context(), endpoint, self._credential)
             try:
                 peer.shake_hands(time.monotonic() + max(0.0, share))
             except ControlError as error:
@@ -170,6 +170,15 @@ class ControlConnection:
         if self._peer is not None:
             self._peer.close()
             self._peer = None
+
+
+def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """The one of this process, with one thread for all connections; another one after a fork. It is never given back:
+    a connection gives back its sockets."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    if context.get(zmq.MAX_SOCKETS) < SOCKETS_MAX:
+        context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+    return context
 
 
 class _Endpoint:

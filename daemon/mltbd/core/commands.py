@@ -29,6 +29,8 @@ QUEUE_BYTES_MAX = 4 * 1024 * 1024
 BATCH_COMMANDS_MAX = 512
 PIPELINE_MAX = 2
 """Batches on their way to a quorum. While they are, the next ones grow: one write to disk for many commands."""
+SMALL_MAX = 8
+"""Commands in a batch that does not hold up the next one: the machine is not busy, and a lock changes hands sooner."""
 FORWARDS_MAX = 1024
 
 
@@ -42,6 +44,7 @@ class Commands:
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._flying: deque[int] = deque()
+        self._last_size = 0  # commands in the youngest batch
         self._forwards: OrderedDict[int, tuple[Key, ...]] = OrderedDict()
         # Below zero: reads count upwards. And no word to an earlier incarnation may be taken for one to us.
         self._numbers = -incarnation * INCARNATION_SPAN
@@ -140,7 +143,7 @@ class Commands:
             self._flying.popleft()
         proposed = False
         self._rests = self.rests(now)
-        while self._queue and not self._rests and len(self._flying) < PIPELINE_MAX:
+        while self._queue and not self._rests and self._may_fly():
             batch = self._next_batch()
             index = self._consensus.propose(Batch(batch), now, wall)
             if index is None:
@@ -148,6 +151,7 @@ class Commands:
                 self._out_of(batch)
                 break
             self._flying.append(index)
+            self._last_size = len(batch)
             self.counters["batches"] += 1
             self.counters["commands"] += len(batch)
             proposed = True
@@ -155,6 +159,14 @@ class Commands:
             self._consensus.tell_commit(now)
         self._consensus.busy = bool(self._queue) and not self._rests
         return proposed
+
+    def _may_fly(self) -> bool:
+        """Whether the next batch goes now. Behind a small one it does, and when it is full. Else it grows meanwhile:
+        each batch costs every node a write and a round of messages."""
+        if not self._flying:
+            return True
+        full = len(self._queue) >= BATCH_COMMANDS_MAX or self._queue_bytes >= BATCH_BYTES_MAX
+        return len(self._flying) < PIPELINE_MAX and (full or self._last_size <= SMALL_MAX)
 
     def rests(self, now: float) -> bool:
         """Whether nothing is proposed for a moment, because leadership is to change hands."""

@@ -43,9 +43,11 @@ class Notifier:
         self._feed_s = None if watchdog is None else watchdog / FEEDS_PER_WATCHDOG
         self._fed_at = self._looked_at = float("-inf")
         self._status = ""
+        self._is_ready = False
 
     def ready(self) -> None:
         """Journal open, ports bound, guard met: dependents may start."""
+        self._is_ready = True
         self._status = describe(self._node)
         self._tell(["READY=1", f"STATUS={self._status}"])
 
@@ -54,8 +56,8 @@ class Notifier:
         self._tell(["RELOADING=1", f"MONOTONIC_USEC={int(_monotonic() * 1e6)}"])
 
     def handled(self, now: float) -> None:
-        """One more decision is made."""
-        if now - self._looked_at < min(STATUS_S, self._feed_s or STATUS_S):
+        """One more decision is made; told from `ready` on."""
+        if not self._is_ready or now - self._looked_at < min(STATUS_S, self._feed_s or STATUS_S):
             return
         self._looked_at = now
         lines = []

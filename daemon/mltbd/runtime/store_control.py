@@ -35,6 +35,9 @@ COMMANDS = frozenset({"state_set", "state_delete", "lock_acquire", "lock_extend"
 METHODS = READS | COMMANDS | {"state_watch"}
 WAITING_MAX = 8192
 """Requests that may wait here, of all kinds."""
+CROWD = 8
+"""Requests under way from which on the next ones are gathered for GATHER_S; below, each leaves in its turn."""
+GATHER_S = 0.002
 HINTS = {
     "no_quorum": "mltbctl status",
     "unavailable": "try again",
@@ -66,6 +69,7 @@ class StoreControl:
         self._numbers = 0
         self._commands: list[Packed] = []
         self._turn = False
+        self._flushed_at = 0.0
         self._finishes: dict[tuple[str, int], list[tuple[Finish, Done]]] = {}
         self._reading: dict[int, list[tuple[Callable[[], None], Done]]] = {}
         self._gathered: list[tuple[Callable[[], None], Done]] = []
@@ -137,13 +141,24 @@ class StoreControl:
         self._soon()
 
     def _soon(self) -> None:
-        """What else is at the door in this turn goes along: one event for all of it."""
-        if not self._turn:
-            self._turn = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        """What else is at the door in this turn goes along: one event for all of it.
+
+        In a crowd the events are kept apart: each costs here and at the leader as much as many commands do.
+        """
+        if self._turn:
+            return
+        self._turn = True
+        loop = asyncio.get_running_loop()
+        crowd = len(self._finishes) + len(self._reading) + self._bundles.waiting > len(self._commands) + CROWD
+        wait_s = self._flushed_at + GATHER_S - loop.time() if crowd else 0.0
+        if wait_s > 0:
+            loop.call_later(wait_s, self._flush)
+        else:
+            loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._turn = False
+        self._flushed_at = asyncio.get_running_loop().time()
         commands, self._commands = self._commands, []
         gathered, self._gathered = self._gathered, []
         if gathered:

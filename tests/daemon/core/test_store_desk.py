@@ -10,7 +10,7 @@ from mltb_transport.messages import Append, AppendAnswer, Renewed
 from mltb_transport.store import ACQUIRE, EXTEND, SET, Batch, Forward, Forwarded, Packed, packed
 from mltbd.core import commands as commands_module
 from mltbd.core import reads as reads_module
-from mltbd.core.commands import BATCH_COMMANDS_MAX, PATIENCE_S, PIPELINE_MAX
+from mltbd.core.commands import BATCH_COMMANDS_MAX, PATIENCE_S, PIPELINE_MAX, SMALL_MAX
 from mltbd.core.effects import Effect, Outcomes, Refusals, Reply, Send
 from mltbd.core.events import ReadState, Submit
 from mltbd.core.expiry import WAIT_SLACK_S
@@ -88,6 +88,27 @@ def test_while_batches_are_under_way_the_next_one_grows(desk: Desk) -> None:
         desk.wired.saved(name)
     desk.wired.run(1.0)
     assert desk.batches() == [1] * PIPELINE_MAX + [20]
+
+
+@pytest.mark.parametrize(("behind", "then"), [(SMALL_MAX, [1]), (SMALL_MAX + 1, [])])
+def test_only_a_small_batch_does_not_hold_up_the_next_one(desk: Desk, behind: int, then: list[int]) -> None:
+    desk.wired.slow |= {"n1", "n2", "n3"}
+    desk.submit("n1", *[put(f"c{number}") for number in range(behind)])
+    for number in range(20):
+        desk.submit("n1", put(f"d{number}"))
+    assert desk.batches() == [behind, *then]
+    desk.wired.slow.clear()
+    for name in ("n1", "n2", "n3"):
+        desk.wired.saved(name)
+    desk.wired.run(1.0)
+    assert desk.batches() == [behind, *then, 20 - sum(then)]
+
+
+def test_a_full_batch_waits_for_no_large_one(desk: Desk) -> None:
+    desk.wired.slow |= {"n1", "n2", "n3"}
+    desk.submit("n1", *[put(f"c{number}") for number in range(SMALL_MAX + 1)])
+    desk.submit("n1", *[put(f"d{number}") for number in range(BATCH_COMMANDS_MAX)])
+    assert desk.batches() == [SMALL_MAX + 1, BATCH_COMMANDS_MAX]
 
 
 def test_a_batch_has_a_limit_in_number_and_in_bytes(desk: Desk) -> None:

@@ -44,6 +44,7 @@ def test_each_handled_event_may_feed_it_at_its_pace() -> None:
 def test_without_a_watchdog_it_is_not_fed() -> None:
     with Live() as live:
         told = Told(live["n1"].node, {})
+        told.notifier.ready()
         for second in range(10):
             told.notifier.handled(float(second))
         assert told.fed() == 0
@@ -52,6 +53,7 @@ def test_without_a_watchdog_it_is_not_fed() -> None:
 def test_a_driver_feeds_it_while_it_decides_and_stops_when_it_decides_nothing() -> None:
     with Live() as live:
         told = Told(live["n1"].node, {"WATCHDOG_USEC": "400000"})
+        told.notifier.ready()
         live["n1"].driver.on_handled = told.notifier.handled
         live.until(lambda: told.fed() >= 3, "an idle node decides often enough")
         live.act(live["n1"].driver.close)
@@ -63,6 +65,10 @@ def test_the_status_is_told_when_it_changes_and_not_more_often_than_once_a_secon
     with Live() as live:
         node = live["n1"].node
         told = Told(node, {})
+        told.notifier.handled(-10.0)
+        assert told.lines == [], "nothing before it is ready"
+        told.notifier.ready()
+        told.lines.clear()
         live.until(lambda: node.consensus.leader == "n1", "a leader")
         told.notifier.handled(0.0)
         told.notifier.handled(0.0 + STATUS_S / 2)

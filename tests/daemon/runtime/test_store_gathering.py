@@ -1,0 +1,86 @@
+"""When requests for locks and state leave for the node: in their turn, or gathered while many are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from mltbd.core.events import ReadState, Submit
+from mltbd.runtime import store_control
+from mltbd.runtime.driver import Driver
+from mltbd.runtime.store_control import CROWD, StoreControl
+
+WAIT_S = 30.0
+FOR_EVER_S = 1e9
+
+
+class Desk:
+    """A store control whose node answers nothing, and what that node was handed."""
+
+    def __init__(self) -> None:
+        self.handed: list[int] = []
+        self.came = asyncio.Event()
+        self.store = StoreControl()
+        self.sent = 0
+        driver = SimpleNamespace(node=SimpleNamespace(me="n1", incarnation=1), handle=self._handle)
+        self.store.attach(cast(Driver, driver), 0)
+
+    def _handle(self, event: Submit | ReadState) -> None:
+        self.handed.append(len(event.commands) if isinstance(event, Submit) else 0)
+        self.came.set()
+
+    def ask(self, count: int) -> None:
+        for _ in range(count):
+            self.sent += 1
+            params: dict[str, Any] = {"key": "a", "value": "1", "client": f"c{self.sent}", "seq": 1}
+            self.store.call("state_set", params, lambda *_: None)
+
+    async def turns(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+def test_few_requests_leave_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
+
+    async def story() -> None:
+        desk = Desk()
+        for _ in range(CROWD + 1):
+            desk.ask(1)
+            await desk.turns()
+        assert desk.handed == [1] * (CROWD + 1)
+
+    asyncio.run(story())
+
+
+def test_in_a_crowd_the_next_ones_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
+
+    async def story() -> None:
+        desk = Desk()
+        desk.ask(CROWD + 1)
+        await desk.turns()
+        for _ in range(5):
+            desk.ask(1)
+            await desk.turns()
+        assert desk.handed == [CROWD + 1], "the first ones left at once, the others wait for each other"
+
+    asyncio.run(story())
+
+
+def test_what_is_gathered_leaves_together_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_control, "GATHER_S", 0.2)
+
+    async def story() -> None:
+        desk = Desk()
+        desk.ask(CROWD + 1)
+        await desk.turns()
+        desk.came.clear()
+        desk.ask(3)
+        await asyncio.wait_for(desk.came.wait(), WAIT_S)
+        assert desk.handed == [CROWD + 1, 3]
+
+    asyncio.run(story())
