@@ -244,7 +244,7 @@ def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:
         begin = time.monotonic()
         with pytest.raises(Unreachable, match="nothing answers at"):
             call(f"{LOOPBACK}:{silent.getsockname()[1]}", None, timeout_s=0.2)
-        assert 0.2 <= time.monotonic() - begin < 2
+        assert 0.19 <= time.monotonic() - begin < 2  # Waits are whole milliseconds.
 
 
 def test_the_first_endpoint_that_answers_is_taken(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_no_answer_in_time() -> None:
         begin = time.monotonic()
         with pytest.raises(CallTimeout, match="did not answer `silent` in time"):
             call(remote(node), KEYS.credential("admin"), "silent", timeout_s=0.2)
-        assert 0.2 <= time.monotonic() - begin < 2
+        assert 0.19 <= time.monotonic() - begin < 2  # Waits are whole milliseconds.
 
     play(scene)
 
