@@ -306,8 +306,8 @@ class Line:
                 self._turn_away()
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
-        unsure = maybe_done and (told.code == "forgotten" or self._may_pass(trouble, maybe_done))
-        if numbered and unsure:
+        # Only an answer out of the log says what became of the number; any other is about this try alone.
+        if numbered and maybe_done and told.code not in _ANSWERED:
             why = f"`{method}` may or may not have taken effect: {told.message}"
             raise UnknownOutcome(why, "look at the state before you try again") from trouble
         raise told from trouble

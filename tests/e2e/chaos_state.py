@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -137,13 +138,17 @@ def storm(directory: Path, seed: int, count: int, wired: bool = True) -> Day:
 
 @contextlib.contextmanager
 def _customers(stage: Stage, record: Record, seed: int) -> Iterator[list[Customer]]:
-    """Half of them know one node only, the others all, each beginning with another."""
-    sockets = [str(stage.cluster.plans[node].socket) for node in stage.cluster.nodes]
+    """Half of them know one node only, the others all, each beginning with another; the last one comes from afar."""
+    plans = list(stage.cluster.plans.values())
+    secret = tomllib.loads(plans[0].config.read_text())["CLUSTER_SECRET"]
     crowd = []
     for place in range(CUSTOMERS):
-        first = place % len(sockets)
-        known = sockets[first:] + sockets[:first]
-        crowd.append(Customer(f"c{place}", known[: 1 if place < SIZE else SIZE], record, str(seed), PAUSE_S))
+        # Machines with cables of their own cannot be reached from here, but by their sockets.
+        far = place == CUSTOMERS - 1 and not stage.wired
+        ends = [f"{plan.host}:{plan.port + 1}" if far else str(plan.socket) for plan in plans]
+        first = place % SIZE
+        known = (ends[first:] + ends[:first])[: 1 if place < SIZE else SIZE]
+        crowd.append(Customer(f"c{place}", known, record, str(seed), PAUSE_S, secret=secret if far else None))
     for customer in crowd:
         customer.start()
     try:

@@ -42,7 +42,15 @@ class Customer(threading.Thread):
     """One call after the other until `ending` is set, or `calls` of them are made."""
 
     def __init__(
-        self, name: str, endpoints: Sequence[str], record: Record, seed: str, pause_s: float, calls: float = inf
+        self,
+        name: str,
+        endpoints: Sequence[str],
+        record: Record,
+        seed: str,
+        pause_s: float,
+        *,
+        calls: float = inf,
+        secret: str | None = None,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.ending = threading.Event()
@@ -50,6 +58,7 @@ class Customer(threading.Thread):
         self._record = record
         self._dice = random.Random(f"{seed} {name}")
         self._pause_s = pause_s
+        self._secret = secret
         self._calls = calls
         self._number = 0
         self._versions: dict[str, int] = {}
@@ -58,7 +67,7 @@ class Customer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Client(*self._endpoints, timeout=TIMEOUT_S) as node:
+            with Client(*self._endpoints, secret=self._secret, timeout=TIMEOUT_S) as node:
                 while self._number < self._calls and not self.ending.is_set():
                     self._number += 1
                     self._next(node)

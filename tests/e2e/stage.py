@@ -46,6 +46,7 @@ class Stage:
         for node, role in (roles or {}).items():
             config = self.cluster.plans[node].config
             config.write_text(f'CLUSTER_ROLE = "{role}"\n{config.read_text()}')
+        self.wired = cables is not None
         self.lease_s = float(str(options.get("CLUSTER_LEASE_DURATION", 3.0)))
 
     def __enter__(self) -> Stage:

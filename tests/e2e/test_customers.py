@@ -25,7 +25,7 @@ def served(runtime: Path) -> list[str]:
     """What is wrong with a short day of four clients at this store."""
     record = Record()
     path = str(runtime / "mltb" / "n2.sock")
-    crowd = [Customer(f"c{place}", [path], record, "seed", 0.0, CALLS) for place in range(COUNT)]
+    crowd = [Customer(f"c{place}", [path], record, "seed", 0.0, calls=CALLS) for place in range(COUNT)]
     for customer in crowd:
         customer.start()
     for customer in crowd:

@@ -76,6 +76,8 @@ def test_an_answer_that_was_lost_is_asked_for_again(serve: Serve) -> None:
         (("unknown_outcome",), UnknownOutcome),
         ((silent,), UnknownOutcome),
         (("unknown_outcome", "forgotten"), UnknownOutcome),
+        (("unknown_outcome", "usage"), UnknownOutcome),
+        (("unknown_outcome", "auth"), UnknownOutcome),
         (("unknown_outcome", "refused"), Refused),
         (("refused",), Refused),
         (("usage",), MltbError),

@@ -218,6 +218,25 @@ def test_who_hangs_up_at_a_path_does_not_ask_for_a_key(tmp_path: Path) -> None:
     assert not caught.value.sent
 
 
+def test_who_hangs_up_and_is_gone_did_not_refuse_the_key() -> None:
+    """As a daemon that is killed while it shakes hands: its port is closed when we come back."""
+    with socket.socket() as dying:
+        dying.bind((LOOPBACK, 0))
+        dying.listen()
+        port = dying.getsockname()[1]
+
+        def die() -> None:
+            one, _ = dying.accept()
+            dying.close()
+            one.close()
+
+        killer = threading.Thread(target=die)
+        killer.start()
+        with pytest.raises(Unreachable, match="nothing answers at"):
+            call(f"{LOOPBACK}:{port}", KEYS.credential("admin"))
+        killer.join()
+
+
 def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:
     with socket.socket() as silent:
         silent.bind((LOOPBACK, 0))
@@ -225,7 +244,7 @@ def test_somebody_who_says_nothing_costs_no_more_than_the_timeout() -> None:
         begin = time.monotonic()
         with pytest.raises(Unreachable, match="nothing answers at"):
             call(f"{LOOPBACK}:{silent.getsockname()[1]}", None, timeout_s=0.2)
-        assert 0.2 <= time.monotonic() - begin < 2
+        assert 0.19 <= time.monotonic() - begin < 2  # Waits are whole milliseconds.
 
 
 def test_the_first_endpoint_that_answers_is_taken(tmp_path: Path) -> None:
@@ -249,7 +268,7 @@ def test_no_answer_in_time() -> None:
         begin = time.monotonic()
         with pytest.raises(CallTimeout, match="did not answer `silent` in time"):
             call(remote(node), KEYS.credential("admin"), "silent", timeout_s=0.2)
-        assert 0.2 <= time.monotonic() - begin < 2
+        assert 0.19 <= time.monotonic() - begin < 2  # Waits are whole milliseconds.
 
     play(scene)
 

@@ -248,12 +248,14 @@ class _Peer:
                 connected = True
             elif event in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
                 raise self._denied()
-            elif event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_DISCONNECTED):
-                # A server with another key just hangs up; so does one that is being stopped: ask twice.
+            elif event == zmq.EVENT_DISCONNECTED:
+                # A server with another key just hangs up; so does one that is being stopped: ask twice. (That the
+                # handshake failed is an event of its own before this one: the same hang-up.)
                 broken += 1
                 if broken >= BROKEN_HANDSHAKES_MAX:
                     raise self._hung_up()
-            elif event == zmq.EVENT_CONNECT_RETRIED and not connected:
+            elif (event == zmq.EVENT_CONNECT_RETRIED and not connected) or (event == zmq.EVENT_CLOSED and broken):
+                # Nobody listens, or no longer: who hung up on us has ended.
                 raise self.endpoint.why_silent()
         if connected and broken:
             raise self._hung_up()

@@ -11,7 +11,8 @@ def test_boottime_is_the_time_since_boot_and_never_goes_back() -> None:
     readings = [clock.boottime() for _ in range(1000)]
     assert readings == sorted(readings)
     if hasattr(time, "CLOCK_BOOTTIME"):
-        assert abs(clock.boottime() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1.0
+        before = time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert before <= clock.boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_without_a_boot_clock_the_monotonic_one_serves() -> None:
@@ -21,4 +22,5 @@ def test_without_a_boot_clock_the_monotonic_one_serves() -> None:
 
 
 def test_wall_is_in_milliseconds() -> None:
-    assert abs(clock.wall_ms() - time.time() * 1000) < 1000
+    before = time.time()
+    assert before * 1000 - 1 <= clock.wall_ms() <= time.time() * 1000 + 1
