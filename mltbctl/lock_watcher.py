@@ -87,11 +87,11 @@ def _watch(errand: Errand, orders: int, reports: int, mask: set[int | signal.Sig
     code = 1
     try:
         ignored = [number for number in _QUIET if signal.getsignal(number) == signal.SIG_IGN]
-        group = os.getpgrp()
-        os.setpgid(0, 0)  # Ctrl-C and Ctrl-Z of the terminal are for mltbctl and the command.
+        # It stays in the process group of mltbctl and the command, and is deaf to the terminal: a command with a
+        # parent in another group would, when it ends beside a stopped mltbctl, have the kernel hang up the group.
         adopt_orphans()
         rename("mltb-lock")
-        code = _Watch(errand, orders, _Origin(group, ignored, mask)).run(reports)
+        code = _Watch(errand, orders, _Origin(ignored, mask)).run(reports)
     except OSError as error:
         _say(f"error: the watcher of the command failed: {error}")
         end_below(os.getpid())
@@ -103,7 +103,6 @@ def _watch(errand: Errand, orders: int, reports: int, mask: set[int | signal.Sig
 class _Origin:
     """What the command gets back that its parent has changed for itself."""
 
-    group: int
     ignored: Sequence[signal.Signals]
     mask: set[int | signal.Signals]
 
@@ -229,8 +228,6 @@ def _become(errand: Errand, token: int, origin: _Origin, parent: int) -> NoRetur
     code = NOT_EXECUTABLE
     try:
         die_with_parent(parent)
-        with contextlib.suppress(OSError):  # That group may be gone; then so are we, soon.
-            os.setpgid(0, origin.group)
         signal.set_wakeup_fd(-1)
         for number in (*_QUIET, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN if number in origin.ignored else signal.SIG_DFL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, last_sign
-from tests.mltbctl.terminal import DEADLINE_S
+from tests.mltbctl.terminal import DEADLINE_S, environment
 from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -84,6 +85,32 @@ def test_the_command_is_dead_before_the_lock_is_lost(
             assert outcome.code in (1, 5), outcome
             assert outcome.err.startswith("error: the "), outcome
         until(lambda: gone(pids), DEADLINE_S, "the watcher too")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_stopped_mltbctl_costs_its_process_group_nothing(runtime: Path, mark: Path) -> None:
+    """A script that runs it, and all beside it in one group, must not be hung up when the command ends."""
+    script = (
+        "import os, signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGHUP, lambda *_: os._exit(7))\n"
+        "run = subprocess.Popen(sys.argv[2:])\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "os.kill(run.pid, signal.SIGSTOP)\n"
+        "os.kill(int(open(sys.argv[1]).read()), signal.SIGKILL)\n"
+        "time.sleep(0.5)\n"
+        "run.kill()\n"
+        "run.wait()\n"
+    )
+    told = mark.with_name("pid")
+    command = f"import os, time; open({str(told) + '.new'!r}, 'w').write(str(os.getpid()))\n"
+    command += f"os.rename({str(told) + '.new'!r}, {str(told)!r}); time.sleep(60)"
+    lock_run = [PYTHON, "-m", "mltbctl", "lock", "run", "k", "--ttl", "10", "--", PYTHON, "-c", command]
+    done = subprocess.run(
+        [PYTHON, "-c", script, str(told), *lock_run],
+        env=environment(MLTB_RUNTIME_DIR=str(runtime)), capture_output=True, text=True, timeout=60, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done
 
 
 def test_a_released_lock_ends_the_command_at_once(store: FakeStore, runtime: Path, mark: Path) -> None:
