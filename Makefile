@@ -1,7 +1,7 @@
 # Needs Python >= 3.11 and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-SEEDS ?= 2000
+SEEDS ?= 1000
 WIDER ?= 10
 
 .PHONY: help setup demo test lint sim sim-gossip explore docs completions clean
@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache
 
 # What only thinks runs beside what starts processes, and steps back for it.
-THINKERS := tests/histories tests/sim tests/explore tests/daemon/core tests/daemon/state tests/daemon/config
+THINKERS := tests/explore tests/histories tests/sim tests/explore tests/daemon/core tests/daemon/state tests/daemon/config
 
 test: lint
 	@mkdir -p .pytest_cache; trap 'kill $$thinks 2>/dev/null; exit 130' INT TERM; \
