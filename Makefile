@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache
 
 # What only thinks runs beside what starts processes, and steps back for it.
-THINKERS := tests/explore tests/histories tests/sim tests/explore tests/daemon/core tests/daemon/state tests/daemon/config
+THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
 
 test: lint
 	@mkdir -p .pytest_cache; trap 'kill $$thinks 2>/dev/null; exit 130' INT TERM; \

@@ -298,6 +298,17 @@ class Crowd:
         for client in self.clients.values():
             self.cluster.at(self.cluster.now + from_s, client.begin)
 
+    def leave_the_removed(self) -> None:
+        """Who was sent away serves nobody: its clients give up what they wait for, and go to another node."""
+        machines = self.cluster.machines.values()
+        removed = [m for m in machines if m.node is not None and m.node.consensus.expelled]
+        rest = [machine for machine in machines if machine not in removed]
+        for client in list(self.clients.values()):
+            if rest and client.machine in removed:
+                client.machine = rest[0]
+                if client.call is not None and client.call.waits_for:
+                    client._end(None)
+
     def close(self) -> None:
         self.over = True
         for client in list(self.clients.values()):

@@ -15,6 +15,8 @@ from tests.sim.history import History, story
 from tests.sim.scenario import draw_shape
 
 FROM_S = 1.0
+TOLD_S = 2.0
+"""By then, after the faults, a removed node has been told that it is one."""
 QUIET_S = 8.0
 """From the end of the faults on, clients go on for so long."""
 MIX = Mix(duration_s=12.0)
@@ -52,7 +54,9 @@ def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> Sto
     cluster.run(mix.from_s + mix.duration_s)
     faults.end()
     healed = cluster.now
-    cluster.run_for(QUIET_S)
+    cluster.run_for(TOLD_S)
+    crowd.leave_the_removed()
+    cluster.run_for(QUIET_S - TOLD_S)
     crowd.close()
     cluster.close()
     verdicts = check_safety(cluster.history, shape.lease_s)
