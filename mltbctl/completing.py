@@ -20,6 +20,14 @@ def node_names(incomplete: str) -> list[str]:
     return _names(incomplete, lambda client: (str(node["id"]) for node in client.nodes()))
 
 
+def workload_names(incomplete: str) -> list[str]:
+    """The names of the workloads that may be moved: a copy stays on its node."""
+    return _names(
+        incomplete,
+        lambda client: (w["name"] for w in client.status()["workloads"] if w.get("singleton", True)),
+    )
+
+
 def lock_names(incomplete: str) -> list[str]:
     """The names of the locks that are held now."""
     return _names(incomplete, lambda client: (lock["name"] for lock in client.locks.list(incomplete, stale=True)))

@@ -14,6 +14,13 @@ def complete_node(incomplete: str) -> list[str]:
     return node_names(incomplete)
 
 
+def complete_workload(incomplete: str) -> list[str]:
+    """Names of workloads that may be moved, for the shell."""
+    from mltbctl.completing import workload_names
+
+    return workload_names(incomplete)
+
+
 def complete_lock(incomplete: str) -> list[str]:
     """Names of locks that are held, for the shell."""
     from mltbctl.completing import lock_names
@@ -83,7 +90,10 @@ Config = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr, only data and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say which daemon was asked.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")]
-Workload = Annotated[str, typer.Option("--workload", "-w", metavar="NAME", help="The workload to move.")]
+Workload = Annotated[
+    str,
+    typer.Option("--workload", "-w", metavar="NAME", help="The workload to move.", autocompletion=complete_workload),
+]
 Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Kept in the log with the move.", show_default=False)
 ]

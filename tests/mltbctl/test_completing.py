@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mltbctl.completing import COMPLETION_S, node_names
+from mltbctl.completing import COMPLETION_S, node_names, workload_names
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
 from tests.mltbctl.terminal import environment, run_process
@@ -29,6 +29,14 @@ def test_names_that_begin_so(serve: Serve) -> None:
     assert node_names("") == ["n1", "n2", "w1"]
     assert node_names("w") == ["w1"]
     assert node_names("x") == []
+
+
+def test_workloads_that_may_be_moved(serve: Serve) -> None:
+    picture = pictures.healthy()
+    copy = {**picture["workloads"][0], "name": "web@n1", "singleton": False}
+    serve(status=lambda _: {**picture, "workloads": [*picture["workloads"], copy]})
+    assert workload_names("") == ["main"]
+    assert workload_names("w") == []
 
 
 @pytest.mark.parametrize("answer", [silent, refusing, lambda _: {}, lambda _: {"nodes": 7}, lambda _: {"nodes": [{}]}])
