@@ -26,7 +26,7 @@ STOP_S = 1.5
 PORTS_FROM = 10_000
 PORT_TRIES = 1000
 SOCKET_PATH_BYTES_MAX = 107
-LOG_TAIL_LINES = 40
+LOG_TAIL_LINES = 12
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -178,11 +178,11 @@ class Cluster:
         codes = {node: process.poll() for node, process in self._processes.items()}
         return {node: code for node, code in codes.items() if code is not None}
 
-    def log_tail(self, node: str) -> str:
+    def log_tail(self, node: str, lines: int = LOG_TAIL_LINES) -> str:
         """The last lines the node wrote."""
         with contextlib.suppress(OSError):
             text = self.plans[node].log.read_text(errors="replace")
-            return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+            return "\n".join(text.splitlines()[-lines:])
         return ""
 
     def _write_files(self, workload: Workload) -> None:

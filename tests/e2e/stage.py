@@ -20,6 +20,8 @@ from tests.waiting import until
 RECORDER = Path(__file__).parent / "recorder.py"
 PATIENCE_S = 60.0
 """For what takes a second or two on a machine that has nothing else to do."""
+LOG_LINES = 40
+"""Shown of each node when something went wrong."""
 
 
 class Stage:
@@ -128,7 +130,7 @@ class Stage:
         return "\n".join([*lines, self.logs()])
 
     def logs(self) -> str:
-        return "\n".join(f"-- {node}\n{self.cluster.log_tail(node)}" for node in self.cluster.nodes)
+        return "\n".join(f"-- {node}\n{self.cluster.log_tail(node, LOG_LINES)}" for node in self.cluster.nodes)
 
 
 def python_s() -> float:

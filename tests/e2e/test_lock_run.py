@@ -95,9 +95,11 @@ def test_a_stopped_mltbctl_costs_its_process_group_nothing(runtime: Path, mark: 
         "signal.signal(signal.SIGHUP, lambda *_: os._exit(7))\n"
         "run = subprocess.Popen(sys.argv[2:])\n"
         "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "command = int(open(sys.argv[1]).read())\n"
         "os.kill(run.pid, signal.SIGSTOP)\n"
-        "os.kill(int(open(sys.argv[1]).read()), signal.SIGKILL)\n"
-        "time.sleep(0.5)\n"
+        "os.waitpid(run.pid, os.WUNTRACED)\n"
+        "os.kill(command, signal.SIGKILL)\n"
+        "while os.path.exists(f'/proc/{command}'): time.sleep(0.01)\n"
         "run.kill()\n"
         "run.wait()\n"
     )

@@ -12,7 +12,7 @@ from typing import TypedDict
 from mltb_transport.messages import Sync
 from mltb_transport.records import Record, WorkloadView
 from mltbd.core.effects import Contact, Effect, Note
-from mltbd.core.peers import flaw, version
+from mltbd.core.peers import flaw, news, version
 
 JUMPS_MAX = 3
 """How often this node outbids a claim to its id from another disk before it calls the claimant alive."""
@@ -58,7 +58,7 @@ class Identity:
         if own == self.own:
             return
         self.own = own
-        self.urgent = self.urgent or _news(self.own) != _news(self.shown)
+        self.urgent = self.urgent or news(self.own) != news(self.shown)
 
     def next_version(self, strain: int) -> Record:
         """The record to publish now."""
@@ -139,9 +139,3 @@ class Identity:
     def _is_ours(self, record: Record) -> bool:
         own = self.own
         return (record.store, record.address, record.port) == (own.store, own.address, own.port)
-
-
-def _news(record: Record) -> Record:
-    """What others should learn at once; all else can wait for the next heartbeat."""
-    still = tuple(replace(view, hold_until=0.0) for view in record.workloads)
-    return replace(record, incarnation=0, seq=0, applied=0, strain=0, workloads=still)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from mltb_transport.records import Record
@@ -115,6 +115,12 @@ class Peer:
 def version(record: Record) -> tuple[int, int]:
     """The order of what a node says of itself: the greater replaces the smaller."""
     return record.incarnation, record.seq
+
+
+def news(record: Record) -> Record:
+    """What others should learn of a record at once; all else can wait for the next heartbeat."""
+    still = tuple(replace(view, hold_until=0.0) for view in record.workloads)
+    return replace(record, incarnation=0, seq=0, applied=0, strain=0, workloads=still)
 
 
 def flaw(record: Record) -> str:

@@ -12,7 +12,7 @@ from mltb_transport.messages import Heartbeat, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Note, Publish
 from mltbd.core.neighbourhood import Neighbourhood
-from mltbd.core.peers import JITTER, version
+from mltbd.core.peers import JITTER, news, version
 from mltbd.core.ports import Entropy
 from mltbd.core.roster import Roster
 
@@ -27,9 +27,8 @@ SPREAD_S = 0.1
 
 
 def essence(record: Record) -> Record:
-    """What is worth telling everybody about a record. All else its neighbours hear, and the log tells."""
-    still = tuple(replace(view, hold_until=0.0) for view in record.workloads)
-    return replace(record, incarnation=0, seq=0, applied=0, strain=0, term=0, leader="", workloads=still)
+    """What is worth telling everybody about a record: all its news but the leader, whom the log tells them."""
+    return replace(news(record), term=0, leader="")
 
 
 class Rumours:
