@@ -72,8 +72,6 @@ class Clients:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Clients) and self.dump() == other.dump()
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _error(code: str, message: str) -> Outcome:
     return ("error", code, message)

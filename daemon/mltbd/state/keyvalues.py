@@ -132,8 +132,6 @@ class KeyValues:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KeyValues) and self.dump() == other.dump()
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _weight(change: Change) -> int:
     return len(change.key) + _size(change.value or "")

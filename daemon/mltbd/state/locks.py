@@ -195,5 +195,3 @@ class Locks:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Locks) and self.dump() == other.dump()
-
-    __hash__ = None  # type: ignore[assignment]

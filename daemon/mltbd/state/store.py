@@ -220,8 +220,6 @@ class Store:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and self.dump() == other.dump()
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _from_leader(command: Command, term: int, entry: Entry) -> bool:
     """Only the clock of the leader of this very term says that a time is over: what was passed on proves nothing."""
