@@ -315,9 +315,9 @@ class Node:
         return self.out.take()
 
     def _partners(self) -> frozenset[str]:
-        """Whom the log needs connected, whoever our neighbours are."""
+        """Whom the log needs connected, whoever our neighbours are. Our leader: an empty log names no voters."""
         reign = self.consensus.reign
-        return frozenset(self.consensus.voters) | (reign.peers.keys() if reign else frozenset())
+        return frozenset((*self.consensus.voters, self.consensus.leader, *(reign.peers if reign else ())))
 
     def _apply(self, now: float) -> None:
         # Only what is on our own disk: an owner must not start under a token that it could forget.
