@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mltb_transport.gossip import News, Probe, Probed
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -11,14 +10,10 @@ from mltb_transport.messages import (
     Found,
     Founded,
     Grant,
-    Heartbeat,
     Message,
-    Ping,
-    Pong,
     Propose,
     Renew,
     Renewed,
-    Sync,
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
@@ -56,6 +51,8 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.probing import PROBES
+from mltbd.core.rumours import TELLING
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
 from mltbd.core.voting import LEADER
@@ -228,7 +225,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
-        if isinstance(message, Heartbeat | Sync | News):
+        if isinstance(message, TELLING):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
@@ -239,7 +236,7 @@ class Node:
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation
-        if isinstance(message, Ping | Pong | Probe | Probed):
+        if isinstance(message, PROBES):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         self._put_all(self.membership.alive(sender, event.incarnation, now))

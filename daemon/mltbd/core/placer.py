@@ -39,6 +39,7 @@ from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX
 
 QUEUED_MAX = 256
+MOVING = (Grant, Release, Move)
 BEHIND_MAX = 64
 """Entries a node may lag and still be given a workload: its grant comes by the same log, behind them."""
 
@@ -135,6 +136,8 @@ class Placer:
 
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
+        if not self.consensus.confirmations:
+            return False
         tags, self.consensus.confirmations = self.consensus.confirmations, []
         others = self.consensus.confirmations
         for tag in tags:
@@ -251,7 +254,7 @@ class Placer:
     def _pending(self, workload: str) -> bool:
         """Whether an entry that changes the owner is in the log but not yet in the state."""
         return any(
-            isinstance(entry.command, Grant | Release | Move) and entry.command.workload == workload
+            isinstance(entry.command, MOVING) and entry.command.workload == workload
             for entry in self.consensus.log.after(self.state.applied)
         )
 

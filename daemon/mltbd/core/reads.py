@@ -100,7 +100,7 @@ class Reads:
         began = self._begin(now)
         if began:
             self._take_confirmed()  # Where we are a quorum by ourselves.
-        for request, asked in list(self._asked.items()):
+        for request, asked in list(self._asked.items()) if self._asked else ():
             if 0 <= asked.index <= applied:
                 del self._asked[request]
                 self._out.put(Reply(request))
@@ -122,7 +122,7 @@ class Reads:
 
     def _take_confirmed(self) -> None:
         tags = self._consensus.confirmations
-        if not any(isinstance(tag, ReadRound) for tag in tags):
+        if not tags or not any(isinstance(tag, ReadRound) for tag in tags):
             return
         self._consensus.confirmations = [tag for tag in tags if not isinstance(tag, ReadRound)]
         if ReadRound(self._rounds) not in tags:
