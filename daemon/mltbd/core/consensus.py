@@ -89,14 +89,16 @@ class Consensus(Voting):
         if self.reign is not None:
             return min(self._heartbeat_at, self._look_at, self._news_at)
         if not self.may_stand:
-            return float("inf")
+            return self.heard_at + self.silence_s if self.leader else float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
 
     def tick(self, now: float, wall: int) -> None:
         if self.reign is not None:
             self._reign_on(self.reign, now, wall)
-        elif self.may_stand and now >= self.next_deadline():
+        elif now >= self.next_deadline() and self.may_stand:
             self._silence(now, wall)
+        elif now >= self.next_deadline():
+            self.leader = ""  # Nobody stands here, and whoever leads by now has to be asked for.
 
     def _reign_on(self, reign: Leadership, now: float, wall: int) -> None:
         if now >= self._news_at:

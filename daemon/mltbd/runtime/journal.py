@@ -20,7 +20,7 @@ WAITING_MAX = 1024
 """Saves that may wait for the disk."""
 BATCH_MAX = 256
 """Saves in one transaction."""
-LOOK_S = 10.0
+LOOK_S = 2.0
 """How often a journal without its ballast looks whether there is room again."""
 
 
