@@ -48,6 +48,7 @@ from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.health import Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
+from mltbd.core.newcomer import Newcomer
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
@@ -115,6 +116,7 @@ class Node:
         self._incarnations: dict[str, int] = {}
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
+        self._newcomer = Newcomer(self.owner, self.consensus, self.out, entropy)
         self._leader_seen = ("", 0)
         self._stood: tuple[object, ...] = ()  # who we were when we last looked at everything; empty: look again
         self._due = now  # when everything but the desk is to be looked at
@@ -257,6 +259,8 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
+            case Forwarded() if self._newcomer.told(message):
+                pass
             case Forward() | Forwarded():
                 self.desk.received(sender, message)
             case Propose(command):
@@ -308,6 +312,7 @@ class Node:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
         self._watch_leader(now)
+        self._newcomer.work(now)
         self._put_all(self.membership.need(self._partners(), now))
         if self.desk.commands.rests(now):
             self.placer.look_again(now)  # For the moment at which leadership can change hands.
@@ -334,6 +339,7 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self.farewell.next_deadline(now),
+            self._newcomer.next_deadline(),
         )
         return self.out.take()
 

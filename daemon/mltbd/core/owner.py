@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
@@ -62,7 +63,8 @@ class Owner:
         self.drained = False  # copies stop here; what can run elsewhere is moved by the leader
         self._out = out
         self._nonce = incarnation * INCARNATION_SPAN
-        self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
+        # Tokens up to here were granted to an earlier incarnation; on an empty disk nobody knows yet.
+        self._granted_after = granted_after or inf
         self._adopted: set[tuple[str, int]] = set()
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
@@ -74,9 +76,18 @@ class Owner:
 
     # -- what the node asks ----------------------------------------------------------------------------------
 
+    @property
+    def is_new(self) -> bool:
+        """Its disk was empty, and it does not know yet which tokens an earlier disk of its name may have had."""
+        return self._granted_after == inf
+
+    def begins_after(self, index: int) -> None:
+        """Tokens up to `index` are not ours."""
+        self._granted_after = index
+
     def ready(self, now: float) -> tuple[str, ...]:
         """The workloads that could be placed here now."""
-        if self.leaving or self.health.of(NODE) == UNHEALTHY:
+        if self.leaving or self.is_new or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
 
