@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltbctl import hub as hubs
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome
-from mltbctl.settling import ANSWERED, Settling, answer_in, told_of
+from mltbctl.settling import ANSWERED, PAUSE_S, PAUSE_S_MAX, Settling, answer_in, told_of
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
@@ -72,33 +72,47 @@ class Lines:
             hubs.leave(hub)
 
     def once(self, method: str, params: dict[str, Any], *, changes: bool) -> dict[str, Any]:
-        """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut."""
-        from mltb_transport import channel, control
-
-        allowed_s = self.timeout_s
-        deadline = time.monotonic() + allowed_s
+        """The answer to one call. What carries no number of its own is repeated only after `unavailable`: nothing was
+        done, and that passes."""
+        deadline, pause_s = time.monotonic() + self.timeout_s, PAUSE_S
         with _one_of(self.hub().free, deadline):
-            before = self.hub().has_channel
-            try:
-                call = channel.request(method, params)
+            while True:
                 try:
-                    self._try(call, deadline, allowed_s)
-                    return answer_in(call, method, params)
-                except control.Unreachable as error:
-                    if changes if error.sent else not before:
+                    return self._once(method, params, changes, deadline)
+                except MltbError as error:
+                    if error.code != "unavailable" or time.monotonic() + pause_s >= deadline:
                         raise
-                call = channel.request(method, params)
-                self._try(call, deadline, allowed_s)
-                return answer_in(call, method, params)
-            except control.CallTimeout as error:
-                if not changes:
-                    raise told_of(error, allowed_s) from error
-                hint = "run `mltbctl status` to see whether it did"
-                raise UnknownOutcome(f"no answer within {allowed_s:g} s; it may still happen", hint) from error
-            except control.ControlError as error:
-                if changes and isinstance(error, control.Unreachable) and error.sent:
-                    raise UnknownOutcome(error.message, error.hint) from error
-                raise told_of(error, allowed_s) from error
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    def _once(self, method: str, params: dict[str, Any], changes: bool, deadline: float) -> dict[str, Any]:
+        """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut."""
+        from mltb_transport import control
+
+        before = self.hub().has_channel
+        try:
+            try:
+                return self._answered(method, params, deadline)
+            except control.Unreachable as error:
+                if changes if error.sent else not before:
+                    raise
+            return self._answered(method, params, deadline)
+        except control.CallTimeout as error:
+            if not changes:
+                raise told_of(error, self.timeout_s) from error
+            hint = "run `mltbctl status` to see whether it did"
+            raise UnknownOutcome(f"no answer within {self.timeout_s:g} s; it may still happen", hint) from error
+        except control.ControlError as error:
+            if changes and isinstance(error, control.Unreachable) and error.sent:
+                raise UnknownOutcome(error.message, error.hint) from error
+            raise told_of(error, self.timeout_s) from error
+
+    def _answered(self, method: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
+        from mltb_transport.channel import request
+
+        call = request(method, params)
+        self._try(call, deadline, self.timeout_s)
+        return answer_in(call, method, params)
 
     def settle(
         self,
