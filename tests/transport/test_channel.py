@@ -80,7 +80,7 @@ def test_each_thread_has_its_own_answer(channel: Channel) -> None:
             if asked(channel, read(f"k{number}")).answer[0] != "entry":
                 wrong.append(number)
 
-    ended(in_threads(*[lambda name=name: work(name) for name in range(1, 9)]))  # type: ignore[misc]
+    ended(in_threads(*[lambda name=name: work(name) for name in range(1, 9)]))
     assert wrong == []
 
 
@@ -89,7 +89,7 @@ def test_those_who_were_answered_together_ask_together(
 ) -> None:
     monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
     channel._owed, channel._owed_until = 6, time.monotonic() + PATIENT_S
-    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(6)]))  # type: ignore[misc]
+    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(6)]))
     assert daemon.bundles == [6]
 
 
@@ -229,7 +229,7 @@ def test_a_bundle_has_a_limit(channel: Channel, daemon: FakeDaemon, monkeypatch:
     monkeypatch.setattr(channels, "BUNDLE_MAX", 3)
     monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
     channel._owed, channel._owed_until = 99, time.monotonic() + PATIENT_S
-    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(3)]))  # type: ignore[misc]
+    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(3)]))
     assert daemon.bundles == [3]
 
 
