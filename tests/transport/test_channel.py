@@ -256,7 +256,7 @@ def test_one_that_nobody_joins_is_sent_all_the_same(channel: Channel, daemon: Fa
     ],
 )
 def test_noise_answers_nothing(frame: bytes) -> None:
-    assert channels._answers(frame) == []
+    assert channels._answers(frame)[0] == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")

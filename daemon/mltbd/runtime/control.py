@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mltb_transport.addresses import spelled
 from mltb_transport.bus import Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
-from mltb_transport.store import Bundle
+from mltb_transport.store import Bundle, BundleAnswer
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Ask
 from mltbd.core.lease import INCARNATION_SPAN
@@ -98,7 +99,18 @@ class Control:
     def bundle(self, bundle: Bundle, role: str, route: Route) -> None:
         """Commands of a client that packed them itself; the outcomes go back by its route."""
         self.counters["requests"] += 1
-        self.store.bundle(bundle, permitted(role, "state_set"), lambda a: self._bus.reply(route, self.driver.frame(a)))
+
+        def answer(outcomes: tuple[bytes, ...]) -> None:
+            self._bus.reply(route, self.driver.frame(BundleAnswer(outcomes, self._elsewhere())))
+
+        self.store.bundle(bundle, permitted(role, "state_set"), answer)
+
+    def _elsewhere(self) -> str:
+        """Who leads instead of us, and where."""
+        node = self.driver.node
+        leader = node.consensus.leader
+        record = node.membership.record(leader) if leader not in ("", node.me) else None
+        return "" if record is None else f"{leader} {spelled(record.address, record.port + 1)}"
 
     def from_peer(self, request: Request, sender: str) -> None:
         """A request that another daemon passes on."""
