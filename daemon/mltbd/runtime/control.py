@@ -13,8 +13,7 @@ from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
 from mltb_transport.store import Bundle
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import Ask
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import INCARNATION_SPAN, Ask
 from mltbd.runtime import history_control, views
 from mltbd.runtime.asks import ASKS, BadRequest, ask_of, text
 from mltbd.runtime.checks import Checks
@@ -72,7 +71,7 @@ class Control:
     def attach(self, driver: Driver, checks: Checks | None = None) -> None:
         self._driver, self._checks = driver, checks
         # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
-        self._numbers = driver.node.incarnation * INCARNATION_SPAN
+        self._numbers = driver.node.first_number
         self.store.attach(driver, self._numbers + INCARNATION_SPAN // 2)
 
     @property

@@ -8,8 +8,7 @@ import pytest
 
 from mltb_transport.messages import Release, Renew, Renewed, Settled, Started
 from mltbd.core.effects import Arm, Effect, StartWorkload, StopWorkload
-from mltbd.core.events import GuardSays
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import GuardSays, Recovered
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import SETTLED_S, Owner
 from mltbd.core.workload import Patience
@@ -28,7 +27,8 @@ class Post:
 
     def __init__(self, incarnation: int = 1, granted_after: int = 5, names: tuple[str, ...] = ("main",)) -> None:
         self.out = Outbox()
-        self.owner = Owner("n1", names, TIMING, Patience(), self.out, incarnation, granted_after)
+        first_number = Recovered("disk", incarnation, 0, "", ()).first_number
+        self.owner = Owner("n1", names, TIMING, Patience(), self.out, first_number, granted_after)
         self.placement = EMPTY
         self.applied = 10
         self.now = 100.0
@@ -89,7 +89,7 @@ def test_a_confirmation_that_leaves_no_time_starts_nothing() -> None:
 def test_a_lease_is_renewed_at_its_pace_with_ever_new_nonces() -> None:
     post = Post(incarnation=3)
     (first,) = post.tick(MINE)
-    assert first.nonce == 3 * INCARNATION_SPAN + 1
+    assert first.nonce == Recovered("disk", 3, 0, "", ()).first_number + 1
     assert post.tick(now=100.0 + TIMING.renew_s - 0.001) == []
     (second,) = post.tick(now=100.0 + TIMING.renew_s)
     assert second.nonce == first.nonce + 1
@@ -277,6 +277,30 @@ def test_what_ends_somewhere_else_while_it_waits_to_start_is_forgotten() -> None
 
 
 # -- a new incarnation ---------------------------------------------------------------------------------------------
+
+
+def test_numbers_differ_by_incarnation_and_by_disk() -> None:
+    numbers = [Recovered(disk, life, 0, "", ()).first_number for disk in ("a", "b") for life in (1, 2)]
+    assert len({number >> 20 for number in numbers}) == 4
+    assert max(number >> 32 for number in numbers) == 2
+
+
+@pytest.mark.parametrize(("token", "restarted"), [(9, True), (10, True), (11, False)])
+def test_an_empty_disk_gives_back_what_an_earlier_one_may_have_had(token: int, restarted: bool) -> None:
+    post = Post(granted_after=0)
+    post.owner.met_leader(10)
+    post.owner.met_leader(20)  # What comes later was granted to this disk.
+    (request,) = post.tick(Placement("main", "n1", token))
+    assert (request == Release("main", token, "restarted")) is restarted
+    assert isinstance(request, Renew) is not restarted
+
+
+def test_who_founded_keeps_its_tokens_under_the_next_leader() -> None:
+    post = Post(granted_after=0)
+    post.run()
+    post.owner.met_leader(20)
+    (request,) = post.tick(RUNS, now=100.0 + TIMING.renew_s)
+    assert isinstance(request, Renew)
 
 
 @pytest.mark.parametrize(("token", "restarted"), [(9, True), (10, True), (11, False)])
