@@ -86,9 +86,18 @@ class Lines:
             line.close()
 
     def once(self, method: str, params: dict[str, Any], *, changes: bool) -> dict[str, Any]:
-        """The answer to one call; what carries no number of its own is never repeated."""
-        with self._line(time.monotonic() + self.timeout_s) as line:
-            return line.once(method, params, changes)
+        """The answer to one call. What carries no number of its own is repeated only after `unavailable`: nothing was
+        done, and that passes."""
+        deadline, pause_s = time.monotonic() + self.timeout_s, PAUSE_S
+        with self._line(deadline) as line:
+            while True:
+                try:
+                    return line.once(method, params, changes, deadline)
+                except MltbError as error:
+                    if error.code != "unavailable" or time.monotonic() + pause_s >= deadline:
+                        raise
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     def settle(
         self,
@@ -215,7 +224,7 @@ class Line:
             self._connection.close()
             self._connection = None
 
-    def once(self, method: str, params: dict[str, Any], changes: bool) -> dict[str, Any]:
+    def once(self, method: str, params: dict[str, Any], changes: bool, deadline: float) -> dict[str, Any]:
         """The answer to the only try that leaves this machine; a line that was cut meanwhile is opened anew."""
         from mltb_transport import control
 
@@ -223,12 +232,12 @@ class Line:
         before = self._connection
         try:
             try:
-                return self._ask(method, params, allowed_s)
+                return self._ask(method, params, deadline - time.monotonic())
             except control.Unreachable as error:
                 if error.sent or before is None:
                     raise
                 self.close()
-                return self._ask(method, params, allowed_s)
+                return self._ask(method, params, deadline - time.monotonic())
         except control.CallTimeout as error:
             if not changes:
                 raise _told(error, allowed_s) from error

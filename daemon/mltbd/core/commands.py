@@ -56,6 +56,11 @@ class Commands:
         reign = self._consensus.reign
         return min(given_up_at, reign.rest_until) if self._queue and reign and self._rests else given_up_at
 
+    @property
+    def waits(self) -> bool:
+        """Whether commands of our own clients are on their way."""
+        return bool(self._pending)
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     def submit(self, commands: tuple[Packed, ...], now: float) -> None:

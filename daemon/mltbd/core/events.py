@@ -152,6 +152,14 @@ class ReadState:
     request: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Whether somebody here waits for what other nodes' clients do: for a lock, or for a change."""
+
+    wanted: bool
+
+
 Event = (
     Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
-)
+    | Listen
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
 from mltb_transport.records import WorkloadView
@@ -131,15 +132,16 @@ class Owner:
         return taken
 
     def next_deadline(self) -> float:
-        times = [hold.ask_at for hold in self.holds.values()]
-        times += [letting.tell_at for letting in self._letting.values()]
-        times += [workload.next_deadline() for workload in self.workloads.values()]
-        times += self._started_tell_at.values()
-        times += self._settle_at.values()
-        times += self._prove_at.values()
-        times += self._hooks.deadlines()
+        times = [workload.next_deadline() for workload in self.workloads.values()]
+        if self.holds:
+            times += [hold.ask_at for hold in self.holds.values()]
+        if self._letting:
+            times += [letting.tell_at for letting in self._letting.values()]
+        for told in (self._started_tell_at, self._settle_at, self._prove_at, self._hooks.tell_at):
+            if told:
+                times += told.values()
         # What was due at the last tick had its chance then: what it still waits for comes as an event.
-        return min((time for time in times if time > self._ticked_at), default=float("inf"))
+        return min([time for time in times if time > self._ticked_at], default=float("inf"))
 
     # -- what happens ----------------------------------------------------------------------------------------
 
@@ -235,11 +237,10 @@ class Owner:
 
     def _forget(self, workload: Workload, wall: int) -> None:
         """Somebody else's, or nobody's."""
-        self.holds.pop(workload.name, None)
-        self._letting.pop(workload.name, None)
-        self._started_tell_at.pop(workload.name, None)
-        self._settle_at.pop(workload.name, None)
-        self._prove_at.pop(workload.name, None)
+        known: dict[str, Any]
+        for known in (self.holds, self._letting, self._started_tell_at, self._settle_at, self._prove_at):
+            if known:
+                known.pop(workload.name, None)
         workload.stop(wall, self._out)
 
     def _claim(self, name: str, token: int) -> Hold:

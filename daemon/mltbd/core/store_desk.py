@@ -20,6 +20,13 @@ class StoreDesk:
         self.commands = Commands(consensus, out, recovered.first_number)
         self.reads = Reads(me, consensus, out)
         self.expiry = Expiry(me, recovered.incarnation, consensus, state, self.commands)
+        self.listening = False
+        """Somebody here waits for what other nodes' clients do."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether somebody here waits for news of what is committed."""
+        return self.listening or self.commands.waits or self.reads.waits
 
     def next_deadline(self) -> float:
         return min(self.commands.next_deadline(), self.reads.next_deadline(), self.expiry.next_deadline())
