@@ -81,7 +81,8 @@ def __getattr__(name: str) -> Any:
 
 
 class Client:
-    """Calls to one daemon or the next. For any number of threads; each call under way has a line of its own.
+    """Calls to one daemon or the next. For any number of threads; all clients of a process that know the same daemons
+    share a connection.
 
     `nodes`: socket paths, `host:port` of control ports, or ids of members the local daemon knows; each is a
     fall-back of the one before. None given: `$MLTB_NODE`, `$MLTB_SOCKET`, else the daemon of this machine.
@@ -104,7 +105,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up; a later call opens a new line. Safe to repeat."""
+        """Hang up, where no other client uses the connection; a later call opens it anew. Safe to repeat."""
         self._lines.close()
 
     @property
