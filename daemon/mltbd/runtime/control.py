@@ -15,7 +15,7 @@ from mltb_transport.store import Bundle
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import INCARNATION_SPAN, Ask
 from mltbd.runtime import history_control, views
-from mltbd.runtime.asks import ASKS, BadRequest, ask_of, text
+from mltbd.runtime.asks import ASKS, BadRequest, ask_of, help_of, text
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
@@ -142,7 +142,8 @@ class Control:
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
         except (BadRequest, BadStoreRequest) as error:
-            answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
+            hint = getattr(error, "hint", "") or help_of(request.method)
+            answer(False, failure("usage", f"`{request.method}`: {error}", hint))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node
@@ -312,7 +313,7 @@ def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
         return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
     known = next((member for member in picture["nodes"] if member["id"] == target), None)
     if known is None:
-        raise BadRequest(f"no node `{target}` here")
+        raise BadRequest(f"no node `{target}` here", "mltbctl nodes")
     if not quorate and target != me:
         return {"answer": None, "reason": f"{me} sees no quorum"}
     if what == "leader":
