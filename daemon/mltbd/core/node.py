@@ -72,21 +72,15 @@ class Node:
         self.config = config
         self.me = config.node
         self.store = recovered.store
+        self.first_number = recovered.first_number
         self.out = Outbox()
         self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
-            self.me,
-            names,
-            config.timing,
-            config.patience,
-            self.out,
-            recovered.incarnation,
-            recovered.last_index,
-            Health(config.checks),
-            enforced=config.lease_enforced,
-        )
+            self.me, names, config.timing, config.patience, self.out, recovered.first_number, recovered.last_index,
+            Health(config.checks), enforced=config.lease_enforced,
+        )  # fmt: skip
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
             priority=config.priority, quorum_size=config.quorum_size, now=now,
@@ -105,7 +99,7 @@ class Node:
             now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
-        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self._now = now
@@ -250,6 +244,7 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
+                self.owner.met_leader(message.prev_index + len(message.entries))
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)

@@ -14,10 +14,9 @@ from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
 from mltb_transport.store import Bundle, BundleAnswer
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import Ask
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import INCARNATION_SPAN, Ask
 from mltbd.runtime import history_control, views
-from mltbd.runtime.asks import ASKS, BadRequest, ask_of, text
+from mltbd.runtime.asks import ASKS, BadRequest, ask_of, help_of, text
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
@@ -73,7 +72,7 @@ class Control:
     def attach(self, driver: Driver, checks: Checks | None = None) -> None:
         self._driver, self._checks = driver, checks
         # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
-        self._numbers = driver.node.incarnation * INCARNATION_SPAN
+        self._numbers = driver.node.first_number
         self.store.attach(driver, self._numbers + INCARNATION_SPAN // 2)
 
     @property
@@ -155,7 +154,8 @@ class Control:
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
         except (BadRequest, BadStoreRequest) as error:
-            answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
+            hint = getattr(error, "hint", "") or help_of(request.method)
+            answer(False, failure("usage", f"`{request.method}`: {error}", hint))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node
@@ -325,7 +325,7 @@ def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
         return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
     known = next((member for member in picture["nodes"] if member["id"] == target), None)
     if known is None:
-        raise BadRequest(f"no node `{target}` here")
+        raise BadRequest(f"no node `{target}` here", "mltbctl nodes")
     if not quorate and target != me:
         return {"answer": None, "reason": f"{me} sees no quorum"}
     if what == "leader":
