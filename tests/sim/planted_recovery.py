@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 import pytest
 
 from mltb_transport.messages import Founding
@@ -12,8 +10,6 @@ from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.founding import FoundingDesk
 from mltbd.core.owner import Owner
-from mltbd.core.workload import Workload
-from mltbd.state.placements import Placement
 from tests.sim import recovery_scenario
 from tests.sim.cluster import Shape
 from tests.sim.faults import Mix
@@ -59,14 +55,7 @@ def any_founding_will_do(patch: pytest.MonkeyPatch) -> None:
 
 def tokens_of_an_earlier_disk(patch: pytest.MonkeyPatch) -> None:
     """An empty disk takes what was granted to its name for its own."""
-    patch.setattr(Owner, "is_new", property(lambda _self: False))
-    fresh = Owner._why_let_go
-
-    def trusting(self: Owner, workload: Workload, placement: Placement) -> str:
-        cause = fresh(self, workload, placement)
-        return "" if cause == "restarted" and self._granted_after == inf else cause
-
-    patch.setattr(Owner, "_why_let_go", trusting)
+    patch.setattr(Owner, "met_leader", lambda _self, _log_end: None)
 
 
 def recovers(seed: int, _mix: Mix, _shape: Shape) -> Outcome:

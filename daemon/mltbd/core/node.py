@@ -48,7 +48,6 @@ from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.health import Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
-from mltbd.core.newcomer import Newcomer
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
@@ -73,21 +72,15 @@ class Node:
         self.config = config
         self.me = config.node
         self.store = recovered.store
+        self.first_number = recovered.first_number
         self.out = Outbox()
         self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
-            self.me,
-            names,
-            config.timing,
-            config.patience,
-            self.out,
-            recovered.incarnation,
-            recovered.last_index,
-            Health(config.checks),
-            enforced=config.lease_enforced,
-        )
+            self.me, names, config.timing, config.patience, self.out, recovered.first_number, recovered.last_index,
+            Health(config.checks), enforced=config.lease_enforced,
+        )  # fmt: skip
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
             priority=config.priority, quorum_size=config.quorum_size, now=now,
@@ -106,7 +99,7 @@ class Node:
             now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
-        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self._now = now
@@ -116,7 +109,6 @@ class Node:
         self._incarnations: dict[str, int] = {}
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
-        self._newcomer = Newcomer(self.owner, self.consensus, self.out, entropy)
         self._leader_seen = ("", 0)
         self._stood: tuple[object, ...] = ()  # who we were when we last looked at everything; empty: look again
         self._due = now  # when everything but the desk is to be looked at
@@ -252,6 +244,7 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
+                self.owner.met_leader(message.prev_index + len(message.entries))
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
@@ -259,8 +252,6 @@ class Node:
                 self.placer.renew(sender, message, now, wall)
             case Renewed():
                 self.owner.renewed(message, wall)
-            case Forwarded() if self._newcomer.told(message):
-                pass
             case Forward() | Forwarded():
                 self.desk.received(sender, message)
             case Propose(command):
@@ -312,7 +303,6 @@ class Node:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
         self._watch_leader(now)
-        self._newcomer.work(now)
         self._put_all(self.membership.need(self._partners(), now))
         if self.desk.commands.rests(now):
             self.placer.look_again(now)  # For the moment at which leadership can change hands.
@@ -339,7 +329,6 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self.farewell.next_deadline(now),
-            self._newcomer.next_deadline(),
         )
         return self.out.take()
 
