@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mltb_transport.channel import not_understood
+from mltb_transport.answers import not_understood
 from mltb_transport.control import CallFailed
 from mltb_transport.limits import COMMAND_BYTES_MAX, VALUE_BYTES_MAX
 from mltb_transport.store import ACQUIRE, ARGUMENTS, DELETE, EXTEND, HINTS, RELEASE, SET, packed
