@@ -108,6 +108,14 @@ class Strain:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A node speaks a version of the protocol that this release does not read."""
+
+    sender: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """SIGTERM: hand everything over, then leave."""
 
@@ -144,5 +152,17 @@ class ReadState:
 
 
 Event = (
-    Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
+    Tick
+    | Received
+    | Saved
+    | GuardSays
+    | HookEnded
+    | Checked
+    | Lost
+    | Strain
+    | StopRequested
+    | Ask
+    | Submit
+    | ReadState
+    | Unreadable
 )

@@ -45,14 +45,18 @@ from mltbd.core.events import (
     Strain,
     Submit,
     Tick,
+    Unreadable,
 )
 from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
-from mltbd.core.health import NODE, Health
+from mltbd.core.health import Health
+from mltbd.core.level_desk import LevelDesk
+from mltbd.core.level_rules import check_disk
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
+from mltbd.core.own_record import OwnRecord
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
@@ -63,13 +67,14 @@ from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
-TROUBLES_TOLD_MAX = 8
 
 
 class Node:
     """`handle` is the only way to change it, and leaves it valid. `next_deadline` says when it wants a Tick."""
 
     def __init__(self, config: NodeConfig, recovered: Recovered, entropy: Entropy, now: float) -> None:
+        """Raises NotSpoken when the disk holds what only a newer build can read."""
+        check_disk(config.speaks, recovered.snapshot, recovered.entries)
         self.config = config
         self.me = config.node
         self.store = recovered.store
@@ -96,6 +101,7 @@ class Node:
             self.me, recovered.incarnation, 0, recovered.store, self.consensus.log.cluster, config.address, config.port,
             config.role, config.priority, "JOINING", "HEALTHY", 0, config.version, config.founder.designated,
             recovered.term, "", 0, (), (), risks=() if config.lease_enforced else (TWO_OWNERS,),
+            oldest=config.speaks.oldest, newest=config.speaks.newest,
         )  # fmt: skip
         self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
         self._founding = FoundingDesk(
@@ -109,12 +115,15 @@ class Node:
         self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
+        self.levels = LevelDesk(
+            config.speaks, config.level_patience_s, self.consensus, self.state, self.membership, self.out
+        )
+        self._record = OwnRecord(self.consensus, self.membership, self.owner, self.state, self.out)
         self._now = now
         self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
-        self._shown: tuple[object, ...] = ()
         self._leader_seen = ("", 0)
 
     # -- what consensus asks of its company ------------------------------------------------------------------
@@ -153,6 +162,8 @@ class Node:
         return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
 
     def next_deadline(self) -> float:
+        if self.levels.halted:
+            return float("inf")
         return min(
             self.consensus.next_deadline(),
             self.membership.next_deadline(),
@@ -173,6 +184,8 @@ class Node:
 
     def handle(self, event: Event, now: float, wall: int) -> list[Effect]:
         """The only way to change a Node. `now` in seconds on its monotonic clock, `wall` in milliseconds for people."""
+        if self.levels.halted:
+            return []
         self._now = now
         frozen = now - self._last > self.config.timing.lease_s / 2
         if frozen and now > self.consensus.next_deadline():  # Else it only had nothing to do.
@@ -194,6 +207,8 @@ class Node:
                 self.owner.checked(event, now, wall)
             case Lost(node):
                 self.consensus.doubt(node, now)
+            case Unreadable(sender, version):
+                self.levels.unreadable(sender, version)
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
@@ -218,7 +233,7 @@ class Node:
 
     def _tick(self, now: float, wall: int) -> None:
         if now >= self.membership.next_deadline():
-            self._show(now, always=True)
+            self._record.show(now, always=True)
             self._put_all(self.membership.tick(now))
         if now >= self.consensus.next_deadline():
             self.consensus.tick(now, wall)
@@ -228,6 +243,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
+        self.levels.heard(sender)
         if isinstance(message, Heartbeat | Sync | News):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
@@ -249,7 +265,9 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
-                self.consensus.append(sender, message, now)
+                readable = self.levels.readable(sender, message)
+                if readable is not None:
+                    self.consensus.append(sender, readable, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
             case Renew():
@@ -291,6 +309,8 @@ class Node:
 
     def _settle(self, now: float, wall: int) -> list[Effect]:
         """Follow up on what the event changed, until nothing more follows from it."""
+        if self.levels.halted:
+            return self.out.take()
         self._join(now)
         self._watch_leader(now)
         self._put_all(self.membership.need(self._partners(), now))
@@ -306,11 +326,12 @@ class Node:
             moved |= self.placer.work(now, wall)
             moved |= self.desk.work(now, wall)
             moved |= self.voter_desk.work(now, wall)
+            moved |= self.levels.work(now, wall)
             if not moved:
                 break
         self._archive.compact()
         self.farewell.go_on(now)
-        self._show(now)
+        self._record.show(now)
         self.check()
         return self.out.take()
 
@@ -334,6 +355,7 @@ class Node:
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
             self.voter_desk.applied(entry)
+        self.levels.applied()
         self.belonging.look(now)
 
     def _requests(self, now: float, wall: int) -> bool:
@@ -369,28 +391,6 @@ class Node:
             self.owner.ask_again(now)
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))
-
-    def _show(self, now: float, *, always: bool = False) -> None:
-        """Keep our own gossip record true."""
-        leader = self.consensus.leader
-        ready = self.owner.ready(now)
-        health = self.owner.health
-        runs = tuple((w.state, w.pid, w.token, w.restarts, health.of(w.name)) for w in self.owner.workloads.values())
-        troubles = health.troubles(NODE)[:TROUBLES_TOLD_MAX]
-        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied), troubles)
-        if shown == self._shown and not always:
-            return
-        self._shown = shown
-        joined = bool(self.state.applied) and bool(leader)
-        state = "DEGRADED" if troubles else "ACTIVE"
-        state = "LEAVING" if self.owner.leaving else state if joined else self.membership.own.state
-        troubled = bool(troubles) or any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
-        self._put_all(
-            self.membership.update_own(
-                now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
-                applied=self.state.applied, ready=ready, workloads=self.owner.views(now), troubles=troubles,
-            )
-        )  # fmt: skip
 
     def _count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1

@@ -8,6 +8,8 @@ from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import Rule
+from mltbd.core.level_desk import PATIENCE_S
+from mltbd.core.level_rules import Speaks
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 
@@ -36,3 +38,5 @@ class NodeConfig:
     version: str = "0"
     checks: tuple[Rule, ...] = ()
     lease_enforced: bool = True
+    speaks: Speaks = field(default_factory=Speaks)
+    level_patience_s: float = PATIENCE_S

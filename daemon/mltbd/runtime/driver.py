@@ -15,6 +15,7 @@ from mltbd.core.effects import (
     Arm,
     Contact,
     Effect,
+    Halt,
     Leave,
     Link,
     Note,
@@ -81,6 +82,8 @@ class Driver:
         self._closed = False
         self.on_handled: Callable[[float], None] = _nothing
         """Told the time after each event that the node has handled: proof that it decides."""
+        self.on_halt: Callable[[str], None] = _nothing
+        """Told why this build must not take part: the process has to end."""
 
     def start(self) -> None:
         self._perform(self.node.start(boottime(), wall_ms()))
@@ -165,6 +168,8 @@ class Driver:
                     log.log(LEVELS[level], text, extra={"term": self.node.consensus.term})
                 case Leave():
                     self._on_leave()
+                case Halt(why):
+                    self.on_halt(why)
 
     def _saved(self, number: int) -> None:
         """Called in the writer's thread."""
@@ -193,5 +198,5 @@ class Driver:
         return {(host, int(port)) for host, _, port in pairs}
 
 
-def _nothing(now: float) -> None:
-    del now
+def _nothing(_told: object) -> None:
+    """Nobody listens."""
