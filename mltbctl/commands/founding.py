@@ -56,7 +56,7 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
         )
     with _Written() as written:
         secret = written.secret(config, new_secret())
-        written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name}), 0o644)
+        written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name, "CLUSTER_SEED_NODES": []}), 0o644)
         written.directory(state)
         written.file(state / MARK, "", 0o600)
         result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)})
@@ -127,9 +127,10 @@ def _text(place: Place, secret: Path, more: Mapping[str, Any]) -> str:
     own = {"CLUSTER_NODE_ID": place.node_id, "CLUSTER_ADVERTISE_ADDRESS": place.address, "CLUSTER_PORT": place.port}
     if place.address.startswith("127."):
         own["CLUSTER_ADDRESS"] = place.address  # Everything on one machine: nothing listens beyond it.
-    values = {**own, "CLUSTER_ROLE": place.role, **more, "CLUSTER_SECRET_FILE": str(secret)}
-    # JSON's texts, numbers and lists of texts are TOML's as well.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value]
+    # Founding is settled by the mark alone: FAILOVER_PRIMARY_NODE, added later, names no second founder.
+    values = {**own, "CLUSTER_ROLE": place.role, **more, "CLUSTER_BOOTSTRAP": False, "CLUSTER_SECRET_FILE": str(secret)}
+    # JSON's texts, numbers, booleans and lists of texts are TOML's as well.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value not in ("", 0) or value is False]
     return "\n".join(["# Options: OPTIONS.md, or `mltbctl config show --effective`.", *lines]) + "\n" + _WORKLOAD
 
 

@@ -77,6 +77,8 @@ class Workload:
 class Cluster:
     """Nodes n1, n2, ... in one directory. Use as a context: leaving it ends every process of theirs."""
 
+    nodes_max = NODES_MAX
+
     def __init__(
         self,
         size: int,
@@ -91,8 +93,8 @@ class Cluster:
         `options` are options of the configuration for all nodes, over the demo's own; `hosts` their addresses
         where they do not share loopback.
         """
-        if not 1 <= size <= NODES_MAX:
-            raise ClusterError(f"{size} nodes are outside 1 to {NODES_MAX}")
+        if not 1 <= size <= self.nodes_max:
+            raise ClusterError(f"{size} nodes are outside 1 to {self.nodes_max}")
         # The whole path: clusters in directories of one name run side by side, and each ends its own processes.
         self.mark = str(directory)
         self.directory = directory

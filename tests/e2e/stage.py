@@ -34,6 +34,7 @@ class Stage:
         *flags: str,
         cables: Cables | None = None,
         roles: Mapping[str, str] | None = None,
+        kind: type[Cluster] = Cluster,
         **options: object,
     ) -> None:
         self.runs_dir = directory / "runs"
@@ -42,9 +43,9 @@ class Stage:
         nodes.mkdir()
         workload = Workload([sys.executable, str(RECORDER), *flags], {"RUNS": str(self.runs_dir)})
         if cables is None:
-            self.cluster = Cluster(size, nodes, workload, options=options, hosts=[_loopback()] * size)
+            self.cluster = kind(size, nodes, workload, options=options, hosts=[_loopback()] * size)
         else:
-            self.cluster = Cluster(size, nodes, workload, cables.command, options, cables.hosts)
+            self.cluster = kind(size, nodes, workload, cables.command, options, cables.hosts)
         for node, role in (roles or {}).items():
             config = self.cluster.plans[node].config
             config.write_text(f'CLUSTER_ROLE = "{role}"\n{config.read_text()}')
@@ -52,14 +53,18 @@ class Stage:
         self.lease_s = float(str(options.get("CLUSTER_LEASE_DURATION", 3.0)))
 
     def __enter__(self) -> Stage:
-        for node in self.cluster.nodes:
-            self.cluster.start(node)
+        self.start()
         until(lambda: self.owner() and self.runs(), PATIENCE_S, lambda: f"an owner\n{self.picture()}")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cluster.stop()
         self.check()
+
+    def start(self) -> None:
+        """All nodes, at once."""
+        for node in self.cluster.nodes:
+            self.cluster.start(node)
 
     def check(self) -> None:
         """Never two at once, and tokens only grow in the order in which processes began."""

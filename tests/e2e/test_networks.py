@@ -61,6 +61,24 @@ def test_a_pulled_cable(stage: Stage, cables: Cables) -> None:
     whole(stage)
 
 
+def test_a_follower_cut_off_alone_knows_no_leader(stage: Stage, cables: Cables) -> None:
+    whole(stage)
+    leads = until(lambda: stage.leader(), BACK_S, stage.picture)
+    alone = stage.others(leads)[0]
+
+    def knows_none() -> bool:
+        picture = stage.status(alone)
+        return bool(picture and not picture["cluster"]["leader"] and not picture["cluster"]["quorum"]["has_quorum"])
+
+    cables.pull(alone)
+    try:
+        until(knows_none, BACK_S, stage.picture)
+        holds(knows_none, stage.lease_s, "and so it stays")
+    finally:
+        cables.plug(alone)
+    whole(stage)
+
+
 @pytest.mark.parametrize("deaf", [True, False], ids=["deaf", "mute"])
 def test_an_owner_that_cannot_hear_or_cannot_speak(stage: Stage, cables: Cables, deaf: bool) -> None:
     owner = whole(stage)

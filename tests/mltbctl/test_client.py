@@ -91,12 +91,35 @@ def test_moving_calls_send_what_was_said_and_no_more(serve: Serve) -> None:
 )  # fmt: skip
 def test_failures_keep_their_code(serve: Serve, code: str, kind: type[MltbError], exit_code: int) -> None:
     serve(failback=failing(code=code, message="no", hint="try `x`", candidates=[{"node": "n1"}]))
-    with Client() as node, pytest.raises(MltbError) as caught:
+    with Client(timeout=0.3) as node, pytest.raises(MltbError) as caught:
         node.failback()
     error = caught.value
     assert type(error) is kind
     assert (error.code, error.exit_code, error.message, error.hint) == (code, exit_code, "no", "try `x`")
     assert error.details == {"candidates": [{"node": "n1"}]}
+
+
+def test_what_was_not_done_for_the_moment_is_asked_again(serve: Serve) -> None:
+    """`unavailable` says that nothing was done; every other answer is the answer, for a move must not be made twice."""
+    left = ["unavailable"] * 3
+
+    def later(_: dict[str, Any]) -> dict[str, Any]:
+        if left:
+            raise Refusal(code=left.pop(), message="leadership is changing hands", hint="try again")
+        return {"operation": 7}
+
+    daemon = serve(failover=later)
+    with Client() as node:
+        assert node.failover() == {"operation": 7}
+    assert len(daemon.calls) == 4
+
+
+@pytest.mark.parametrize("code", ["no_quorum", "refused", "unknown_outcome", "failed", "usage"])
+def test_any_other_failure_is_the_answer(serve: Serve, code: str) -> None:
+    daemon = serve(failover=failing(code=code, message="no"))
+    with Client() as node, pytest.raises(MltbError):
+        node.failover()
+    assert len(daemon.calls) == 1
 
 
 def test_no_answer_is_a_timeout_or_an_unknown_outcome(serve: Serve) -> None:

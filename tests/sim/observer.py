@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mltb_transport.level import Level
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Entry, Message
 from mltb_transport.pieces import PieceAnswer
+from mltb_transport.plain import pack_plain
 from mltbd.core.events import Recovered
 from mltbd.core.level_rules import Speaks
 from mltbd.core.node import Node
@@ -33,7 +34,8 @@ from tests.sim.history import (
 
 def digest(state: State) -> str:
     """Short, and different for different states; the places in clear."""
-    return f"{sorted(state.placements.by_workload.items())!r} {zlib.crc32(repr(state.dump()).encode()):08x}"
+    places = " ".join(f"{name}:{p.owner}/{p.token}" for name, p in sorted(state.placements.by_workload.items()))
+    return f"{places} {zlib.crc32(pack_plain(state.dump())):08x}"
 
 
 class Observer:

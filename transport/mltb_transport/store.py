@@ -112,21 +112,58 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Commands of a control client, packed by it: the short way for who has many. All but `acquire` may come so."""
+    """Commands and reads of a control client, packed by it: set, delete, acquire, extend and release.
+
+    A read is a msgpack array [number, key]: the entry of that key, linearizable. All reads of a bundle share a round.
+    """
 
     commands: tuple[bytes, ...]
+    reads: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BundleAnswer:
     """Outcomes, as they become known: each a msgpack array [client, seq, word, values ...], see state/store.py.
 
-    A command without an outcome here has the word `error`, then a code of ERROR_CODES and a message.
+    An acquire is told of when its wait is over: `ok`, or `held` and by whom (empty: by nobody). The client of a read
+    is empty, and its seq the number it came with: `entry`, revision, value, version, revision of the entry; or `none`
+    and the revision. What has no outcome here has the word `error`, then a code of ERROR_CODES and a message.
+    `leader`: id and control endpoint of the node that leads, when it is another: the shorter way.
     """
 
     outcomes: tuple[bytes, ...]
+    leader: str = ""
 
 
 def packed_outcome(client: str, seq: int, outcome: tuple[Any, ...]) -> bytes:
     """One outcome of a BundleAnswer."""
     return cast(bytes, msgpack.packb([client, seq, *outcome]))
+
+
+def packed_read(number: int, key: str) -> bytes:
+    """One read of a Bundle."""
+    return cast(bytes, msgpack.packb([number, key]))
+
+
+def unpacked_read(body: bytes) -> tuple[int, str] | None:
+    """The number and the key in these bytes; None for whatever no conforming client packs."""
+    try:
+        fields = msgpack.unpackb(body, raw=False, max_bin_len=0, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException):
+        return None
+    if type(fields) is not list or len(fields) < 2 or type(fields[0]) is not int or type(fields[1]) is not str:
+        return None
+    return fields[0], fields[1]
+
+
+HINTS = {
+    "no_quorum": "mltbctl status",
+    "unavailable": "try again",
+    "unknown_outcome": "repeat it under the same sequence number, or read what became of it",
+    "overloaded": "try again, slower",
+    "forgotten": "begin anew as another client",
+    "full": "mltbctl state list, mltbctl lock list",
+    "refused": "mltbctl lock show NAME",
+    "usage": "mltbctl state --help",
+}
+"""What to do about an error of locks and state, by its code; for all others `mltbctl status`."""

@@ -197,7 +197,7 @@ def _risk(view: View) -> Iterator[Problem]:
 
 
 def _voters(view: View) -> Iterator[Problem]:
-    if not view.on("CLUSTER_ENABLED"):
+    if not view.on("CLUSTER_ENABLED") or view.joins:
         return
     voters = view.voters
     if voters == 2:

@@ -15,8 +15,10 @@ def seeds(view: View) -> Iterator[Problem]:
     if not view.on("CLUSTER_ENABLED"):
         return
     nodes, others = int(view.number("HA_MIN_NODES")), seeds_of(view.values)
-    if nodes > 1 and not others:
-        own = " beside this node itself" if view.values["CLUSTER_SEED_NODES"].value else ""
+    named = view.values["CLUSTER_SEED_NODES"]
+    none_meant = view.joins and named.explicit and not named.value
+    if nodes > 1 and not others and not none_meant:
+        own = " beside this node itself" if named.value else ""
         yield warning(
             "CLUSTER_SEED_NODES",
             f"no seed nodes{own}: this node meets only those that name it as theirs",

@@ -64,6 +64,12 @@ class View:
         return self.values[name].origin
 
     @property
+    def joins(self) -> bool:
+        """It founds nothing and names no number, as `mltbctl init` and `join` write it: who votes is in the log."""
+        bootstrap = self.asked["CLUSTER_BOOTSTRAP"]
+        return bootstrap.explicit and bootstrap.value is False and not self.asked["HA_MIN_NODES"].given
+
+    @property
     def voters(self) -> int:
         """How many voters this configuration speaks of, as far as one node can tell."""
         seeds = len(seeds_of(self.values))

@@ -46,6 +46,7 @@ class Archive:
         self._refused = ""  # digest of a snapshot that we cannot read
         self._arrived = (found.index, restored(found)) if found is not None else None
         self._tried = 0
+        self._looked = 0  # what was applied when we last saw that no snapshot is due
         consensus.piece_bytes = limits.piece
         self._share = int(digest_of(consensus.store.encode())[:8], 16) / 2**32
 
@@ -53,8 +54,9 @@ class Archive:
         """Take a snapshot when one is due. Of what is applied: that is committed, and on this node's disk."""
         log, applied = self._consensus.log, self._state.applied
         covered = max(self._tried, log.covered)
-        if applied <= covered:
+        if applied <= covered or applied == self._looked:
             return
+        self._looked = applied
         last = len(log.snapshot.data) if log.snapshot is not None else 0
         factor = max(1.0, last / self._limits.weight) * (1 + self._limits.spread * self._share)
         grown = log.weight_between(covered, applied) >= int(self._limits.weight * factor)

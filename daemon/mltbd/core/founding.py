@@ -71,7 +71,10 @@ class FoundingWatch:
         return len(present) >= self._founder.expected or now - self._enough_since >= PATIENCE_S
 
     def why_not(self, present: list[Record]) -> str:
-        """What an operator should know while there is no cluster yet."""
+        """What an operator should know while this node belongs to no cluster."""
+        members = [record.node for record in present if record.cluster]
+        if members:
+            return f"waiting for the leader of the cluster of {' '.join(sorted(members))}"
         if not self._founder.designated:
             return "waiting for the founder: exactly one node needs CLUSTER_BOOTSTRAP=True"
         able = sum(record.role in VOTING_ROLES for record in present)

@@ -92,11 +92,15 @@ class Health:
 
     def of(self, workload: str) -> str:
         """The worst verdict of its checks; HEALTHY where nobody looks."""
+        if not self.streaks:
+            return HEALTHY  # Asked with every event.
         verdicts = {streak.verdict for (name, _), streak in self.streaks.items() if name == workload}
         return next((verdict for verdict in (UNHEALTHY, UNKNOWN) if verdict in verdicts), HEALTHY)
 
     def troubles(self, workload: str) -> tuple[str, ...]:
         """What fails, in words, in the order in which the checks were written."""
+        if not self.streaks:
+            return ()
         return tuple(
             streak.trouble
             for (name, _), streak in self.streaks.items()

@@ -13,6 +13,7 @@ from mltbd.state.controls import DRAINED_MAX, Controls
 from mltbd.state.copies import is_copy
 
 PAUSE_MAX_S = 30 * 86_400.0
+CONTROLS = (Pause, Resume, Drain, Undrain)
 CONTROL_VERBS = ("pause", "resume", "drain", "undrain")
 
 
@@ -54,7 +55,7 @@ class Watch:
 
 def pending_control(entries: Sequence[Entry]) -> bool:
     """Whether a change of the controls is in the log but not yet in the state: until it is, nothing is decided."""
-    return any(isinstance(entry.command, Pause | Resume | Drain | Undrain) for entry in entries)
+    return any(isinstance(entry.command, CONTROLS) for entry in entries)
 
 
 def judge_control(ask: Ask, controls: Controls, known: Sequence[str], places: Mapping[str, Facts]) -> Verdict:
@@ -123,4 +124,4 @@ def _unless_known(ask: Ask, known: Sequence[str], otherwise: str) -> Verdict:
 
 def control_of(command: Command | None) -> bool:
     """Whether this entry changes the controls."""
-    return isinstance(command, Pause | Resume | Drain | Undrain)
+    return isinstance(command, CONTROLS)

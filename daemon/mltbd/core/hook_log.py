@@ -17,7 +17,8 @@ class HookLog:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._untold: dict[str, list[Hooked]] = {}
-        self._tell_at: dict[str, float] = {}
+        self.tell_at: dict[str, float] = {}
+        """When each workload with untold hooks is due."""
 
     def ended(self, event: HookEnded, number: int) -> None:
         """`number` must be higher than that of all before it, of earlier incarnations too."""
@@ -25,10 +26,12 @@ class HookLog:
             event.workload, event.token, number, event.hook, event.seconds, event.ok, event.detail[:DETAIL_CHARS_MAX]
         )
         self._untold[event.workload] = [*self._untold.get(event.workload, []), told][-HOOKS_MAX:]
-        self._tell_at.pop(event.workload, None)
+        self.tell_at.pop(event.workload, None)
 
     def due(self, placement: Placement, now: float) -> list[Hooked]:
         """What the leader is to be told now."""
+        if not self._untold:
+            return []
         name = placement.workload
         untold = [
             hooked
@@ -37,13 +40,10 @@ class HookLog:
         ]
         if not untold:
             self._untold.pop(name, None)
-            self._tell_at.pop(name, None)
+            self.tell_at.pop(name, None)
             return []
         self._untold[name] = untold
-        if now < self._tell_at.get(name, now):
+        if now < self.tell_at.get(name, now):
             return []
-        self._tell_at[name] = now + self._every_s
+        self.tell_at[name] = now + self._every_s
         return untold
-
-    def deadlines(self) -> list[float]:
-        return list(self._tell_at.values())

@@ -25,6 +25,7 @@ class Progress:
     since: float = float("inf")  # reachable without a break since
     store: str = ""
     ready: tuple[str, ...] = ()
+    listens: bool = True
     speaks: tuple[int, int] | None = None  # versions of the protocol, as it said itself in this reign
     said_round: int = 0  # in the youngest round it answered
     said_since: float = float("inf")  # without saying anything else
@@ -79,7 +80,7 @@ class Leadership:
         if peer.store != answer.store:
             # Another disk than before: what the lost one held is not there, and must be sent again.
             peer.store, peer.match_index, peer.since = answer.store, 0, now
-        peer.ready = answer.ready
+        peer.ready, peer.listens = answer.ready, answer.listens
         if answer.round >= peer.said_round:  # An older answer may come from a daemon that is gone.
             if peer.speaks != (answer.oldest, answer.newest):
                 peer.speaks, peer.said_since = (answer.oldest, answer.newest), now

@@ -15,11 +15,10 @@ from mltbd.core.effects import Halt
 from mltbd.core.leadership import Leadership
 from mltbd.core.level_rules import Mate, Speaks, refusal, spoken, target, wait
 from mltbd.core.membership import Membership
+from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
 from mltbd.state.machine import State
 
-PATIENCE_S = 3600.0
-"""How long all members must have spoken a version before the level rises: until then an upgrade can be taken back."""
 STRANGERS_MAX = 16
 
 
@@ -27,20 +26,14 @@ class LevelDesk:
     """Every node has one. At most one rise is under way at any time."""
 
     def __init__(
-        self,
-        speaks: Speaks,
-        patience_s: float,
-        consensus: Consensus,
-        state: State,
-        membership: Membership,
-        out: Outbox,
+        self, config: NodeConfig, consensus: Consensus, state: State, membership: Membership, out: Outbox
     ) -> None:
-        self.speaks = speaks
+        self.speaks = config.speaks
         self.halted = False
         """This node must not take part any more: nothing it decides counts."""
         self.strangers: dict[str, int] = {}
         """Nodes whose messages this build cannot read, and the version they speak."""
-        self._patience_s = patience_s
+        self._patience_s = config.level_patience_s
         self._me = consensus.me
         self._consensus = consensus
         self._state = state
@@ -52,7 +45,7 @@ class LevelDesk:
         self._proposed = 0  # index of the rise that is under way
         self._asked: tuple[int, float] | None = None  # the round that all must answer, and by when
         self._held = 0  # index of the last entry that was not taken, to tell of it once
-        consensus.speaks = speaks
+        consensus.speaks = config.speaks
 
     @property
     def level(self) -> int:

@@ -13,6 +13,9 @@ from mltb_transport.limits import PROTOCOL, PROTOCOL_MIN
 from mltb_transport.messages import Entry
 from mltbd.core.snapshots import Snapshot
 
+PATIENCE_S = 3600.0
+"""How long all members must have spoken a version before the level rises: until then an upgrade can be taken back."""
+
 
 class NotSpoken(Exception):
     """This build does not speak the level of its cluster, so it must not take part."""

@@ -111,7 +111,8 @@ class Membership:
         """When to call `tick`; infinite before the start."""
         due = [self._beat_at, self._sync_at, self._rumours.due]
         due += [retry.at for retry in self._seeds.values()]
-        due += [min(peer.pull.at, peer.check_at) for peer in self._hood.watched()]
+        for peer in self._hood.watched():
+            due += (peer.pull.at, peer.check_at)
         return min(due) if self._started else inf
 
     def check(self) -> None:

@@ -26,11 +26,16 @@ class Neighbourhood:
         self._needed: frozenset[str] = frozenset()
         self._guests: list[str] = []
         self._wired: tuple[object, ...] = ()
+        self._watched: tuple[tuple[str, ...], int, list[Peer]] = ((), -1, [])
 
     def watched(self) -> list[Peer]:
         """The members of `near`, as far as they are still there."""
-        peers = self._roster.peers
-        return [peers[node] for node in self.near if node in peers]
+        near, generation, known = self._watched
+        if near is not self.near or generation != self._roster.generation:  # Asked with every event, and rarely new.
+            peers = self._roster.peers
+            known = [peers[node] for node in self.near if node in peers]
+            self._watched = (self.near, self._roster.generation, known)
+        return known
 
     def need(self, nodes: frozenset[str]) -> None:
         """Keep connections to these, whoever our neighbours are: the voters, those we replicate to."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mltb_transport.gossip import News, Probe, Probed
 from mltb_transport.messages import (
     Answer,
     Append,
@@ -11,14 +10,10 @@ from mltb_transport.messages import (
     Found,
     Founded,
     Grant,
-    Heartbeat,
     Message,
-    Ping,
-    Pong,
     Propose,
     Renew,
     Renewed,
-    Sync,
     TimeoutNow,
 )
 from mltb_transport.pieces import Piece, PieceAnswer
@@ -30,12 +25,14 @@ from mltbd.core.archive import Archive
 from mltbd.core.belonging import Belonging
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect
+from mltbd.core.errands import Errands
 from mltbd.core.events import (
     Ask,
     Checked,
     Event,
     GuardSays,
     HookEnded,
+    Listen,
     Lost,
     ReadState,
     Received,
@@ -56,13 +53,15 @@ from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.outbox import Outbox
-from mltbd.core.own_record import OwnRecord
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.presence import Presence
+from mltbd.core.probing import PROBES
+from mltbd.core.rumours import TELLING
+from mltbd.core.shortcut import only_clients
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
-from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
@@ -78,21 +77,15 @@ class Node:
         self.config = config
         self.me = config.node
         self.store = recovered.store
+        self.first_number = recovered.first_number
         self.out = Outbox()
         self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
-            self.me,
-            names,
-            config.timing,
-            config.patience,
-            self.out,
-            recovered.incarnation,
-            recovered.last_index,
-            Health(config.checks),
-            enforced=config.lease_enforced,
-        )
+            self.me, names, config.timing, config.patience, self.out, recovered.first_number, recovered.last_index,
+            Health(config.checks), enforced=config.lease_enforced,
+        )  # fmt: skip
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
             priority=config.priority, quorum_size=config.quorum_size, now=now,
@@ -112,19 +105,20 @@ class Node:
             now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
-        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
-        self.levels = LevelDesk(
-            config.speaks, config.level_patience_s, self.consensus, self.state, self.membership, self.out
-        )
-        self._record = OwnRecord(self.consensus, self.membership, self.owner, self.state, self.out)
+        self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)
         self._now = now
         self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
+        self._errands = Errands(self.consensus, self.owner, self.placer, self.out)
+        self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)
+        self._stood: tuple[object, ...] = ()  # who we were when we last looked at everything; empty: look again
+        self._due = now  # when everything but the desk is to be looked at
 
     # -- what consensus asks of its company ------------------------------------------------------------------
 
@@ -146,6 +140,9 @@ class Node:
     def ready(self) -> tuple[str, ...]:
         return self.owner.ready(self._now)
 
+    def listens(self) -> bool:
+        return self.desk.listens
+
     # -- views -----------------------------------------------------------------------------------------------
 
     @property
@@ -164,15 +161,7 @@ class Node:
     def next_deadline(self) -> float:
         if self.levels.halted:
             return float("inf")
-        return min(
-            self.consensus.next_deadline(),
-            self.membership.next_deadline(),
-            self.owner.next_deadline(),
-            self.placer.next_deadline(),
-            self._founding.next_deadline(),
-            self.desk.next_deadline(),
-            self.farewell.next_deadline(self._now),
-        )
+        return min(self._due, self.consensus.next_deadline(), self.desk.next_deadline())
 
     # -- the door --------------------------------------------------------------------------------------------
 
@@ -221,6 +210,11 @@ class Node:
                 self.desk.submit(commands, now)
             case ReadState(request):
                 self.desk.read(request, now)
+            case Listen(wanted):
+                self.desk.listening = wanted
+        calm = only_clients(event) and now < self._due and self._stood == self._standing()
+        if self.levels.halted or (calm and self._serve(now, wall)):
+            return self.out.take()
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -233,7 +227,7 @@ class Node:
 
     def _tick(self, now: float, wall: int) -> None:
         if now >= self.membership.next_deadline():
-            self._record.show(now, always=True)
+            self._put_all(self._presence.show(now, always=True))
             self._put_all(self.membership.tick(now))
         if now >= self.consensus.next_deadline():
             self.consensus.tick(now, wall)
@@ -244,7 +238,7 @@ class Node:
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
         self.levels.heard(sender)
-        if isinstance(message, Heartbeat | Sync | News):
+        if isinstance(message, TELLING):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
@@ -255,7 +249,7 @@ class Node:
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation
-        if isinstance(message, Ping | Pong | Probe | Probed):
+        if isinstance(message, PROBES):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
         self._put_all(self.membership.alive(sender, event.incarnation, now))
@@ -265,6 +259,7 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
+                self.owner.met_leader(message.prev_index + len(message.entries))
                 readable = self.levels.readable(sender, message)
                 if readable is not None:
                     self.consensus.append(sender, readable, now)
@@ -307,10 +302,22 @@ class Node:
 
     # -- after every event -----------------------------------------------------------------------------------
 
+    def _standing(self) -> tuple[object, ...]:
+        consensus = self.consensus
+        return consensus.role, consensus.leader, consensus.term, self.desk.commands.rests(self._now)
+
+    def _serve(self, now: float, wall: int) -> bool:
+        """Follow up on an event that was about clients. False when it turns out to matter to others as well."""
+        for _ in range(STEPS_MAX):
+            if self._apply(now):
+                return False
+            if not self.desk.work(now, wall):
+                break
+        self.check()
+        return not self.consensus.confirmations and not self.owner.leaving
+
     def _settle(self, now: float, wall: int) -> list[Effect]:
         """Follow up on what the event changed, until nothing more follows from it."""
-        if self.levels.halted:
-            return self.out.take()
         self._join(now)
         self._watch_leader(now)
         self._put_all(self.membership.need(self._partners(), now))
@@ -321,7 +328,7 @@ class Node:
             placements = {} if self.belonging.removed else self.state.placements.by_workload
             self.owner.drained = self.me in self.state.controls.drained
             self.owner.tick(placements, self.state.applied, now, wall)
-            moved = self._requests(now, wall)
+            moved = self._errands.carry(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
             moved |= self.desk.work(now, wall)
@@ -331,19 +338,30 @@ class Node:
                 break
         self._archive.compact()
         self.farewell.go_on(now)
-        self._record.show(now)
+        self._put_all(self._presence.show(now))
         self.check()
+        self._stood = self._standing()
+        self._due = min(
+            self.membership.next_deadline(),
+            self.owner.next_deadline(),
+            self.placer.next_deadline(),
+            self._founding.next_deadline(),
+            self.farewell.next_deadline(now),
+        )
         return self.out.take()
 
     def _partners(self) -> frozenset[str]:
-        """Whom the log needs connected, whoever our neighbours are."""
+        """Whom the log needs connected, whoever our neighbours are. Our leader: an empty log names no voters."""
         reign = self.consensus.reign
-        return frozenset(self.consensus.voters) | (reign.peers.keys() if reign else frozenset())
+        return frozenset((*self.consensus.voters, self.consensus.leader, *(reign.peers if reign else ())))
 
-    def _apply(self, now: float) -> None:
+    def _apply(self, now: float) -> bool:
+        """Whether anything but clients' commands took effect."""
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
+        began_at = self.state.applied
         follows = self._archive.restore()
+        placed = self.state.applied != began_at
         while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
@@ -353,38 +371,17 @@ class Node:
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                placed = True
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
-            self.voter_desk.applied(entry)
+                self.voter_desk.applied(entry)
         self.levels.applied()
         self.belonging.look(now)
-
-    def _requests(self, now: float, wall: int) -> bool:
-        """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
-        requests = self.owner.requests()
-        for request in requests:
-            if self.consensus.role == LEADER:
-                if isinstance(request, Renew):
-                    self.placer.renew(self.me, request, now, wall)
-                else:
-                    self.placer.suggested(self.me, request, now, wall)
-                continue
-            leader = self.consensus.leader
-            if not leader:
-                self._hurry(now)
-            message = request if isinstance(request, Renew) else Propose(request)
-            for node in [leader] if leader else sorted(self.consensus.voters):
-                if node != self.me:
-                    self.out.send(node, message)
-        return bool(requests) and self.consensus.role == LEADER
-
-    def _hurry(self, now: float) -> None:
-        """No leader is known: each moment of the old lease counts."""
-        self.owner.ask_again(now + self.config.timing.renew_s / 8)
+        return placed
 
     def _watch_leader(self, now: float) -> None:
         leader = self.consensus.leader
         if not leader:
-            self._hurry(now)
+            self._errands.hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
             self.placer.succession.led_at.append(now)
@@ -396,5 +393,7 @@ class Node:
         self.counters[what] = self.counters.get(what, 0) + 1
 
     def _put_all(self, effects: list[Effect]) -> None:
+        if effects:
+            self._stood = ()
         for effect in effects:
             self.out.put(effect)

@@ -8,8 +8,7 @@ from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import Rule
-from mltbd.core.level_desk import PATIENCE_S
-from mltbd.core.level_rules import Speaks
+from mltbd.core.level_rules import PATIENCE_S, Speaks
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 

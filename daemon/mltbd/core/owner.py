@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
 from mltb_transport.records import WorkloadView
@@ -12,7 +13,7 @@ from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays, HookEnded
 from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
 from mltbd.core.hook_log import HookLog
-from mltbd.core.lease import INCARNATION_SPAN, Hold, deadline
+from mltbd.core.lease import Hold, deadline
 from mltbd.core.outbox import Outbox
 from mltbd.core.retreat import has_failed
 from mltbd.core.timing import Timing
@@ -44,7 +45,7 @@ class Owner:
         timing: Timing,
         patience: Patience,
         out: Outbox,
-        incarnation: int,
+        first_number: int,
         granted_after: int,
         health: Health | None = None,
         *,
@@ -60,8 +61,9 @@ class Owner:
         self.leaving = False
         self.drained = False  # copies stop here; what can run elsewhere is moved by the leader
         self._out = out
-        self._nonce = incarnation * INCARNATION_SPAN
+        self._nonce = first_number
         self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
+        self._newborn = granted_after == 0  # an empty disk: nothing tells yet what an earlier one was granted
         self._adopted: set[tuple[str, int]] = set()
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
@@ -78,6 +80,11 @@ class Owner:
         if self.leaving or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
+
+    def met_leader(self, log_end: int) -> None:
+        """A leader speaks. To an empty disk that is news: what its log has by now was granted to an earlier disk."""
+        if self._newborn:
+            self._granted_after, self._newborn = log_end, False
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""
@@ -125,15 +132,16 @@ class Owner:
         return taken
 
     def next_deadline(self) -> float:
-        times = [hold.ask_at for hold in self.holds.values()]
-        times += [letting.tell_at for letting in self._letting.values()]
-        times += [workload.next_deadline() for workload in self.workloads.values()]
-        times += self._started_tell_at.values()
-        times += self._settle_at.values()
-        times += self._prove_at.values()
-        times += self._hooks.deadlines()
+        times = [workload.next_deadline() for workload in self.workloads.values()]
+        if self.holds:
+            times += [hold.ask_at for hold in self.holds.values()]
+        if self._letting:
+            times += [letting.tell_at for letting in self._letting.values()]
+        for told in (self._started_tell_at, self._settle_at, self._prove_at, self._hooks.tell_at):
+            if told:
+                times += told.values()
         # What was due at the last tick had its chance then: what it still waits for comes as an event.
-        return min((time for time in times if time > self._ticked_at), default=float("inf"))
+        return min([time for time in times if time > self._ticked_at], default=float("inf"))
 
     # -- what happens ----------------------------------------------------------------------------------------
 
@@ -189,6 +197,7 @@ class Owner:
     def tick(self, placements: dict[str, Placement], applied: int, now: float, wall: int) -> None:
         """Bring every workload in line with its placement, as far as the lease allows."""
         self._ticked_at = now
+        self._newborn &= applied == 0  # Who leads before any other has spoken founds: nothing was granted before.
         for name, workload in self.workloads.items():
             placement = placements.get(name) or Placement(name)
             self._follow(workload, placement, applied, now, wall)
@@ -228,11 +237,10 @@ class Owner:
 
     def _forget(self, workload: Workload, wall: int) -> None:
         """Somebody else's, or nobody's."""
-        self.holds.pop(workload.name, None)
-        self._letting.pop(workload.name, None)
-        self._started_tell_at.pop(workload.name, None)
-        self._settle_at.pop(workload.name, None)
-        self._prove_at.pop(workload.name, None)
+        known: dict[str, Any]
+        for known in (self.holds, self._letting, self._started_tell_at, self._settle_at, self._prove_at):
+            if known:
+                known.pop(workload.name, None)
         workload.stop(wall, self._out)
 
     def _claim(self, name: str, token: int) -> Hold:

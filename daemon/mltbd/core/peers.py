@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from math import inf
+from operator import attrgetter
 
-from mltb_transport.records import Record
+from mltb_transport.records import Record, WorkloadView
 from mltbd.core.ports import Entropy
 
 UNREACHABLE = "UNREACHABLE"
@@ -20,6 +21,10 @@ PORT_MAX = 65534
 VERSION_MAX = 2**62
 """Of an incarnation or seq: room to count on within the 63 bits of the wire."""
 _NODE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_CAN_WAIT = ("incarnation", "seq", "applied", "strain", "workloads")
+_facts = attrgetter(*(each.name for each in fields(Record) if each.name not in _CAN_WAIT))
+_essence = attrgetter(*(each.name for each in fields(Record) if each.name not in (*_CAN_WAIT, "term", "leader")))
+_view = attrgetter(*(each.name for each in fields(WorkloadView) if each.name != "hold_until"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +122,14 @@ def version(record: Record) -> tuple[int, int]:
     return record.incarnation, record.seq
 
 
-def news(record: Record) -> Record:
-    """What others should learn of a record at once; all else can wait for the next heartbeat."""
-    still = tuple(replace(view, hold_until=0.0) for view in record.workloads)
-    return replace(record, incarnation=0, seq=0, applied=0, strain=0, workloads=still)
+def news(record: Record) -> tuple[object, ...]:
+    """What others should learn of a record at once, to be compared; all else can wait for the next heartbeat."""
+    return _facts(record), *map(_view, record.workloads)
+
+
+def essence(record: Record) -> tuple[object, ...]:
+    """What is worth telling everybody about a record: all its news but the leader, whom the log tells them."""
+    return _essence(record), *map(_view, record.workloads)
 
 
 def flaw(record: Record) -> str:

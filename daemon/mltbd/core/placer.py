@@ -18,11 +18,11 @@ from mltb_transport.messages import (
 from mltb_transport.records import Record
 from mltb_transport.supervision import Hooked, Proven
 from mltbd.core import describe
+from mltbd.core.anteroom import Anteroom
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
 from mltbd.core.copies import barred, end_of_lost, rival
 from mltbd.core.desk import Desk, Read
-from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
 from mltbd.core.failover import Candidate, Facts, Policy, decide
 from mltbd.core.holding import Watch, pending_control
@@ -39,6 +39,7 @@ from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX
 
 QUEUED_MAX = 256
+MOVING = (Grant, Release, Move)
 BEHIND_MAX = 64
 """Entries a node may lag and still be given a workload: its grant comes by the same log, behind them."""
 
@@ -74,6 +75,7 @@ class Placer:
         self._renewals = Renewals()
         self._chronicle = Chronicle(timing)
         self._queued: list[tuple[str, Renew]] = []
+        self._anteroom = Anteroom(consensus, out)
         self._operations_seen: dict[int, float] = {}
         self._work_at = float("-inf")
 
@@ -134,6 +136,8 @@ class Placer:
 
     def confirmed(self, wall: int) -> bool:
         """A quorum stands behind us: tell whoever waited for that. Whether anybody did."""
+        if not self.consensus.confirmations:
+            return False
         tags, self.consensus.confirmations = self.consensus.confirmations, []
         others = self.consensus.confirmations
         for tag in tags:
@@ -169,10 +173,13 @@ class Placer:
 
     def asked(self, ask: Ask, now: float, wall: int) -> None:
         """A request from the control plane; every one gets exactly one Reply."""
-        if not self.current or self._reign is not self.consensus.reign:
-            why = "no leader with a quorum can be reached"
-            self._out.put(Reply(ask.request, "no_quorum", why, "mltbctl status"))
-            return
+        self._notice_reign()
+        if self.current:
+            self._judge(ask, now, wall)
+        else:
+            self._anteroom.take(ask, now)
+
+    def _judge(self, ask: Ask, now: float, wall: int) -> None:
         reign = self._must()
         quorum = f"{len(self.succession.alive(reign, now))}/{len(reign.voters)}"
         self.desk.asked(ask, self._workloads(), quorum, now, wall)
@@ -182,20 +189,21 @@ class Placer:
     def work(self, now: float, wall: int) -> bool:
         """Decide what is due. True when something was proposed or answered."""
         self._notice_reign()
+        served = self._anteroom.serve(lambda: self.current, lambda ask: self._judge(ask, now, wall), now)
         if self._reign is None or not self.current:
-            return False
+            return served
         queued, self._queued = self._queued, []
         for sender, request in queued:
             self.renew(sender, request, now, wall)
         if now < self._work_at:
-            return bool(queued)
+            return served or bool(queued)
         self._work_at = float("inf")
         proposed = self._end_pause(now, wall)
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
         if not self.owner.leaving:
             self.succession.take_turns(self._must(), now, full=self.owner.health.full)
-        return proposed or bool(queued)
+        return proposed or served or bool(queued)
 
     def _end_pause(self, now: float, wall: int) -> bool:
         """A pause is over when its time is."""
@@ -217,6 +225,7 @@ class Placer:
             self._chronicle.forget()
             self._queued.clear()
             self._operations_seen.clear()
+            self._anteroom.dismiss()
             self.desk.drop()
 
     def _workloads(self) -> list[str]:
@@ -245,7 +254,7 @@ class Placer:
     def _pending(self, workload: str) -> bool:
         """Whether an entry that changes the owner is in the log but not yet in the state."""
         return any(
-            isinstance(entry.command, Grant | Release | Move) and entry.command.workload == workload
+            isinstance(entry.command, MOVING) and entry.command.workload == workload
             for entry in self.consensus.log.after(self.state.applied)
         )
 

@@ -15,6 +15,7 @@ from mltbd.core.roster import Roster
 
 T = TypeVar("T")
 
+PROBES = (Ping, Pong, Probe, Probed)
 PINGS_MAX = 32
 """Remembered, to time their answers."""
 ERRANDS_MAX = 32

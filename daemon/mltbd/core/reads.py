@@ -53,6 +53,11 @@ class Reads:
     def next_deadline(self) -> float:
         return next(iter(self._asked.values())).give_up_at if self._asked else float("inf")
 
+    @property
+    def waits(self) -> bool:
+        """Whether reads of our own clients wait."""
+        return bool(self._asked)
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     def ask(self, request: int, now: float) -> None:
@@ -100,7 +105,7 @@ class Reads:
         began = self._begin(now)
         if began:
             self._take_confirmed()  # Where we are a quorum by ourselves.
-        for request, asked in list(self._asked.items()):
+        for request, asked in list(self._asked.items()) if self._asked else ():
             if 0 <= asked.index <= applied:
                 del self._asked[request]
                 self._out.put(Reply(request))
@@ -122,7 +127,7 @@ class Reads:
 
     def _take_confirmed(self) -> None:
         tags = self._consensus.confirmations
-        if not any(isinstance(tag, ReadRound) for tag in tags):
+        if not tags or not any(isinstance(tag, ReadRound) for tag in tags):
             return
         self._consensus.confirmations = [tag for tag in tags if not isinstance(tag, ReadRound)]
         if ReadRound(self._rounds) not in tags:

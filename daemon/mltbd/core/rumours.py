@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from math import inf
 from typing import TypeVar
 
@@ -12,23 +11,20 @@ from mltb_transport.messages import Heartbeat, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Note, Publish
 from mltbd.core.neighbourhood import Neighbourhood
-from mltbd.core.peers import JITTER, news, version
+from mltbd.core.peers import JITTER, essence, version
 from mltbd.core.ports import Entropy
 from mltbd.core.roster import Roster
 
 T = TypeVar("T", Record, Loss)
 
+TELLING = (Heartbeat, Sync, News)
+"""What tells of members."""
 NEWS_MAX = 64
 """Records, and losses, in one publication."""
 RUMOURS_MAX = 1024
 """Of each kind that wait; the oldest is dropped, and the exchange of everything known makes it good."""
 SPREAD_S = 0.1
 """Between two publications of news."""
-
-
-def essence(record: Record) -> Record:
-    """What is worth telling everybody about a record: all its news but the leader, whom the log tells them."""
-    return replace(news(record), term=0, leader="")
 
 
 class Rumours:
@@ -62,8 +58,8 @@ class Rumours:
         effects = self._hood.only_linked(self._roster.merge(record, now, heartbeat=heartbeat))
         if known is not None and version(record) <= version(known):
             return effects
-        if record.node not in self._roster.peers:
-            return effects  # Refused, or forgotten.
+        if not self._hood.sparse or record.node not in self._roster.peers:
+            return effects  # Everybody hears it directly; or it was refused, or forgotten.
         if known is None or was_lost or known.incarnation != record.incarnation or essence(known) != essence(record):
             self.lives(record)
         return effects

@@ -7,6 +7,7 @@ from typing import Any
 from mltb_transport.messages import Entry
 from mltb_transport.voters import ChangeVoters, Removed
 from mltbd.core import describe
+from mltbd.core.anteroom import Anteroom
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
@@ -50,6 +51,7 @@ class VoterDesk:
         self._pause_s = consensus.timing.heartbeat_s
         self._look_at = float("-inf")
         self._reign: Leadership | None = None
+        self._anteroom = Anteroom(consensus, out)
         self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # index of the change -> who waits for it
 
     @property
@@ -63,12 +65,14 @@ class VoterDesk:
         """Make the change that is due by itself, if any. Looked at as often as the leader speaks."""
         self._notice_reign()
         self._drop_removed()
+        served = self._anteroom.serve(lambda: self.current, lambda ask: self._answer(ask, now, wall), now)
         if now < self._look_at or not self.current or not self._settled:
-            return False
+            return served
         self._look_at = now + self._pause_s
         followers = self.followers(now)
         command = due(self._consensus.voters, followers, self._answering(followers), self._consensus.quorum_size)
-        return command is not None and self._propose(command, now, wall) is not None
+        proposed = command is not None and self._propose(command, now, wall) is not None
+        return served or proposed
 
     @property
     def _settled(self) -> bool:
@@ -104,6 +108,7 @@ class VoterDesk:
             return
         self._reign = self._consensus.reign
         self._look_at = float("-inf")
+        self._anteroom.dismiss()
         for ask, _ in self._asks.values():
             why = "leadership was lost: the request may or may not have taken effect"
             self._out.put(Reply(ask.request, "unknown_outcome", why, "mltbctl nodes"))
@@ -148,10 +153,12 @@ class VoterDesk:
     def asked(self, ask: Ask, now: float, wall: int) -> None:
         """One request; exactly one Reply, at once or when the change is committed."""
         self._notice_reign()
-        if not self.current:
-            why = "no leader with a quorum can be reached"
-            self._out.put(Reply(ask.request, "no_quorum", why, "mltbctl status"))
-            return
+        if self.current:
+            self._answer(ask, now, wall)
+        else:
+            self._anteroom.take(ask, now)
+
+    def _answer(self, ask: Ask, now: float, wall: int) -> None:
         followers = self.followers(now)
         try:
             command = self._judge(ask, followers)

@@ -1,110 +1,187 @@
-"""Bundles: many packed commands in one frame, and their outcomes in as few as the batches of the log allow."""
+"""Bundles: many packed commands and reads in one frame, their outcomes in as few as the batches of the log allow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from mltb_transport.limits import FRAME_BYTES_MAX
 from mltb_transport.store import (
+    ACQUIRE,
     DELETE,
     EXTEND,
     INTERNAL,
     RELEASE,
     SET,
     Bundle,
-    BundleAnswer,
     Command,
     Packed,
     packed_outcome,
     unpacked,
+    unpacked_read,
 )
-from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_name, flaw_of_value
+from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_name
 from mltbd.state.clients import Outcome
 
-KINDS = (SET, DELETE, EXTEND, RELEASE)
+KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
 ANSWER_BYTES_MAX = FRAME_BYTES_MAX // 4
-Send = Callable[[BundleAnswer], object]
+Send = Callable[[tuple[bytes, ...]], object]
+Done = Callable[[bool, dict[str, Any]], None]
+Tell = Callable[[Outcome], None]
 Key = tuple[str, int]
 
 
 class Asker:
     """Whoever sent a bundle, and what it is to be told next."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, told: dict[int, Asker]) -> None:
         self.send = send
         self.outcomes: list[bytes] = []
         self.size = 0
+        self._told = told
 
-    def tell(self, outcome: bytes) -> None:
-        self.outcomes.append(outcome)
-        self.size += len(outcome)
+    def tell(self, client: str, seq: int, outcome: Outcome) -> None:
+        """It goes out with all that is told until the next `flush`."""
+        one = packed_outcome(client, seq, outcome)
+        self.outcomes.append(one)
+        self.size += len(one)
+        self._told[id(self)] = self
         if self.size > ANSWER_BYTES_MAX:
             self.flush()
 
     def flush(self) -> None:
         if self.outcomes:
-            self.send(BundleAnswer(tuple(self.outcomes)))
+            self.send(tuple(self.outcomes))
             self.outcomes, self.size = [], 0
 
 
+class Acquire(NamedTuple):
+    """An acquire of a bundle: whoever waits for locks tells it as it tells a request."""
+
+    command: Packed
+    name: str
+    wait_s: float
+    answer: Done
+
+
+class Read(NamedTuple):
+    """A read of a bundle: `tell` hears the entry, `answer` why there is none."""
+
+    key: str
+    tell: Tell
+    answer: Done
+
+
+class Taken(NamedTuple):
+    """What of a bundle is to be done. `commands`: their outcomes are for `Bundles.outcomes`."""
+
+    commands: list[Packed]
+    acquires: list[Acquire]
+    reads: list[Read]
+
+
 class Bundles:
-    """Every command of a bundle has one outcome. A repeat goes to whoever repeated it."""
+    """Every command and read of a bundle has one outcome. A repeat goes to whoever repeated it.
+
+    What is told is on its way after the next `flush`.
+    """
 
     def __init__(self) -> None:
         self._askers: dict[Key, Asker] = {}
+        self._told: dict[int, Asker] = {}
 
     @property
     def waiting(self) -> int:
-        """Commands without an outcome yet."""
+        """Commands that these outcomes are for, and that have none yet."""
         return len(self._askers)
 
-    def take(self, bundle: Bundle, allowed: bool, room: int, send: Send) -> list[Packed]:
-        """The commands to submit. What is wrong with others is told at once."""
-        asker = Asker(send)
-        taken: list[Packed] = []
+    def take(self, bundle: Bundle, allowed: bool, room: int, send: Send) -> Taken:
+        """What to do. What is wrong with the rest is told at once."""
+        asker = Asker(send, self._told)
+        taken = Taken([], [], [])
         for body in bundle.commands:
             command = unpacked(body)
             if command is None:
-                asker.tell(packed_outcome("", 0, ("error", "usage", "not a command")))
+                asker.tell("", 0, ("error", "usage", "not a command"))
                 continue
+            client, seq, kind, arguments = command
             if not allowed:
                 wrong: Outcome | None = ("error", "auth", "a viewer's key may not change anything")
-            elif len(taken) >= room:
-                wrong = ("error", "overloaded", "too many requests wait here already")
+            elif room <= 0:
+                wrong = _OVERLOADED
             else:
                 wrong = _wrong(command)
             if wrong is not None:
-                asker.tell(packed_outcome(command.client, command.seq, wrong))
+                asker.tell(client, seq, wrong)
                 continue
-            one = Packed(command.client, command.seq, body)
-            self._askers[one.client, one.seq] = asker
-            taken.append(one)
-        asker.flush()
+            room -= 1
+            one = Packed(client, seq, body)
+            if kind == ACQUIRE:
+                done = partial(_tell_acquired, asker, client, seq)
+                taken.acquires.append(Acquire(one, arguments[0], arguments[2] / 1000, done))
+            else:
+                self._askers[one.key] = asker
+                taken.commands.append(one)
+        for body in bundle.reads:
+            room -= _take_read(asker, body, room, taken.reads)
+        self.flush()
         return taken
 
     def outcomes(self, done: tuple[tuple[str, int, Outcome], ...]) -> None:
         """These commands were applied."""
-        told: dict[int, Asker] = {}
         for client, seq, outcome in done:
             asker = self._askers.pop((client, seq), None)
             if asker is not None:
-                asker.tell(packed_outcome(client, seq, outcome))
-                told[id(asker)] = asker
-        for asker in told.values():
-            asker.flush()
+                asker.tell(client, seq, outcome)
 
     def refusals(self, keys: tuple[Key, ...], code: str, message: str) -> None:
         """These have no outcome here."""
         if self._askers:
             self.outcomes(tuple((client, seq, ("error", code, message)) for client, seq in keys))
 
+    def flush(self) -> None:
+        """Send all that was told."""
+        if self._told:
+            for asker in self._told.values():
+                asker.flush()
+            self._told.clear()
+
+
+_OVERLOADED: Outcome = ("error", "overloaded", "too many requests wait here already")
+
+
+def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read]) -> bool:
+    """Whether it is one to be done."""
+    found = unpacked_read(body)
+    number, key = found or (0, "")
+    flaw = flaw_of_name(key) if found else "not a read"
+    if flaw or room <= 0:
+        asker.tell("", number, ("error", "usage", flaw) if flaw else _OVERLOADED)
+        return False
+    reads.append(Read(key, partial(asker.tell, "", number), partial(_tell_error, asker, "", number)))
+    return True
+
+
+def _tell_error(asker: Asker, client: str, seq: int, _: bool, body: dict[str, Any]) -> None:
+    asker.tell(client, seq, ("error", body["code"], body["message"]))
+
+
+def _tell_acquired(asker: Asker, client: str, seq: int, ok: bool, body: dict[str, Any]) -> None:
+    if not ok:
+        _tell_error(asker, client, seq, ok, body)
+    elif body["acquired"]:
+        asker.tell(client, seq, ("ok", body["lock_id"], body["token"], round(body["ttl_seconds"] * 1000)))
+    else:
+        asker.tell(client, seq, ("held", body["holder"] or ""))
+
 
 def _wrong(command: Command) -> Outcome | None:
     client, seq, kind, arguments = command
     if kind not in KINDS:
-        flaw = "only set, delete, extend and release may come in a bundle"
+        flaw = "only set, delete, acquire, extend and release may come in a bundle"
     elif not client or len(client) > CLIENT_CHARS_MAX or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX:
         flaw = "not a client and its number"
     else:
-        flaw = flaw_of_name(arguments[0]) or (flaw_of_value(arguments[1]) if kind == SET else "")
+        flaw = flaw_of_command(kind, arguments)
     return ("error", "usage", flaw) if flaw else None

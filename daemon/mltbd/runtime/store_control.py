@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mltb_transport.store import INTERNAL, WITHDRAW, Bundle, BundleAnswer, Packed, packed
+from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import ReadState, Submit
+from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
@@ -38,16 +38,6 @@ WAITING_MAX = 8192
 CROWD = 8
 """Requests under way from which on the next ones are gathered for GATHER_S; below, each leaves in its turn."""
 GATHER_S = 0.002
-HINTS = {
-    "no_quorum": "mltbctl status",
-    "unavailable": "try again",
-    "unknown_outcome": "repeat it under the same sequence number, or read what became of it",
-    "overloaded": "try again, slower",
-    "forgotten": "begin anew as another client",
-    "full": "mltbctl state list, mltbctl lock list",
-    "refused": "mltbctl lock show NAME",
-    "usage": "mltbctl state --help",
-}
 
 
 @dataclass(slots=True)
@@ -77,6 +67,7 @@ class StoreControl:
         self._watches = Watches()
         self._bundles = Bundles()
         self._waiting = 0
+        self._listening = False
 
     def attach(self, driver: Driver, first_number: int) -> None:
         """`first_number`: requests of this incarnation count on from here, upwards."""
@@ -110,14 +101,20 @@ class StoreControl:
             self._command(method, params, answer)
         elif method == "state_watch":
             self._watches.watch(params, self.store, answer)
+            self._listen()
         else:
             self._read(method, params, answer)
 
-    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[BundleAnswer], object]) -> None:
-        """Packed commands of one client connection."""
+    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[tuple[bytes, ...]], object]) -> None:
+        """Packed commands and reads of one client connection."""
         taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send)
-        if taken:
-            self._commands += taken
+        self._commands += taken.commands
+        for command, name, wait_s, answer in taken.acquires:
+            self._submit(command, partial(self._acquired, name, wait_s, boottime(), answer), answer)
+        for key, tell, answer in taken.reads:
+            self._waiting += 1
+            self._gathered.append((partial(self._tell_entry, key, tell), answer))
+        if taken.commands or taken.reads:
             self._soon()
 
     def _command(self, method: str, params: Params, answer: Done) -> None:
@@ -186,7 +183,9 @@ class StoreControl:
             self._bundles.outcomes(effect.done)
         if self._waiters:
             self._look_at_locks()
+        self._bundles.flush()
         self._watches.look(self.store)
+        self._listen()
 
     def refusals(self, effect: Refusals) -> None:
         """Commands of ours that have no outcome here."""
@@ -195,6 +194,7 @@ class StoreControl:
             for _, answer in self._finishes.pop(key, ()):
                 self._waiting -= 1
                 self._fail(answer, effect.code, effect.message)
+        self._bundles.flush()
 
     def reply(self, reply: Reply) -> bool:
         """The word on a ReadState; False when it is about something else."""
@@ -207,10 +207,18 @@ class StoreControl:
                 self._fail(answer, reply.code, reply.message)
             else:
                 read()
+        self._bundles.flush()
         return True
 
     def _fail(self, answer: Done, code: str, message: str) -> None:
         answer(False, {"code": code, "message": message, "hint": HINTS.get(code, "mltbctl status")})
+
+    def _listen(self) -> None:
+        """Say whether somebody here waits for what others do: the leader then hurries to tell us."""
+        wanted = bool(self._waiters) or self._watches.waiting > 0
+        if wanted != self._listening:
+            self._listening = wanted
+            asyncio.get_running_loop().call_soon(self.driver.handle, Listen(wanted))
 
     # -- locks that are waited for -------------------------------------------------------------------------------
 
@@ -300,6 +308,10 @@ class StoreControl:
 
     def _get(self, key: str) -> dict[str, Any]:
         return {"entry": views.entry_view(self.store.keyvalues.get(key)), "revision": self.store.revision}
+
+    def _tell_entry(self, key: str, tell: Finish) -> None:
+        entry, revision = self.store.keyvalues.get(key), self.store.revision
+        tell(("none", revision) if entry is None else ("entry", revision, entry.value, entry.version, entry.revision))
 
     def _list(self, prefix: str, after: str, limit: int) -> dict[str, Any]:
         entries, more = self.store.keyvalues.listing(prefix, after, limit)

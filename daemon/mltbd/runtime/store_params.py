@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from mltb_transport import store
 from mltb_transport.limits import TEXT_CHARS_MAX, VALUE_BYTES_MAX
 from mltb_transport.store import ACQUIRE, DELETE, EXTEND, INTERNAL, RELEASE, SET, Packed, packed
 from mltbd.runtime.instants import instant
@@ -15,6 +16,7 @@ from mltbd.state.store import ANY_VERSION
 
 CLIENT_CHARS_MAX = 64
 SEQ_MAX = 2**53
+HOLDER_CHARS_MAX = 255
 TTL_S = (0.1, 86_400.0)
 WAIT_MAX_S = 3600.0
 DELAY_MAX_S = 3600.0
@@ -132,6 +134,37 @@ def flaw_of_name(value: str) -> str:
     return "" if _NAME.fullmatch(value) else "a name is 1 to 255 of A-Z a-z 0-9 . _ / -"
 
 
+def flaw_of_command(kind: int, arguments: tuple[Any, ...]) -> str:
+    """Why these are no arguments of a packed command; empty when they are: the same rules as for a request."""
+    flaw = flaw_of_name(arguments[0])
+    if flaw:
+        return flaw
+    match kind:
+        case store.SET:
+            return flaw_of_value(arguments[1])
+        case store.ACQUIRE:
+            _, ttl_ms, wait_ms, delay_ms, holder = arguments
+            if len(holder) > HOLDER_CHARS_MAX or not holder.isprintable():
+                return f"`holder` is one line of text of up to {HOLDER_CHARS_MAX} characters"
+            return (
+                _flaw_of_ms("ttl", ttl_ms, *TTL_S)
+                or _flaw_of_ms("wait", wait_ms, 0.0, WAIT_MAX_S)
+                or _flaw_of_ms("delay", delay_ms, 0.0, DELAY_MAX_S)
+            )
+        case store.EXTEND:
+            _, lock_id, ttl_ms = arguments
+            return flaw_of_name(lock_id) or (_flaw_of_ms("ttl", ttl_ms, *TTL_S) if ttl_ms else "")
+        case store.RELEASE:
+            return flaw_of_name(arguments[1])
+    return ""
+
+
+def _flaw_of_ms(what: str, value: int, low_s: float, high_s: float) -> str:
+    if low_s * 1000 <= value <= high_s * 1000:
+        return ""
+    return f"`{what}` is a number of seconds from {low_s:g} to {high_s:g}"
+
+
 def _ms(value: float) -> int:
     return max(0, round(value * 1000))
 
@@ -148,7 +181,7 @@ def command(method: str, params: Params) -> Packed:
             ttl_s = seconds(params, "ttl", *TTL_S)
             wait_s = seconds(params, "wait", 0.0, WAIT_MAX_S, 0.0)
             delay_s = seconds(params, "delay", 0.0, DELAY_MAX_S, 0.0)
-            holder = text(params, "holder", 255, client)
+            holder = text(params, "holder", HOLDER_CHARS_MAX, client)
             return packed(client, seq, ACQUIRE, name(params, "name"), _ms(ttl_s), _ms(wait_s), _ms(delay_s), holder)
         case "lock_extend":
             ttl_ms = _ms(seconds(params, "ttl", *TTL_S)) if params.get("ttl") is not None else 0

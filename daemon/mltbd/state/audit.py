@@ -210,6 +210,7 @@ def _took(measured_s: float, event: Event, entry: Entry) -> float:
 
 
 _LISTS = (Event.__slots__.index("votes"), Event.__slots__.index("phases"))
+_TYPES = tuple(map(type, row(Event(0, "", 0, 0))))
 
 
 def _dumped(event: Event) -> list[Any]:
@@ -226,8 +227,8 @@ def _loaded(dumped: object) -> Event:
         raise ValueError(f"an event of {len(values)} fields")
     names = rows(values[votes], "votes")
     steps = tuple(unrow(Phase, phase) for phase in rows(values[phases], "phases"))
-    for place, (value, default) in enumerate(zip(values, row(Event(0, "", 0, 0)), strict=False)):
-        if place not in _LISTS and type(value) is not type(default):
+    for place, (value, plain) in enumerate(zip(values, _TYPES, strict=False)):
+        if type(value) is not plain and place not in _LISTS:
             raise ValueError(f"Event.{Event.__slots__[place]} is {value!r}")
     if not all(type(name) is str for name in names):
         raise ValueError("a vote is no name")

@@ -20,6 +20,16 @@ def test_no_seeds_are_worth_a_warning_unless_one_node_is_enough() -> None:
     assert "CLUSTER_SEED_NODES" not in keys(loaded(ON, "CLUSTER_SEED_NODES=a:1"), "warning")
 
 
+@pytest.mark.parametrize("seeds", ["", "a:1", "a:1,b:1,c:1"], ids=["init", "join", "join-many"])
+def test_what_init_and_join_have_settled_is_worth_no_warning(seeds: str) -> None:
+    """Who votes is in the log, and who joins speaks first."""
+    told, settled = f"CLUSTER_SEED_NODES={seeds}", "CLUSTER_BOOTSTRAP=0"
+    assert not {"HA_MIN_NODES", "CLUSTER_SEED_NODES"} & set(keys(loaded(ON, told, settled), "warning"))
+    assert "HA_MIN_NODES" in keys(loaded(ON, told), "warning"), "else it is unsettled"
+    named = loaded(ON, told, settled, "HA_MIN_NODES=2" if len(seeds) < 6 else "HA_MIN_NODES=4")
+    assert "HA_MIN_NODES" in keys(named, "warning"), "a number is worth a look"
+
+
 def test_the_development_preset_with_seeds_founds_many_clusters() -> None:
     found = problem(loaded("CLUSTER_SEED_NODES=a:1,b:1", preset="development"), "CLUSTER_SEED_NODES", "warning")
     assert "a cluster of its own" in found.message

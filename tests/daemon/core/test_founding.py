@@ -130,6 +130,8 @@ def test_a_development_node_founds_alone_at_once() -> None:
 def test_an_operator_is_told_what_is_missing() -> None:
     assert watch().why_not([*records("n1"), record("n2", role="observer")]) == "waiting for nodes: 1 of 3 have met"
     assert "CLUSTER_BOOTSTRAP=True" in watch(designated=False).why_not(records("n1"))
+    met = [*records("n1"), record("n3", cluster="c1"), record("n2", cluster="c1")]
+    assert watch(designated=False).why_not(met) == "waiting for the leader of the cluster of n2 n3"
 
 
 # -- the desk ------------------------------------------------------------------------------------------------------

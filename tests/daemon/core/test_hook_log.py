@@ -24,10 +24,10 @@ def test_a_report_is_told_again_until_it_was_heard() -> None:
     told = [Hooked("main", 10, 7, "pre_start", 0.5, True)]
     assert log.due(mine(), 0.0) == told
     assert log.due(mine(), 0.9) == []
-    assert log.deadlines() == [1.0]
+    assert list(log.tell_at.values()) == [1.0]
     assert log.due(mine(), 1.0) == told
     assert log.due(mine(hooked=7), 2.0) == []
-    assert log.deadlines() == []
+    assert not log.tell_at
 
 
 def test_the_next_one_does_not_wait_and_heard_ones_are_left_out() -> None:

@@ -191,13 +191,13 @@ def test_a_late_answer_of_a_daemon_that_is_gone_does_not_speak_for_its_node() ->
     assert reign is not None
     name, node = follower(wired)
     rounds = reign.peers[name].said_round
-    silent = AppendAnswer(node.consensus.term, rounds, True, 1, store(name), (), 1, 2)
+    silent = AppendAnswer(node.consensus.term, rounds, True, 1, store(name), (), oldest=1, newest=2)
     wired.isolate(name)
     for _ in range(60):
         wired.run(1.0)
         wired.hear(leads, name, silent)  # Repeated again and again by the network.
     assert Level(2) not in wired.commands()
-    older = AppendAnswer(node.consensus.term, rounds - 1, True, 1, store(name), (), 1, 1)
+    older = AppendAnswer(node.consensus.term, rounds - 1, True, 1, store(name), (), oldest=1, newest=1)
     wired.hear(leads, name, older)
     assert reign.peers[name].speaks == (1, 2)
 

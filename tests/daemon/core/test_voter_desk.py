@@ -37,4 +37,10 @@ def test_what_is_committed_besides_clients_commands_is_waited_for() -> None:
     wired.ask("n1", 1, "remove_node", target="n4")
     assert not wired.replies(1), "answered when it is applied here"
     wired.ask("n1", 2, "promote_node", target="n4")
-    assert [reply.code for reply in wired.replies(2)] == ["no_quorum"]
+    assert not wired.replies(2), "judged only then"
+    wired.slow.clear()
+    wired.saved("n1")
+    assert [(reply.code, reply.result["cause"]) for reply in wired.replies(1)] == [("", "removed")]
+    assert [(reply.code, reply.message) for reply in wired.replies(2)] == [
+        ("refused", "no node `n4` replicates here")
+    ]  # fmt: skip

@@ -12,7 +12,19 @@ import pytest
 
 from mltb_transport.frames import PROTOCOL, Frame, decode, encode
 from mltb_transport.limits import VALUE_BYTES_MAX
-from mltb_transport.store import ACQUIRE, DELETE, EXPIRE, EXTEND, RELEASE, SET, Bundle, BundleAnswer, packed
+from mltb_transport.store import (
+    ACQUIRE,
+    DELETE,
+    EXPIRE,
+    EXTEND,
+    RELEASE,
+    SET,
+    WITHDRAW,
+    Bundle,
+    BundleAnswer,
+    packed,
+    packed_read,
+)
 from mltbd.runtime import store_bundles, store_control
 from tests.daemon.runtime.live import Live
 
@@ -34,9 +46,10 @@ class Bundler:
         self.route = f"bundler-{next(_numbers)}"
         self.told: list[tuple[Any, ...]] = []
         self.frames = 0
+        self.leaders: set[str] = set()
 
-    def send(self, *bodies: bytes) -> None:
-        payload = encode(Frame(PROTOCOL, "", "", 0, 1, Bundle(bodies)))
+    def send(self, *bodies: bytes, reads: tuple[bytes, ...] = ()) -> None:
+        payload = encode(Frame(PROTOCOL, "", "", 0, 1, Bundle(bodies, reads)))
         assert self.live.hub.ask(self.live[self.node].address, payload, self.role, self.route)
 
     def outcomes(self, count: int) -> dict[tuple[str, int], tuple[Any, ...]]:
@@ -50,8 +63,20 @@ class Bundler:
             answer = decode(payload).message
             assert isinstance(answer, BundleAnswer)
             self.frames += 1
+            self.leaders.add(answer.leader)
             self.told += [tuple(msgpack.unpackb(outcome)) for outcome in answer.outcomes]
         return len(self.told)
+
+
+def test_who_does_not_lead_says_who_does_and_where(three: Live) -> None:
+    told = {}
+    for node in ("n1", "n2"):
+        me = Bundler(three, node)
+        me.send(put(f"asks-{node}", 1, "leads"))
+        me.outcomes(1)
+        told[node] = me.leaders
+    config = three["n1"].node.config
+    assert told == {"n1": {""}, "n2": {f"n1 {config.address}:{config.port + 1}"}}
 
 
 def put(client: str, seq: int, key: str, value: str = "1", version: int = -1) -> bytes:
@@ -104,13 +129,20 @@ def test_each_kind_has_its_outcome(three: Live) -> None:
     ("body", "words"),
     [
         (b"junk", "not a command"),
-        (packed("w", 1, ACQUIRE, "l", 1000, 0, 0, "me").body, "only set, delete"),
+        (packed("w", 1, WITHDRAW, "l", "id-1").body, "only set, delete"),
         (packed("w", 1, EXPIRE, "l", 1, 1, 1).body, "only set, delete"),
         (packed("~n1.1.clock", 1, DELETE, "k", -1, "", 0).body, "not a client"),
         (packed("w" * 65, 1, DELETE, "k", -1, "", 0).body, "not a client"),
         (packed("w", 0, DELETE, "k", -1, "", 0).body, "not a client"),
         (put("w", 1, "a b"), "a name is"),
         (put("w", 1, "k", "{"), "is not JSON"),
+        (packed("w", 1, ACQUIRE, "l", 99, 0, 0, "me").body, "`ttl` is a number"),
+        (packed("w", 1, ACQUIRE, "l", 1000, 3_600_001, 0, "me").body, "`wait` is a number"),
+        (packed("w", 1, ACQUIRE, "l", 1000, 0, -1, "me").body, "`delay` is a number"),
+        (packed("w", 1, ACQUIRE, "l", 1000, 0, 0, "m\ne").body, "`holder` is one line"),
+        (packed("w", 1, ACQUIRE, "l l", 1000, 0, 0, "me").body, "a name is"),
+        (packed("w", 1, EXTEND, "l", "id-1", 86_400_001).body, "`ttl` is a number"),
+        (packed("w", 1, RELEASE, "l", "").body, "a name is"),
         (put("w", 1, "k", json.dumps("x" * VALUE_BYTES_MAX)), "longer than 64 KiB"),
     ],
 )
@@ -125,20 +157,87 @@ def test_what_is_wrong_is_told_and_the_rest_is_done(three: Live, body: bytes, wo
     assert words in error[2]
 
 
-def test_a_viewer_changes_nothing(three: Live) -> None:
+def test_a_viewer_reads_and_changes_nothing(three: Live) -> None:
     me = Bundler(three, role="viewer")
-    me.send(put("viewer", 1, "viewer"))
-    assert me.outcomes(1)["viewer", 1][:2] == ("error", "auth")
+    me.send(put("viewer", 1, "viewer"), reads=(packed_read(1, "viewer"),))
+    told = me.outcomes(2)
+    assert told["viewer", 1][:2] == ("error", "auth")
+    assert told["", 1][0] == "none"
     assert three.ask("n1", "state_get", {"key": "viewer"})["entry"] is None
+
+
+def take(client: str, seq: int, name: str, wait_ms: int = 0, ttl_ms: int = 30_000) -> bytes:
+    return packed(client, seq, ACQUIRE, name, ttl_ms, wait_ms, 0, client).body
+
+
+@pytest.mark.parametrize("node", ["n1", "n2"])
+def test_a_lock_is_had_or_held_or_waited_for(three: Live, node: str) -> None:
+    me, name = Bundler(three, node), f"lock/{node}"
+    me.send(take(f"{name}-a", 1, name))
+    (word, lock_id, token, ttl_ms) = me.outcomes(1)[f"{name}-a", 1]
+    assert (word, ttl_ms) == ("ok", 30_000)
+    me.told = []
+    me.send(take(f"{name}-b", 1, name), take(f"{name}-c", 1, name, wait_ms=100))
+    told = me.outcomes(2)
+    assert told[f"{name}-b", 1] == told[f"{name}-c", 1] == ("held", f"{name}-a")
+    me.told = []
+    me.send(take(f"{name}-d", 1, name, wait_ms=60_000))
+    three.until(lambda: three.ask(node, "lock_show", {"name": name})["lock"]["waiters"], "it waits")
+    me.send(packed(f"{name}-a", 2, RELEASE, name, lock_id).body)
+    told = me.outcomes(2)
+    assert told[f"{name}-a", 2] == ("ok",)
+    assert told[f"{name}-d", 1][0] == "ok"
+    assert told[f"{name}-d", 1][2] > token
+    assert three[node].control.store.waiting == 0
+
+
+def test_a_repeat_without_a_wait_ends_the_first_one(three: Live) -> None:
+    me = Bundler(three)
+    held = three.ask("n1", "lock_acquire", {"client": "retreat-0", "seq": 1, "name": "retreat", "ttl": 30})
+    me.send(take("retreat-1", 1, "retreat", wait_ms=60_000))
+    three.until(lambda: three.ask("n1", "lock_show", {"name": "retreat"})["lock"]["waiters"], "it waits")
+    again = Bundler(three)
+    again.send(take("retreat-1", 1, "retreat"))
+    assert again.outcomes(1)["retreat-1", 1] == ("held", "retreat-0")
+    assert me.outcomes(1)["retreat-1", 1] == ("held", "retreat-0")
+    assert three.ask("n1", "lock_release", {"client": "x", "seq": 1, "name": "retreat", "lock_id": held["lock_id"]})
+    assert three.ask("n1", "lock_show", {"name": "retreat"})["lock"] is None
+
+
+@pytest.mark.parametrize("node", ["n1", "n2"])
+def test_reads_see_what_was_told_before(three: Live, node: str) -> None:
+    me = Bundler(three, node)
+    me.send(*[put(f"{node}-read-{number}", 1, f"read/{node}/{number}", str(number)) for number in range(50)])
+    me.outcomes(50)
+    other = Bundler(three, "n3")
+    keys = [f"read/{node}/{number}" for number in range(50)] + ["nowhere"]
+    other.send(reads=tuple(packed_read(number, key) for number, key in enumerate(keys, start=1)))
+    told = other.outcomes(51)
+    assert [told["", number][2] for number in range(1, 51)] == [str(number) for number in range(50)]
+    assert told["", 51][0] == "none"
+    assert other.frames == 1
+    word, revision, value, version, changed = told["", 1]
+    assert (word, value, version) == ("entry", "0", 1)
+    assert changed <= revision
+
+
+def test_what_is_no_read_is_told(three: Live) -> None:
+    me = Bundler(three)
+    me.send(reads=(b"junk", packed_read(5, "a b"), packed_read(6, "k")))
+    told = me.outcomes(3)
+    assert told["", 0] == ("error", "usage", "not a read")
+    assert told["", 5][:2] == ("error", "usage")
+    assert told["", 6][0] == "none"
 
 
 def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_control, "WAITING_MAX", 3)
     with Live(1) as live:
         me = Bundler(live.formed())
-        me.send(*[put(f"c{number}", 1, "k") for number in range(5)])
+        me.send(*[put(f"c{number}", 1, "k") for number in range(2)], take("d", 1, "l"), take("e", 1, "l"),
+                reads=(packed_read(1, "k"),))  # fmt: skip
         told = me.outcomes(5)
-        assert sorted(outcome[:2] for outcome in told.values())[:2] == [("error", "overloaded")] * 2
+        assert [key for key, outcome in told.items() if outcome[:2] == ("error", "overloaded")] == [("e", 1), ("", 1)]
         assert live["n1"].control.store.waiting == 0
 
 
@@ -157,5 +256,5 @@ def test_long_outcomes_are_told_in_several_frames(monkeypatch: pytest.MonkeyPatc
 def test_without_a_leader_all_are_refused() -> None:
     with Live(3) as live:
         me = Bundler(live)
-        me.send(put("c", 1, "k"), put("d", 1, "k"))
-        assert {outcome[:2] for outcome in me.outcomes(2).values()} == {("error", "no_quorum")}
+        me.send(put("c", 1, "k"), put("d", 1, "k"), take("e", 1, "l", wait_ms=60_000), reads=(packed_read(1, "k"),))
+        assert {outcome[:2] for outcome in me.outcomes(4).values()} == {("error", "no_quorum")}

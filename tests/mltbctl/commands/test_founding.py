@@ -12,7 +12,7 @@ import pytest
 
 from mltb_transport.invitation import invitation_of
 from mltb_transport.keys import read_secret
-from mltbctl.commands.founding import MARK
+from mltbctl.commands.founding import MARK, effective
 from mltbd.core.founding import Founder
 from mltbd.runtime import founding_mark
 from tests.mltbctl.terminal import Outcome, run_here
@@ -44,7 +44,7 @@ def test_init_writes_what_a_founder_needs(capsys: Capture, here: Path) -> None:
     secret = here / "n1.secret"
     assert (config["CLUSTER_NODE_ID"], config["CLUSTER_NAME"]) == ("n1", "homelab")
     assert config["CLUSTER_SECRET_FILE"] == str(secret)
-    assert "CLUSTER_BOOTSTRAP" not in config  # A wiped founder must not found again.
+    assert config["CLUSTER_BOOTSTRAP"] is False  # A wiped founder must not found again.
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE((here / "n1").stat().st_mode) == 0o700
     invitation = invitation_of(outcome.out.split()[2])
@@ -75,6 +75,25 @@ def test_join_writes_what_the_line_says(capsys: Capture, here: Path) -> None:
     assert (config["CLUSTER_ROLE"], config["CLUSTER_NAME"]) == ("witness", "homelab")
     assert read_secret(here / "n2.secret") == read_secret(here / "n1.secret")
     assert stat.S_IMODE((here / "n2.secret").stat().st_mode) == 0o600
+
+
+def test_what_they_write_is_valid_without_a_word(capsys: Capture, here: Path) -> None:
+    line = founded(capsys, here).out.split()
+    for name in ("n2", "n3"):
+        own = ("--config", str(here / f"{name}.toml"), "--node-id", name, "--address", "127.0.0.1", "--port", "7950")
+        assert run_here(capsys, *line[1:], *own).code == 0
+    for name in ("n1", "n2", "n3"):
+        found = told(run_here(capsys, "config", "validate", "--config", str(here / f"{name}.toml"), "-o", "json"))
+        assert (found["valid"], found["errors"], found["warnings"]) == (True, [], []), name
+
+
+def test_a_primary_node_named_later_is_no_second_founder(capsys: Capture, here: Path) -> None:
+    founded(capsys, here)
+    with (here / "n1.toml").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f'FAILOVER_PRIMARY_NODE = "n1"\n{text}')
+    assert effective(here / "n1.toml")["CLUSTER_BOOTSTRAP"] is False
 
 
 def test_the_line_can_be_had_again(capsys: Capture, here: Path) -> None:

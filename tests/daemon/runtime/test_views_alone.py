@@ -1,0 +1,27 @@
+"""What `status` says on a node that is cut off alone: no leader, no quorum, whatever it was told before."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltbd.runtime import views
+from tests.daemon.core.core_kit import THREE, TIMING
+from tests.daemon.core.node_kit import Wired
+
+
+@pytest.mark.parametrize("alone", ["n2", "n4"], ids=["voter", "observer"])
+def test_who_hears_no_leader_any_more_knows_none(alone: str) -> None:
+    """Requests would go to the old one alone, and a picture would name it."""
+    wired = Wired(*THREE, "n4").settled()
+    node = wired.nodes[alone]
+    assert (node.consensus.leader, node.consensus.is_voter) == ("n1", alone != "n4")
+    wired.isolate(alone)
+    wired.run(node.consensus.silence_s + TIMING.election_s)
+    assert node.consensus.leader == ""
+    assert not views.has_quorum(node, wired.now)
+    picture = views.status(node, wired.now)["cluster"]
+    assert (picture["leader"], picture["quorum"]["has_quorum"]) == (None, False)
+    wired.ask(alone, 1, "switchover", target="n3")
+    assert [reply.code for reply in wired.replies(1)] == ["no_quorum"]
+    wired.cut.clear()
+    assert wired.until(lambda: node.consensus.leader == "n1", 5.0)
