@@ -122,14 +122,21 @@ class FoundingDesk:
             self._out.send_when_saved(node, Found(self._consensus.log.entry(1)))
 
     def asked_to_join(self, founder: str, entry: Entry) -> None:
-        """Take over a founding entry if we have no log; confirm it once it is on disk."""
+        """Take over a founding entry if we have no log; confirm it once it is on disk.
+
+        It must name this very disk. A founder that was left behind still asks for an earlier one of our name, and its
+        cluster is not to be ours for ever: the log we need, a leader brings.
+        """
         if not isinstance(entry.command, Founding) or entry.index != 1:
             return
-        if not self._consensus.log.last_index:
+        if not self._consensus.log.last_index and self._names_us(entry.command):
             self._consensus.found(entry)
         log = self._consensus.log
         if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:
             self._out.send_when_saved(founder, Founded(entry.command.cluster))
+
+    def _names_us(self, founding: Founding) -> bool:
+        return Voter(self._consensus.me, self._consensus.store) in founding.voters
 
     def joined(self, node: str, cluster: str) -> None:
         if cluster == self._consensus.log.cluster:

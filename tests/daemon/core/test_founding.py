@@ -161,6 +161,17 @@ def test_the_founder_writes_its_entry_first_and_tells_the_voters_when_it_is_dura
     assert sent(Found, one.member.save()) == [("n2", Found(founding(*THREE))), ("n3", Found(founding(*THREE)))]
 
 
+def test_a_founding_that_names_an_earlier_disk_of_ours_is_of_the_past() -> None:
+    one = Desk("n2", designated=False)
+    named = founding(*THREE)
+    assert isinstance(named.command, Founding)
+    earlier = tuple(replace(voter, store=f"{voter.store}-before") for voter in named.command.voters)
+    one.desk.asked_to_join("n1", replace(named, command=replace(named.command, voters=earlier)))
+    assert one.member.consensus.log.last_index == 0
+    one.desk.asked_to_join("n1", named)
+    assert one.member.consensus.log.last_index == 1
+
+
 def test_the_voters_are_asked_again_until_each_has_it_on_disk() -> None:
     one = Desk(founded=True)
     one.desk.start(0.0)
