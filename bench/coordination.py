@@ -2,9 +2,10 @@
 
 python bench/coordination.py [--seconds S] [--clients 1,16,64] [--etcd DIRECTORY] [--only set,get,...] [--check-perf]
 
-Ours is asked through the public SDK (`mltbctl.client`, a thread and a connection per client); etcd through its HTTP
-gateway with a kept connection per client from the same kind of Python threads, since there is no gRPC client without
-a dependency. Both so pay for a Python client; the gateway costs etcd something on top. `--check-perf` also runs etcd's
+Ours is asked through the public SDK (`mltbctl.client`, a thread and a Client per client; those of a process that
+begin with the same node share a connection and travel in bundles); etcd through its HTTP gateway with a kept
+connection per client from the same kind of Python threads, since there is no gRPC client without a dependency. Both
+so pay for a Python client; the gateway costs etcd something on top. `--check-perf` also runs etcd's
 own `etcdctl check perf`, which speaks gRPC. Clients are spread over all three nodes of either. Compare within one run
 on one machine only. etcd is left out where there is no `etcd` in the path or the directory.
 """

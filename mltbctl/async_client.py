@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl.client import Client
-from mltbctl.lines import LINES_MAX, PATIENT_MAX
 from mltbctl.locks import TTL_S, HeldLock, Lock
 from mltbctl.settings import TIMEOUT_S
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from mltbctl.store_client import Change, Conflict, Entry, Watch
 
+QUICK_MAX, PATIENT_MAX = 16, 48
 T = TypeVar("T")
 Token = HeldLock | tuple[str, int] | None
 
@@ -27,7 +27,7 @@ class _Threads:
     """Where the calls wait: so many at once, others queue. Those that may wait long cannot hold up the others."""
 
     def __init__(self) -> None:
-        self._quick = ThreadPoolExecutor(LINES_MAX - PATIENT_MAX, thread_name_prefix="mltb-client")
+        self._quick = ThreadPoolExecutor(QUICK_MAX, thread_name_prefix="mltb-client")
         self._patient = ThreadPoolExecutor(PATIENT_MAX, thread_name_prefix="mltb-client-patient")
 
     async def run(self, call: Callable[[], T], *, patient: bool = False) -> T:

@@ -81,13 +81,15 @@ def __getattr__(name: str) -> Any:
 
 
 class Client:
-    """Calls to one daemon or the next. For any number of threads; each call under way has a line of its own.
+    """Calls to one daemon or the next. For any number of threads; all clients of a process that know the same daemons
+    share a connection.
 
     `nodes`: socket paths, `host:port` of control ports, or ids of members the local daemon knows; each is a
-    fall-back of the one before. None given: `$MLTB_NODE`, `$MLTB_SOCKET`, else the daemon of this machine.
-    `secret` is needed over TCP only; None looks in `$CLUSTER_SECRET`, `$CLUSTER_SECRET_FILE` and the
-    configuration file (`config`, else its usual place). `timeout`: seconds a call may take. Calls of `state`,
-    `locks` and `lock` are tried again within it, at other nodes too, without ever being done twice.
+    fall-back of the one before, and calls of `state` and `locks` go to the leader where it is among them. None given:
+    `$MLTB_NODE`, `$MLTB_SOCKET`, else the daemon of this machine. `secret` is needed over TCP only; None looks in
+    `$CLUSTER_SECRET`, `$CLUSTER_SECRET_FILE` and the configuration file (`config`, else its usual place). `timeout`:
+    seconds a call may take. Calls of `state`, `locks` and `lock` are tried again within it, at other nodes too, without
+    ever being done twice.
     """
 
     def __init__(self, *nodes: str, secret: str | None = None, timeout: float = TIMEOUT_S, config: str = "") -> None:
@@ -104,7 +106,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up; a later call opens a new line. Safe to repeat."""
+        """Hang up, where no other client uses the connection; a later call opens it anew. Safe to repeat."""
         self._lines.close()
 
     @property

@@ -56,15 +56,31 @@ def quorum(status: dict[str, Any]) -> Iterator[Finding]:
     who = ", ".join(f"{node['id']} since {duration(node['last_seen_seconds'])}" for node in lost)
     if not votes["voters"]:
         waits = status["view"].get("waiting_for") or "nobody has founded it"
-        yield Finding(NOTE, "quorum", "", f"there is no cluster yet: {waits}", "mltbctl doctor --pre")
+        yield Finding(
+            NOTE, "quorum", "", f"{status['view']['node']} belongs to no cluster yet: {waits}", "mltbctl doctor --pre"
+        )
     elif not votes["has_quorum"]:
+        gone = any(alert.get("kind") == "wiped" for alert in status["alerts"])
+        why = (
+            f"silent: {who}"
+            if who
+            else "the disks that voted are gone"
+            if gone
+            else "nobody is silent, yet nobody leads"
+        )
+        first = (
+            "start `mltbd` on one of them, or mend the network"
+            if who
+            else "bring a disk that voted back"
+            if gone
+            else "wait"
+        )
         yield Finding(
             PROBLEM,
             "quorum",
             "",
-            f"the majority is lost: {told}; silent: {who or 'nobody, yet nobody leads'}",
-            "start `mltbd` on one of them, or mend the network; only when they are gone for good, and last of all: "
-            "`mltbctl recover`",
+            f"the majority is lost: {told}; {why}",
+            f"{first}; only when they are gone for good, and last of all: `mltbctl recover --dry-run`",
         )
     elif cluster["failure_tolerance"] < 1:
         may = "no voter may be lost now" + (f" (silent: {who})" if who else "")

@@ -24,7 +24,7 @@ from tests.e2e.stage import PATIENCE_S, Stage
 from tests.histories.record import Record, wrongs
 from tests.waiting import until
 
-SIZE, CUSTOMERS = 3, 6
+SIZE, CUSTOMERS = 3, 8
 PAUSE_S = 0.08
 """How long a client rests between two calls, at most: the machine has other things to do."""
 AGAIN = 3

@@ -53,6 +53,9 @@ class Company:
     def ready(self) -> tuple[str, ...]:
         return ()
 
+    def listens(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class View:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,8 +16,11 @@ import zmq
 from mltb_transport.frames import PROTOCOL, Frame, decode, encode
 from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
+from mltb_transport.store import Bundle, BundleAnswer, packed_outcome
+from tests.mltbctl.fake_bundles import outcome_of, requests_in
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
+Send = Callable[[bool, dict[str, Any]], None]
 
 
 class Refusal(Exception):
@@ -46,7 +50,8 @@ LOOK_MS = 3
 class FakeDaemon:
     """Serves `answers` (method -> function of params) on `path`, and on a TCP port when `secret` is given.
 
-    `calls` holds every request served, in order, `operators` who each said to be.
+    `calls` holds every call served, in order, packed or not, `operators` who each said to be, `bundles` how many calls
+    each frame of packed ones held.
     """
 
     path: Path
@@ -55,6 +60,8 @@ class FakeDaemon:
     port: int = 0
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     operators: list[str] = field(default_factory=list)
+    bundles: list[int] = field(default_factory=list)
+    leader: str = ""
 
     def __enter__(self) -> FakeDaemon:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -97,40 +104,53 @@ class FakeDaemon:
         poller = zmq.Poller()
         for socket in (*self._sockets, self._stop_out):
             poller.register(socket, zmq.POLLIN)
-        self._waiting: list[tuple[zmq.Socket[bytes], bytes, int, Later]] = []
+        self._waiting: list[tuple[Send, Later]] = []
         while True:
             ready = dict(poller.poll(LOOK_MS if self._waiting else None))
             if self._stop_out in ready:
                 return
             for waiting in list(self._waiting):
-                socket, route, number, later = waiting
+                send, later = waiting
                 body = later.look()
                 if body is not None:
                     self._waiting.remove(waiting)
-                    self._send(socket, route, number, True, body)
+                    send(True, body)
             for socket in self._sockets:
                 if socket in ready:
                     self._answer(socket)
 
     def _answer(self, socket: zmq.Socket[bytes]) -> None:
         route, payload = socket.recv_multipart()
-        request = decode(payload).message
-        if not isinstance(request, Request):
-            return
-        params = json.loads(request.params)
+        message = decode(payload).message
+        if isinstance(message, Request):
+            send = partial(self._respond, socket, route, message.id)
+            self._serve_one(message.method, json.loads(message.params), send)
+        elif isinstance(message, Bundle):
+            self.bundles.append(len(message.commands) + len(message.reads))
+            for method, params, key in requests_in(message):
+                self._serve_one(method, params, partial(self._tell, socket, route, method, key))
+
+    def _serve_one(self, method: str, params: dict[str, Any], send: Send) -> None:
         self.operators.append(params.pop("operator", ""))
-        self.calls.append((request.method, params))
+        self.calls.append((method, params))
         try:
-            ok, body = True, self.answers[request.method](params)
+            ok, body = True, self.answers[method](params)
         except Refusal as refusal:
             ok, body = False, refusal.body
         except Silence:
             return
         except Later as later:
-            self._waiting.append((socket, route, request.id, later))
+            self._waiting.append((send, later))
             return
-        self._send(socket, route, request.id, ok, body)
+        send(ok, body)
 
-    def _send(self, socket: zmq.Socket[bytes], route: bytes, number: int, ok: bool, body: dict[str, Any]) -> None:
+    def _respond(self, socket: zmq.Socket[bytes], route: bytes, number: int, ok: bool, body: dict[str, Any]) -> None:
         response = Response(number, ok, json.dumps(body))
         socket.send_multipart([route, encode(Frame(PROTOCOL, "", "n1", 1, 1, response))])
+
+    def _tell(
+        self, socket: zmq.Socket[bytes], route: bytes, method: str, key: tuple[str, int], ok: bool, body: dict[str, Any]
+    ) -> None:
+        outcome = outcome_of(method, body) if ok else ("error", body["code"], body["message"])
+        answer = BundleAnswer((packed_outcome(*key, outcome),), self.leader)
+        socket.send_multipart([route, encode(Frame(PROTOCOL, "", "n1", 1, 1, answer))])

@@ -96,7 +96,17 @@ def test_a_lost_majority_names_who_since_when_and_the_way_out_last() -> None:
     assert "the majority is lost: 1 of 3 voters, 2 needed" in worst.message
     for node in picture["nodes"]:
         assert (f"{node['id']} since" in worst.message) == (node["state"] == "UNREACHABLE")
-    assert worst.hint.endswith("last of all: `mltbctl recover`")
+    assert worst.hint.endswith("last of all: `mltbctl recover --dry-run`")
+
+
+def test_a_majority_whose_disks_are_gone_waits_for_nobody() -> None:
+    picture = pictures.no_quorum()
+    for node in picture["nodes"]:
+        node["state"] = "FOLLOWER"
+    picture["alerts"].append({"kind": "wiped", "message": "n1 came back with another disk"})
+    worst = found(spoilt("facts.n1", None), picture)[0]
+    assert worst.message.endswith("; the disks that voted are gone")
+    assert worst.hint.startswith("bring a disk that voted back; only when they are gone for good")
 
 
 def test_a_cluster_that_is_not_founded_is_no_fault() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mltbctl import hub
 from mltbctl.client import Client, MltbError, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable
-from mltbctl.lines import LINES_MAX, PATIENT_MAX
 from tests.mltbctl.fake_daemon import Answer, FakeDaemon, Refusal, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
@@ -149,6 +149,37 @@ def test_a_line_that_was_cut_is_opened_anew(serve: Serve, runtime: Path) -> None
             assert until(lambda: _ping(node)) == "again"
 
 
+def test_what_only_reads_is_asked_again_where_the_line_was_cut(serve: Serve, runtime: Path) -> None:
+    path, asked = runtime / "mltb" / "n1.sock", threading.Event()
+
+    def die(_: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        raise Silence
+
+    other = serve("n2", ping=lambda _: {"node": "n2"}, failover=lambda _: {"node": "n2"})
+    for method in ("ping", "failover"):
+        with Client(str(path), str(other.path), timeout=30) as node:
+            got: list[Any] = []
+
+            def ask(call: Callable[[], Any], got: list[Any] = got) -> None:
+                try:
+                    got.append(call())
+                except MltbError as error:
+                    got.append(error)
+
+            asked.clear()
+            with FakeDaemon(path, {"ping": die, "failover": die}):
+                asker = threading.Thread(target=ask, args=(node.ping if method == "ping" else node.failover,))
+                asker.start()
+                assert asked.wait(30)
+            asker.join(30)
+            if method == "ping":
+                assert got == [{"node": "n2"}]
+            else:
+                assert [type(one) for one in got] == [UnknownOutcome]
+    assert [method for method, _ in other.calls] == ["ping"]
+
+
 def _ping(node: Client) -> str:
     try:
         return str(node.ping()["node"])
@@ -175,17 +206,19 @@ def test_many_threads_share_one_client(store: FakeStore) -> None:
         assert numbers == sorted(set(numbers)), "one at a time, in order"
 
 
-def test_those_who_wait_cannot_hold_up_a_release(store: FakeStore) -> None:
+def test_those_who_wait_cannot_hold_up_a_release(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "CALLS_MAX", 8)
+    monkeypatch.setattr(hub, "PATIENT_MAX", 6)
     with Client(timeout=30) as node:
         held = node.locks.acquire("k", ttl=60)
         got: list[Any] = []
         threads = [
             threading.Thread(target=lambda: got.append(node.locks.release(node.locks.acquire("k", ttl=60, wait=40))))
-            for _ in range(LINES_MAX + 4)
+            for _ in range(12)
         ]
         for thread in threads:
             thread.start()
-        until(lambda: len(store.lines["k"]) == PATIENT_MAX + 1, 30, "all who may wait do")
+        until(lambda: len(store.lines["k"]) == 7, 30, "all who may wait do")
         node.locks.release(held)
         for thread in threads:
             thread.join(60)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.control import ControlConnection
+from mltb_transport.channel import Call, Channel
+from mltb_transport.store import ACQUIRE, unpacked
 from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome
 from mltbctl.clock import boottime
@@ -202,16 +203,17 @@ def test_a_grant_that_cannot_be_proven_is_no_refusal(
 
 def test_a_grant_that_nobody_takes_any_more_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when Ctrl-C comes while the answer is on its way."""
-    real = ControlConnection.call
+    real = Channel.ask
 
-    def cut(connection: ControlConnection, method: str, params: Any = None, timeout_s: Any = None) -> dict[str, Any]:
-        answer = real(connection, method, params, timeout_s)
-        if method == "lock_acquire" and params["wait"]:
+    def cut(channel: Channel, call: Call, deadline: float) -> bool:
+        went = real(channel, call, deadline)
+        command = unpacked(call.body)
+        if command is not None and command.kind == ACQUIRE and command.arguments[2]:
             raise KeyboardInterrupt
-        return answer
+        return went
 
     with Client() as node:
-        monkeypatch.setattr(ControlConnection, "call", cut)
+        monkeypatch.setattr(Channel, "ask", cut)
         with pytest.raises(KeyboardInterrupt):
             node.locks.acquire("k", ttl=60, wait=30)
         assert store.lines["k"] == []

@@ -82,9 +82,13 @@ class Faults(MemberFaults):
     def begin(self) -> None:
         self._cluster.at(self._mix.from_s + self._gap_s(), self._next)
 
+    def cease(self) -> None:
+        """No more. What was broken stays so."""
+        self._over = True
+
     def end(self) -> None:
         """No more, and all is healed."""
-        self._over = True
+        self.cease()
         self._cluster.heal()
         self._cluster.lift()
 

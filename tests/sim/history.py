@@ -111,6 +111,17 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
+class WentAlone:
+    """An operator gave the cluster up: this disk is all of another one now, which begins behind `index` and `term`."""
+
+    at: float
+    node: str
+    store: str
+    index: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class Up:
     """A process of the workload lives on this node from now on."""
 
@@ -209,8 +220,8 @@ class Closed:
 
 
 Happening = (
-    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Vouched | Up | Down | Cut | Joined | Asked
-    | Replied | Noted | Fault | Broke | Healed | Closed
+    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Vouched | WentAlone | Up | Down | Cut
+    | Joined | Asked | Replied | Noted | Fault | Broke | Healed | Closed
 )  # fmt: skip
 History = list[Happening]
 

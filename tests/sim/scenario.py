@@ -45,6 +45,8 @@ class Outcome:
     history: History
     verdicts: list[Verdict]
     events: int
+    what: str = "storm"
+    """The scenario's name for soak and replay."""
 
     @property
     def failed(self) -> list[Verdict]:
@@ -54,7 +56,7 @@ class Outcome:
         """For the one who has to find out."""
         lines = [f"seed {self.seed}: {self.shape.describe()}", story(self.history, last)]
         lines += [f"seed {self.seed}: {verdict}" for verdict in self.failed]
-        lines.append(f"replay: python -m tests.sim.replay {self.seed}")
+        lines.append(f"replay: python -m tests.sim.replay {self.seed} {last} {self.what}")
         return "\n".join(lines)
 
 

@@ -173,5 +173,5 @@ def test_under_all_faults_deafness_breaks_no_promise_and_passes(seed: int) -> No
     looks.deaf = set()
     until(cluster, lambda: cluster.settled, "a running workload", 30.0)
     cluster.run_for(5.0)
-    assert cluster.settled
+    until(cluster, lambda: cluster.settled, "that still runs, or has just moved back home", 5.0)
     all_safe(cluster)

@@ -1,32 +1,20 @@
-"""The caller's side of the control plane: one blocking call at a time to the first daemon that answers.
+"""The caller's side of the control plane: the connection to the first daemon that answers, and what can go wrong.
 
-Start-up time of the command line is the reason why this module imports neither the messages nor asyncio.
+Calls are made in channel.py. Start-up time of the command line is the reason why this module imports neither the
+messages nor asyncio.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import msgpack
 import zmq
 
-from mltb_transport.limits import (
-    FRAME_BYTES_MAX,
-    HEADER_FIELDS,
-    ITEMS_MAX,
-    PROTOCOL,
-    READ_METHODS,
-    REQUEST_KIND,
-    RESPONSE_KIND,
-    TEXT_CHARS_MAX,
-    WIRE_BYTES_MAX,
-)
+from mltb_transport.limits import WIRE_BYTES_MAX
 
 if TYPE_CHECKING:
     from mltb_transport.keys import Credential
@@ -75,101 +63,38 @@ class CallFailed(ControlError):
         self.body = body or {}
 
 
-class ControlConnection:
-    """Calls the first of `endpoints` that answers; stays with it until it is lost.
+def connect(endpoints: Sequence[str], credential: Credential | None, deadline: float) -> Peer:
+    """A connection to the first of `endpoints` that completes a handshake.
 
-    An endpoint is the path of a socket, or `host:port` of a control port (IPv6 in brackets). `credential`:
-    None where the cluster runs without a secret; never used for paths. For one thread.
+    An endpoint is the path of a socket, or `host:port` of a control port (IPv6 in brackets). `credential`: None
+    where the cluster runs without a secret; never used for paths. Raises Unreachable or Denied; this outweighs
+    silence, for it names the cause.
     """
-
-    def __init__(self, endpoints: Sequence[str], credential: Credential | None, timeout_s: float) -> None:
-        if not 1 <= len(endpoints) <= ENDPOINTS_MAX:
-            raise CallFailed("usage", f"1 to {ENDPOINTS_MAX} endpoints are needed, not {len(endpoints)}")
-        self.timeout_s = timeout_s
-        self._endpoints = [_Endpoint(text) for text in endpoints]
-        self._credential = credential
-        self._peer: _Peer | None = None
-        self._ids = itertools.count(1)
-
-    def __enter__(self) -> ControlConnection:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def connected_to(self) -> str:
-        """The endpoint in use, as it was given; empty before the first call."""
-        return self._peer.endpoint.text if self._peer is not None else ""
-
-    def call(self, method: str, params: dict[str, Any] | None = None, timeout_s: float | None = None) -> dict[str, Any]:
-        """The daemon's result. `timeout_s` counts from now, connecting included.
-
-        Raises Unreachable, Denied, CallTimeout or CallFailed.
-        """
-        text = json.dumps(params or {}, separators=(",", ":"))
-        if len(text) > TEXT_CHARS_MAX:
-            raise CallFailed("usage", f"the parameters of `{method}` are longer than {TEXT_CHARS_MAX} characters")
-        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+    if not 1 <= len(endpoints) <= ENDPOINTS_MAX:
+        raise CallFailed("usage", f"1 to {ENDPOINTS_MAX} endpoints are needed, not {len(endpoints)}")
+    known = [_Endpoint(text) for text in endpoints]
+    failures: list[ControlError] = []
+    for left, endpoint in zip(range(len(known), 0, -1), known, strict=True):
+        remaining = deadline - time.monotonic()
+        share = remaining if left == 1 else min(CONNECT_S, remaining / left)
+        peer = Peer(_shared_context(), endpoint, credential)
         try:
-            return self._call(method, text, deadline)
-        except Unreachable as lost:
-            if not lost.sent or method not in READ_METHODS:
-                raise
-        return self._call(method, text, deadline)
-
-    def close(self) -> None:
-        """Give everything back. Again: no effect."""
-        self._drop_peer()
-
-    def _call(self, method: str, params: str, deadline: float) -> dict[str, Any]:
-        if self._peer is None:
-            self._peer = self._connect(deadline)
-        number = next(self._ids)
-        frame = [PROTOCOL, "", "", 0, number, REQUEST_KIND, [number, method, params]]
-        try:
-            body = self._peer.ask(msgpack.packb(frame), number, deadline)
-        except Unreachable:
-            self._drop_peer()
+            peer.shake_hands(time.monotonic() + max(0.0, share))
+        except ControlError as error:
+            peer.close()
+            failures.append(error)
+        except BaseException:
+            peer.close()
             raise
-        if body is None:
-            raise CallTimeout(
-                f"`{self.connected_to}` did not answer `{method}` in time",
-                "try again with a longer `--timeout`",
-            )
-        return _result(*body)
-
-    def _connect(self, deadline: float) -> _Peer:
-        """The first endpoint that completes a handshake. Denied outweighs silence: it names the cause."""
-        failures: list[ControlError] = []
-        for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints, strict=True):
-            remaining = deadline - time.monotonic()
-            share = remaining if left == 1 else min(CONNECT_S, remaining / left)
-            peer = _Peer(_shared_context(), endpoint, self._credential)
-            try:
-                peer.shake_hands(time.monotonic() + max(0.0, share))
-            except ControlError as error:
-                peer.close()
-                failures.append(error)
-            except BaseException:
-                peer.close()
-                raise
-            else:
-                return peer
-        denied = [failure for failure in failures if isinstance(failure, Denied)]
-        if denied:
-            raise denied[0]
-        if len(failures) == 1:
-            raise failures[0]
-        told = "; ".join(failure.message for failure in failures)
-        raise Unreachable(f"none of {len(failures)} endpoints answers: {told}", failures[0].hint)
-
-    def _drop_peer(self) -> None:
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
+        else:
+            return peer
+    denied = [failure for failure in failures if isinstance(failure, Denied)]
+    if denied:
+        raise denied[0]
+    if len(failures) == 1:
+        raise failures[0]
+    told = "; ".join(failure.message for failure in failures)
+    raise Unreachable(f"none of {len(failures)} endpoints answers: {told}", failures[0].hint)
 
 
 def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
@@ -207,34 +132,34 @@ class _Endpoint:
         return Unreachable(f"nobody listens at `{self.path}`", "start the daemon with `mltbd run`")
 
 
-class _Peer:
+class Peer:
     """One DEALER and its monitor: libzmq tells only there why a connection does not come about."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], endpoint: _Endpoint, credential: Credential | None
     ) -> None:
         self.endpoint = endpoint
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._socket.setsockopt(zmq.IPV6, int(endpoint.is_ipv6))
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self.socket.setsockopt(zmq.IPV6, int(endpoint.is_ipv6))
         if credential is not None and not endpoint.path:
-            self._socket.setsockopt(zmq.CURVE_SERVERKEY, credential.server)
-            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, credential.pair.public)
-            self._socket.setsockopt(zmq.CURVE_SECRETKEY, credential.pair.secret)
+            self.socket.setsockopt(zmq.CURVE_SERVERKEY, credential.server)
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, credential.pair.public)
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, credential.pair.secret)
         self._keyed = credential is not None
         name = f"inproc://control-monitor-{next(_monitor_numbers)}"
-        self._socket.monitor(name, zmq.EVENT_ALL)
-        self._monitor = context.socket(zmq.PAIR)
-        self._monitor.setsockopt(zmq.LINGER, 0)
-        self._monitor.connect(name)
+        self.socket.monitor(name, zmq.EVENT_ALL)
+        self.monitor = context.socket(zmq.PAIR)
+        self.monitor.setsockopt(zmq.LINGER, 0)
+        self.monitor.connect(name)
 
     def shake_hands(self, deadline: float) -> None:
         """Returns when requests can be sent. Raises Unreachable or Denied."""
         try:
-            self._socket.connect(self.endpoint.url)
+            self.socket.connect(self.endpoint.url)
         except zmq.ZMQError as error:
             raise CallFailed("usage", f"cannot connect to `{self.endpoint.text}`: {error.strerror}") from error
         connected, broken = False, 0
@@ -261,39 +186,26 @@ class _Peer:
             raise self._hung_up()
         raise self.endpoint.why_silent()
 
-    def ask(self, request: bytes, number: int, deadline: float) -> tuple[bool, str] | None:
-        """(ok, body) of the answer, None when none came in time. Raises Unreachable when the peer is lost."""
-        try:
-            self._socket.send(request, zmq.NOBLOCK)
-        except zmq.Again:
-            raise Unreachable(f"the connection to `{self.endpoint.text}` was lost", sent=False) from None
-        while True:
-            wait_ms = max(0, int((deadline - time.monotonic()) * 1000) + 1)
-            ready = dict(zmq.zmq_poll([(self._socket, zmq.POLLIN), (self._monitor, zmq.POLLIN)], wait_ms))
-            if self._socket in ready:
-                body = _response(self._socket.recv_multipart(zmq.NOBLOCK), number)
-                if body is not None:
-                    return body
-            elif self._monitor in ready and self._event(deadline) == zmq.EVENT_DISCONNECTED:
-                raise Unreachable(
-                    f"the connection to `{self.endpoint.text}` was lost before the answer",
-                    "run `mltbctl status` to see whether it took effect",
-                    sent=True,
-                )
-            if time.monotonic() >= deadline:
-                return None
+    @property
+    def lost(self) -> bool:
+        """Whether the other side has hung up since this was asked last."""
+        while int(self.monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+            if _event_in(self.monitor) == zmq.EVENT_DISCONNECTED:
+                return True
+        return False
 
     def close(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close()
-        self._socket.close()
+        """Give everything back."""
+        self.socket.disable_monitor()
+        self.monitor.close()
+        self.socket.close()
 
     def _event(self, deadline: float) -> int | None:
         """The next monitor event, None at the deadline."""
         wait_ms = max(0, int((deadline - time.monotonic()) * 1000))
-        if not self._monitor.poll(wait_ms):
+        if not self.monitor.poll(wait_ms):
             return None
-        return int.from_bytes(self._monitor.recv_multipart()[0][:2], "little")
+        return _event_in(self.monitor)
 
     def _hung_up(self) -> ControlError:
         """Why it let us in and hung up. A path knows no keys: there it ends, or it is no daemon."""
@@ -308,42 +220,5 @@ class _Peer:
         return Denied(f"`{where}` is encrypted and needs the cluster secret", "set CLUSTER_SECRET")
 
 
-def _response(parts: list[bytes], number: int) -> tuple[bool, str] | None:
-    """(ok, body) when this is the answer to request `number`; None for anything else: passed over."""
-    try:
-        frame = msgpack.unpackb(
-            parts[-1],
-            raw=False,
-            max_str_len=FRAME_BYTES_MAX,
-            max_array_len=ITEMS_MAX,
-            max_bin_len=0,
-            max_map_len=0,
-            max_ext_len=0,
-        )
-    except (ValueError, msgpack.UnpackException):
-        return None
-    if type(frame) is not list or len(frame) < HEADER_FIELDS or frame[5] != RESPONSE_KIND:
-        return None
-    fields = frame[6]
-    if type(fields) is not list or len(fields) < 3 or fields[0] != number:
-        return None
-    if type(fields[1]) is not bool or type(fields[2]) is not str:
-        return None
-    return fields[1], fields[2]
-
-
-def _result(ok: bool, text: str) -> dict[str, Any]:
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise CallFailed("failed", "the daemon's answer is not understood", "are `mltbctl` and `mltbd` of one version?")
-    if ok:
-        return body
-    raise CallFailed(
-        str(body.get("code", "failed")),
-        str(body.get("message", "the daemon gave no reason")),
-        str(body.get("hint", "")),
-        body,
-    )
+def _event_in(monitor: zmq.Socket[bytes]) -> int:
+    return int.from_bytes(monitor.recv_multipart()[0][:2], "little")

@@ -31,6 +31,8 @@ RECEIVE_QUEUE_MAX = 256
 PORT_MAX = 65534
 """Of the gossip port: the next one is needed too."""
 
+BUNDLE_KIND = 22
+BUNDLE_ANSWER_KIND = 23
 REQUEST_KIND = 30
 RESPONSE_KIND = 31
 

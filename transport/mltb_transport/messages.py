@@ -198,6 +198,7 @@ class AppendAnswer:
     index: int
     store: str
     ready: tuple[str, ...]  # workloads this node could run now
+    listens: bool = True  # clients of this node wait for what is committed: tell at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
+from mltb_transport.addresses import spelled
 from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX, WIRE_BYTES_MAX
 
 LIBZMQ_MIN = (4, 3, 5)
@@ -40,6 +41,9 @@ LINK_EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 """What happens to a connection that we began."""
+
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+"""As plain numbers: pyzmq's enumerations cost as much as the call itself, and this is asked several times a message."""
 
 _monitor_numbers = itertools.count(1)
 
@@ -91,7 +95,7 @@ def drop_unsent(socket: RawSocket, parts: list[bytes]) -> bool:
 
 def endpoint(address: str, port: int) -> str:
     """tcp:// with an IPv6 address in brackets."""
-    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+    return f"tcp://{spelled(address, port)}"
 
 
 def watch(context: RawContext, socket: RawSocket, events: int) -> RawSocket:
@@ -142,34 +146,39 @@ class Drain:
 
     def recheck(self) -> None:
         """Read on in the next turn if anything is there. To be called after each send on the same socket."""
-        if self._loop is None or self._scheduled:
-            return
-        if int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if self._loop is not None and not self._scheduled and self._readable():
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
+    def _readable(self) -> bool:
+        return int(self.socket.getsockopt(_EVENTS)) & _POLLIN != 0
+
     def _turn(self) -> None:
         self._scheduled = False
-        if self._loop is None:
-            return
+        empty = self._loop is None
         try:
-            self._read()
+            empty = empty or self._read()
         finally:
-            self.recheck()
+            if not empty:
+                self.recheck()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Whether nothing is left, as seen after the last message was handled."""
         size = 0
         for _ in range(DRAIN_MESSAGES_MAX):
+            if not self._readable():
+                return True
             try:
                 parts = self.receive()
-            except zmq.Again:
-                return
+            except zmq.Again:  # A message of several parts whose rest is not there yet.
+                return False
             self._handle(parts)
             if self._loop is None:
-                return  # The handler closed the bus.
+                return True  # The handler closed the bus.
             size += sum(map(len, parts))
             if size >= DRAIN_BYTES_MAX:
-                return
+                break
+        return False
 
     def receive(self) -> list[bytes]:
         """One message, or zmq.Again."""

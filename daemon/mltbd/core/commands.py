@@ -13,7 +13,6 @@ from mltb_transport.limits import BATCH_BYTES_MAX
 from mltb_transport.store import Batch, Forward, Forwarded, Packed, unpacked
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Outcomes, Refusals
-from mltbd.core.lease import INCARNATION_SPAN
 from mltbd.core.outbox import Outbox
 from mltbd.state.store import Done
 
@@ -37,7 +36,7 @@ FORWARDS_MAX = 1024
 class Commands:
     """One for each node. `reign` is whatever names the present leader: it changes, what was given to it is unknown."""
 
-    def __init__(self, consensus: Consensus, out: Outbox, incarnation: int) -> None:
+    def __init__(self, consensus: Consensus, out: Outbox, first_number: int) -> None:
         self._consensus = consensus
         self._out = out
         self._pending: OrderedDict[Key, float] = OrderedDict()  # key -> when it is given up
@@ -47,7 +46,7 @@ class Commands:
         self._last_size = 0  # commands in the youngest batch
         self._forwards: OrderedDict[int, tuple[Key, ...]] = OrderedDict()
         # Below zero: reads count upwards. And no word to an earlier incarnation may be taken for one to us.
-        self._numbers = -incarnation * INCARNATION_SPAN
+        self._numbers = -first_number
         self._reign: tuple[str, int] = ("", 0)
         self._rests = False
         self.counters = {"batches": 0, "commands": 0, "forwarded": 0, "overloaded": 0, "unknown": 0}
@@ -56,6 +55,11 @@ class Commands:
         given_up_at = next(iter(self._pending.values())) if self._pending else float("inf")
         reign = self._consensus.reign
         return min(given_up_at, reign.rest_until) if self._queue and reign and self._rests else given_up_at
+
+    @property
+    def waits(self) -> bool:
+        """Whether commands of our own clients are on their way."""
+        return bool(self._pending)
 
     # -- in ------------------------------------------------------------------------------------------------------
 

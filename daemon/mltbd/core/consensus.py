@@ -30,6 +30,8 @@ from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
 PEERS_MAX = 64
 GAP_MAX = 64
+NEWS_S = 0.02
+"""How long the news that clients' commands are committed may wait for an Append that carries it anyway."""
 
 
 class Consensus(Voting):
@@ -60,6 +62,7 @@ class Consensus(Voting):
         self._saving: list[tuple[int, int, int]] = []  # (save, index, term) of unsaved log ends
         self._heartbeat_at = now
         self._look_at = now
+        self._news_at = float("inf")
         self.piece_bytes = PIECE_BYTES_MAX
         self._shipments = Shipments(0, 0.0)
 
@@ -70,7 +73,7 @@ class Consensus(Voting):
 
     def only_batches_after(self, applied: int) -> bool:
         """Whether nothing but clients' commands was committed behind this index."""
-        if self.commit - applied > GAP_MAX:
+        if self.commit - applied > GAP_MAX or applied < self.log.base_index:
             return False
         return all(isinstance(self.log.entry(i).command, Batch) for i in range(applied + 1, self.commit + 1))
 
@@ -84,7 +87,7 @@ class Consensus(Voting):
 
     def next_deadline(self) -> float:
         if self.reign is not None:
-            return min(self._heartbeat_at, self._look_at)
+            return min(self._heartbeat_at, self._look_at, self._news_at)
         if not self.may_stand:
             return self.heard_at + self.silence_s if self.leader else float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
@@ -98,6 +101,8 @@ class Consensus(Voting):
             self.leader = ""  # Nobody stands here, and whoever leads by now has to be asked for.
 
     def _reign_on(self, reign: Leadership, now: float, wall: int) -> None:
+        if now >= self._news_at:
+            self.tell_commit(now, late=True)
         # At its own pace: the rounds of renewals put the heartbeat off, and must not put this off as well.
         self._look_at = now + self.timing.heartbeat_s
         if now - reign.confirmed_at > self.silence_s:
@@ -286,7 +291,8 @@ class Consensus(Voting):
             self._answer_append(leader, message, True, matched)
 
     def _answer_append(self, leader: str, message: Append, ok: bool, index: int) -> None:
-        answer = AppendAnswer(self.term, message.round, ok, index, self.store, self._company.ready())
+        company = self._company
+        answer = AppendAnswer(self.term, message.round, ok, index, self.store, company.ready(), company.listens())
         self._out.send_when_saved(leader, answer)
 
     def append_answered(self, follower: str, answer: AppendAnswer, now: float) -> None:
@@ -319,11 +325,17 @@ class Consensus(Voting):
         if self.me not in self.voters and self.log.voters_index <= self.commit:
             self._retire(self.reign, now)
 
-    def tell_commit(self, now: float) -> None:
-        """Who has not heard yet what is committed: owners, and daemons that serve clients, wait for this news."""
+    def tell_commit(self, now: float, *, late: bool = False) -> None:
+        """Who has not heard yet what is committed. Owners, and daemons whose clients wait, are told at once; to others
+        the news of clients' commands goes with the next Append, or `late`."""
+        self._news_at = float("inf")
         for node, peer in self.reign.peers.items() if self.reign is not None else ():
-            if peer.told_commit < self.commit:
+            if peer.told_commit >= self.commit:
+                continue
+            if late or peer.listens or not self.only_batches_after(peer.told_commit):
                 self._send_append(node, peer, now)
+            else:
+                self._news_at = now + NEWS_S
 
     def may_change(self, command: ChangeVoters) -> bool:
         """One voter at a time, one change at a time, and nothing before an entry of our own term is committed."""

@@ -1,7 +1,7 @@
 """Everything a node can ask for. The shell performs them in the order given and decides nothing.
 
 A message that speaks of durable state is emitted only after the Saved event of the state it speaks of, so the shell
-may write to disk in the background and send at once.
+may write to disk in the background, begin with it last, and send at once.
 """
 
 from __future__ import annotations

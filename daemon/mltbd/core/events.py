@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zlib import crc32
 
 from mltb_transport.messages import Entry, Message
 from mltb_transport.store import Packed
 from mltbd.core.snapshots import Snapshot
+
+INCARNATION_SPAN = 1 << 32
+"""Numbers of one incarnation never answer for another: a late answer must not extend a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,11 @@ class Recovered:
         if self.entries:
             return self.entries[-1].index
         return self.snapshot.index if self.snapshot is not None else 0
+
+    @property
+    def first_number(self) -> int:
+        """Where it begins to number what it asks. By disk too: a wiped one counts its incarnations from 1 again."""
+        return self.incarnation * INCARNATION_SPAN + crc32(self.store.encode()) // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,14 @@ class ReadState:
     request: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Whether somebody here waits for what other nodes' clients do: for a lock, or for a change."""
+
+    wanted: bool
+
+
 Event = (
     Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
-)
+    | Listen
+)  # fmt: skip

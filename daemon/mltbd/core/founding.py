@@ -65,7 +65,10 @@ class FoundingWatch:
         return len(present) >= self._founder.expected or now - self._enough_since >= PATIENCE_S
 
     def why_not(self, present: list[Record]) -> str:
-        """What an operator should know while there is no cluster yet."""
+        """What an operator should know while this node belongs to no cluster."""
+        members = [record.node for record in present if record.cluster]
+        if members:
+            return f"waiting for the leader of the cluster of {' '.join(sorted(members))}"
         if not self._founder.designated:
             return "waiting for the founder: exactly one node needs CLUSTER_BOOTSTRAP=True"
         able = sum(record.role in VOTING_ROLES for record in present)
@@ -113,14 +116,21 @@ class FoundingDesk:
             self._out.send_when_saved(node, Found(self._consensus.log.entry(1)))
 
     def asked_to_join(self, founder: str, entry: Entry) -> None:
-        """Take over a founding entry if we have no log; confirm it once it is on disk."""
+        """Take over a founding entry if we have no log; confirm it once it is on disk.
+
+        It must name this very disk. A founder that was left behind still asks for an earlier one of our name, and its
+        cluster is not to be ours for ever: the log we need, a leader brings.
+        """
         if not isinstance(entry.command, Founding) or entry.index != 1:
             return
-        if not self._consensus.log.last_index:
+        if not self._consensus.log.last_index and self._names_us(entry.command):
             self._consensus.found(entry)
         log = self._consensus.log
         if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:
             self._out.send_when_saved(founder, Founded(entry.command.cluster))
+
+    def _names_us(self, founding: Founding) -> bool:
+        return Voter(self._consensus.me, self._consensus.store) in founding.voters
 
     def joined(self, node: str, cluster: str) -> None:
         if cluster == self._consensus.log.cluster:

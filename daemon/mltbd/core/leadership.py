@@ -25,6 +25,7 @@ class Progress:
     since: float = float("inf")  # reachable without a break since
     store: str = ""
     ready: tuple[str, ...] = ()
+    listens: bool = True
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Leadership:
         if peer.store != answer.store:
             # Another disk than before: what the lost one held is not there, and must be sent again.
             peer.store, peer.match_index, peer.since = answer.store, 0, now
-        peer.ready = answer.ready
+        peer.ready, peer.listens = answer.ready, answer.listens
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
             peer.next_index = max(peer.next_index, peer.match_index + 1)

@@ -25,12 +25,14 @@ from mltbd.core.archive import Archive
 from mltbd.core.belonging import Belonging
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Effect
+from mltbd.core.errands import Errands
 from mltbd.core.events import (
     Ask,
     Checked,
     Event,
     GuardSays,
     HookEnded,
+    Listen,
     Lost,
     ReadState,
     Received,
@@ -43,7 +45,7 @@ from mltbd.core.events import (
 )
 from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
-from mltbd.core.health import NODE, Health
+from mltbd.core.health import Health
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
@@ -51,16 +53,16 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.ports import Entropy
+from mltbd.core.presence import Presence
 from mltbd.core.probing import PROBES
 from mltbd.core.rumours import TELLING
+from mltbd.core.shortcut import only_clients
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
-from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
 SENDERS_MAX = 1024
-TROUBLES_TOLD_MAX = 8
 
 
 class Node:
@@ -70,21 +72,15 @@ class Node:
         self.config = config
         self.me = config.node
         self.store = recovered.store
+        self.first_number = recovered.first_number
         self.out = Outbox()
         self.state = State()
         self.counters: dict[str, int] = {}
         names = () if config.role == "witness" else config.workloads
         self.owner = Owner(
-            self.me,
-            names,
-            config.timing,
-            config.patience,
-            self.out,
-            recovered.incarnation,
-            recovered.last_index,
-            Health(config.checks),
-            enforced=config.lease_enforced,
-        )
+            self.me, names, config.timing, config.patience, self.out, recovered.first_number, recovered.last_index,
+            Health(config.checks), enforced=config.lease_enforced,
+        )  # fmt: skip
         self.consensus = Consensus(
             self.me, recovered, config.timing, entropy, self.out, self,
             priority=config.priority, quorum_size=config.quorum_size, now=now,
@@ -103,7 +99,7 @@ class Node:
             now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
-        self.desk = StoreDesk(self.me, recovered.incarnation, self.consensus, self.state, self.out)
+        self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self._now = now
@@ -111,8 +107,11 @@ class Node:
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
-        self._shown: tuple[object, ...] = ()
+        self._errands = Errands(self.consensus, self.owner, self.placer, self.out)
+        self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)
+        self._stood: tuple[object, ...] = ()  # who we were when we last looked at everything; empty: look again
+        self._due = now  # when everything but the desk is to be looked at
 
     # -- what consensus asks of its company ------------------------------------------------------------------
 
@@ -134,6 +133,9 @@ class Node:
     def ready(self) -> tuple[str, ...]:
         return self.owner.ready(self._now)
 
+    def listens(self) -> bool:
+        return self.desk.listens
+
     # -- views -----------------------------------------------------------------------------------------------
 
     @property
@@ -150,15 +152,7 @@ class Node:
         return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
 
     def next_deadline(self) -> float:
-        return min(
-            self.consensus.next_deadline(),
-            self.membership.next_deadline(),
-            self.owner.next_deadline(),
-            self.placer.next_deadline(),
-            self._founding.next_deadline(),
-            self.desk.next_deadline(),
-            self.farewell.next_deadline(self._now),
-        )
+        return min(self._due, self.consensus.next_deadline(), self.desk.next_deadline())
 
     # -- the door --------------------------------------------------------------------------------------------
 
@@ -203,6 +197,10 @@ class Node:
                 self.desk.submit(commands, now)
             case ReadState(request):
                 self.desk.read(request, now)
+            case Listen(wanted):
+                self.desk.listening = wanted
+        if only_clients(event) and now < self._due and self._stood == self._standing() and self._serve(now, wall):
+            return self.out.take()
         return self._settle(now, wall)
 
     def check(self) -> None:
@@ -215,7 +213,7 @@ class Node:
 
     def _tick(self, now: float, wall: int) -> None:
         if now >= self.membership.next_deadline():
-            self._show(now, always=True)
+            self._put_all(self._presence.show(now, always=True))
             self._put_all(self.membership.tick(now))
         if now >= self.consensus.next_deadline():
             self.consensus.tick(now, wall)
@@ -246,6 +244,7 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
+                self.owner.met_leader(message.prev_index + len(message.entries))
                 self.consensus.append(sender, message, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
@@ -286,6 +285,20 @@ class Node:
 
     # -- after every event -----------------------------------------------------------------------------------
 
+    def _standing(self) -> tuple[object, ...]:
+        consensus = self.consensus
+        return consensus.role, consensus.leader, consensus.term, self.desk.commands.rests(self._now)
+
+    def _serve(self, now: float, wall: int) -> bool:
+        """Follow up on an event that was about clients. False when it turns out to matter to others as well."""
+        for _ in range(STEPS_MAX):
+            if self._apply(now):
+                return False
+            if not self.desk.work(now, wall):
+                break
+        self.check()
+        return not self.consensus.confirmations and not self.owner.leaving
+
     def _settle(self, now: float, wall: int) -> list[Effect]:
         """Follow up on what the event changed, until nothing more follows from it."""
         self._join(now)
@@ -298,7 +311,7 @@ class Node:
             placements = {} if self.belonging.removed else self.state.placements.by_workload
             self.owner.drained = self.me in self.state.controls.drained
             self.owner.tick(placements, self.state.applied, now, wall)
-            moved = self._requests(now, wall)
+            moved = self._errands.carry(now, wall)
             moved |= self.placer.confirmed(wall)  # Our own lease may be among them: the owner must look again.
             moved |= self.placer.work(now, wall)
             moved |= self.desk.work(now, wall)
@@ -307,8 +320,16 @@ class Node:
                 break
         self._archive.compact()
         self.farewell.go_on(now)
-        self._show(now)
+        self._put_all(self._presence.show(now))
         self.check()
+        self._stood = self._standing()
+        self._due = min(
+            self.membership.next_deadline(),
+            self.owner.next_deadline(),
+            self.placer.next_deadline(),
+            self._founding.next_deadline(),
+            self.farewell.next_deadline(now),
+        )
         return self.out.take()
 
     def _partners(self) -> frozenset[str]:
@@ -316,10 +337,13 @@ class Node:
         reign = self.consensus.reign
         return frozenset((*self.consensus.voters, self.consensus.leader, *(reign.peers if reign else ())))
 
-    def _apply(self, now: float) -> None:
+    def _apply(self, now: float) -> bool:
+        """Whether anything but clients' commands took effect."""
         # Only what is on our own disk: an owner must not start under a token that it could forget.
         end = min(self.consensus.commit, self.consensus.durable)
+        began_at = self.state.applied
         follows = self._archive.restore()
+        placed = self.state.applied != began_at
         while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
             if isinstance(entry.command, Grant) and entry.index > self._history:
@@ -329,37 +353,16 @@ class Node:
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
+                placed = True
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
-            self.voter_desk.applied(entry)
+                self.voter_desk.applied(entry)
         self.belonging.look(now)
-
-    def _requests(self, now: float, wall: int) -> bool:
-        """Carry the owner's requests to the leader: to ourselves, to whom we know, or to every voter."""
-        requests = self.owner.requests()
-        for request in requests:
-            if self.consensus.role == LEADER:
-                if isinstance(request, Renew):
-                    self.placer.renew(self.me, request, now, wall)
-                else:
-                    self.placer.suggested(self.me, request, now, wall)
-                continue
-            leader = self.consensus.leader
-            if not leader:
-                self._hurry(now)
-            message = request if isinstance(request, Renew) else Propose(request)
-            for node in [leader] if leader else sorted(self.consensus.voters):
-                if node != self.me:
-                    self.out.send(node, message)
-        return bool(requests) and self.consensus.role == LEADER
-
-    def _hurry(self, now: float) -> None:
-        """No leader is known: each moment of the old lease counts."""
-        self.owner.ask_again(now + self.config.timing.renew_s / 8)
+        return placed
 
     def _watch_leader(self, now: float) -> None:
         leader = self.consensus.leader
         if not leader:
-            self._hurry(now)
+            self._errands.hurry(now)
         elif (leader, self.consensus.term) != self._leader_seen:
             self._leader_seen = (leader, self.consensus.term)
             self.placer.succession.led_at.append(now)
@@ -367,31 +370,11 @@ class Node:
             if leader != self.me:
                 self.out.note("info", describe.follows(leader, self.consensus.term))
 
-    def _show(self, now: float, *, always: bool = False) -> None:
-        """Keep our own gossip record true."""
-        leader = self.consensus.leader
-        ready = self.owner.ready(now)
-        health = self.owner.health
-        runs = tuple((w.state, w.pid, w.token, w.restarts, health.of(w.name)) for w in self.owner.workloads.values())
-        troubles = health.troubles(NODE)[:TROUBLES_TOLD_MAX]
-        shown = (self.consensus.term, leader, ready, runs, self.owner.leaving, bool(self.state.applied), troubles)
-        if shown == self._shown and not always:
-            return
-        self._shown = shown
-        joined = bool(self.state.applied) and bool(leader)
-        state = "DEGRADED" if troubles else "ACTIVE"
-        state = "LEAVING" if self.owner.leaving else state if joined else self.membership.own.state
-        troubled = bool(troubles) or any(w.state in ("FAILED", "BACKOFF") for w in self.owner.workloads.values())
-        self._put_all(
-            self.membership.update_own(
-                now, state=state, health="DEGRADED" if troubled else "HEALTHY", term=self.consensus.term, leader=leader,
-                applied=self.state.applied, ready=ready, workloads=self.owner.views(now), troubles=troubles,
-            )
-        )  # fmt: skip
-
     def _count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
 
     def _put_all(self, effects: list[Effect]) -> None:
+        if effects:
+            self._stood = ()
         for effect in effects:
             self.out.put(effect)

@@ -53,6 +53,11 @@ class Reads:
     def next_deadline(self) -> float:
         return next(iter(self._asked.values())).give_up_at if self._asked else float("inf")
 
+    @property
+    def waits(self) -> bool:
+        """Whether reads of our own clients wait."""
+        return bool(self._asked)
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     def ask(self, request: int, now: float) -> None:

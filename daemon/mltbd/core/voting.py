@@ -35,6 +35,10 @@ class Company(Protocol):
         """The workloads this node could run now."""
         ...
 
+    def listens(self) -> bool:
+        """Whether clients of this node wait for what is committed."""
+        ...
+
 
 class Voting(ABC):
     """Who leads, as far as this member knows, and its own part in finding out. Consensus adds the log."""

@@ -137,12 +137,13 @@ class Driver:
             self._schedule()
 
     def _perform(self, effects: list[Effect]) -> None:
+        saves = []
         for effect in effects:
             match effect:
                 case Send(to, message):
                     self.send(to, message)
-                case Save(save=number):
-                    self._disk.submit(effect, partial(self._saved, number))
+                case Save():
+                    saves.append(effect)
                 case Publish(message):
                     self._bus.publish(self.frame(message))
                 case Arm(workload, token, deadline):
@@ -165,6 +166,9 @@ class Driver:
                     log.log(LEVELS[level], text, extra={"term": self.node.consensus.term})
                 case Leave():
                     self._on_leave()
+        # Last: the writer's thread wants the interpreter at once, and whoever is sent something works meanwhile.
+        for save in saves:
+            self._disk.submit(save, partial(self._saved, save.save))
 
     def _saved(self, number: int) -> None:
         """Called in the writer's thread."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
@@ -23,6 +22,9 @@ BATCH_MAX = 256
 """Saves in one transaction."""
 LOOK_S = 2.0
 """How often a journal without its ballast looks whether there is room again."""
+
+
+Work = tuple[Save, Callable[[], None]]
 
 
 def _nobody(_enough: bool) -> None:
@@ -47,10 +49,10 @@ class Journal:
         self._on_room = on_room
         self._lock = lock
         self._on_failure = on_failure
-        self._wake = threading.Condition()
-        self._waiting: deque[tuple[Save, Callable[[], None]]] = deque()
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()  # None: nothing comes after this
         self._closed = False
         self._failed = False
+        self._ended = False  # nothing comes any more
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -84,7 +86,7 @@ class Journal:
     @property
     def waiting(self) -> int:
         """Saves not yet taken up by the writer."""
-        return len(self._waiting)
+        return self._queue.qsize()
 
     def submit(self, save: Save, done: Callable[[], None]) -> None:
         """Make `save` durable, then call `done` in the writer thread. It must be quick and must not raise.
@@ -92,21 +94,18 @@ class Journal:
         In the order of the calls. After a failure Saves are dropped, never acknowledged. Raises JournalBusy
         when WAITING_MAX wait already, JournalClosed after `close`.
         """
-        with self._wake:
-            if self._closed:
-                raise JournalClosed(f"save {save.save} came after the journal was closed")
-            if self._failed:
-                return
-            if len(self._waiting) >= WAITING_MAX:
-                raise JournalBusy(f"{WAITING_MAX} saves wait for the disk", "the disk is too slow: see `iostat`")
-            self._waiting.append((save, done))
-            self._wake.notify()
+        if self._closed:
+            raise JournalClosed(f"save {save.save} came after the journal was closed")
+        if self._failed:
+            return
+        if self._queue.qsize() >= WAITING_MAX:
+            raise JournalBusy(f"{WAITING_MAX} saves wait for the disk", "the disk is too slow: see `iostat`")
+        self._queue.put((save, done))
 
     def close(self) -> None:
         """Write and acknowledge what waits, then give the state directory back. May be repeated."""
-        with self._wake:
-            self._closed = True
-            self._wake.notify()
+        self._closed = True
+        self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
         self._lock.release()
@@ -128,9 +127,7 @@ class Journal:
         try:
             self._serve(reopen)
         except JournalError as error:
-            with self._wake:
-                self._failed = True
-                self._waiting.clear()
+            self._failed = True
             self._on_failure(error)
         finally:
             if self._file is not None:
@@ -170,20 +167,25 @@ class Journal:
             raise JournalClosed("the journal was not opened again")
         return self._file
 
-    def _next_batch(self) -> list[tuple[Save, Callable[[], None]]]:
+    def _next_batch(self) -> list[Work]:
         """Waits for work; empty when closed and all is done."""
-        while True:
-            with self._wake:
-                if not self._waiting and not self._closed:
-                    self._wake.wait(LOOK_S if self._full else None)
-                if self._waiting or self._closed:
-                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        batch: list[Work] = []
+        while len(batch) < BATCH_MAX and not self._ended:
+            try:
+                work = self._queue.get(not batch, LOOK_S if self._full else None)
+            except Empty:
+                if batch:
                     break
-            self._look_for_room()
+                self._look_for_room()
+                continue
+            if work is None:
+                self._ended = True
+            else:
+                batch.append(work)
         return batch
 
     def _look_for_room(self) -> None:
-        """Take the ballast up again. Not under the lock: who submits must not wait for this."""
+        """Take the ballast up again."""
         now = time.monotonic()
         if self._full and now >= self._look_at:
             self._look_at = now + LOOK_S

@@ -13,7 +13,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mltb_transport.messages import Entry
@@ -29,7 +29,16 @@ from mltbd.runtime.journal_errors import (
     corrupt,
     failed,
 )  # fmt: skip
-from mltbd.runtime.journal_row import FORMAT, SCHEMA, UPGRADE, WRITE_STATE, State, read_rows
+from mltbd.runtime.journal_row import (
+    FORMAT,
+    ONE_ENTRY,
+    SCHEMA,
+    UPGRADE,
+    WRITE_ENTRY,
+    WRITE_STATE,
+    State,
+    read_rows,
+)
 from mltbd.runtime.state_directory import Mark, MarkFile, sync_directory
 
 JOURNAL = "journal.db"
@@ -57,6 +66,8 @@ class JournalFile:
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
         with self._own_errors():
+            if len(saves) == 1 and self._write_one_entry(saves[0]):
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             state = self._state
             for save in saves:
@@ -105,6 +116,8 @@ class JournalFile:
             for statement in UPGRADE:
                 self._connection.execute(statement)
         self._commit(replace(state, format=FORMAT, incarnation=state.incarnation + 1))
+        for statement in ONE_ENTRY:
+            self._connection.execute(statement)
         self._mark.sync()
         return self._state, entries, snapshot
 
@@ -194,17 +207,21 @@ class JournalFile:
         rows = []
         term, crc = state.last_term, state.last_crc
         for place, entry in enumerate(save.entries, start=first):
-            if entry.index != place or not term <= entry.term <= save.term:
-                raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
-            term = entry.term
-            try:
-                body = pack_entry(entry)
-            except FrameError as error:
-                raise InvalidSave(f"save {save.save} refused: {error}") from error
-            crc = chained(place, term, crc, body)
-            rows.append((place, term, crc, body))
+            row = self._row(save, entry, place, term, crc)
+            _, term, crc, _ = row
+            rows.append(row)
         self._connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
         return replace(state, last=rows[-1][0], last_term=term, last_crc=crc)
+
+    def _row(self, save: Save, entry: Entry, place: int, term: int, crc: int) -> tuple[int, int, int, bytes]:
+        """One row of the log, behind an entry of this term and checksum."""
+        if entry.index != place or not term <= entry.term <= save.term:
+            raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
+        try:
+            body = pack_entry(entry)
+        except FrameError as error:
+            raise InvalidSave(f"save {save.save} refused: {error}") from error
+        return place, entry.term, chained(place, entry.term, crc, body), body
 
     def _cut(self, first: int, state: State) -> State:
         """The log without `first` and what follows it."""
@@ -234,8 +251,28 @@ class JournalFile:
 
     def _commit(self, state: State) -> None:
         state = replace(state, commits=state.commits + 1)
-        self._connection.execute(WRITE_STATE, (*astuple(state), state.seal()))
+        self._connection.execute(WRITE_STATE, (*state.values(), state.seal()))
         self._connection.execute("COMMIT")
+        self._written(state)
+
+    def _write_one_entry(self, save: Save) -> bool:
+        """The usual case, one more entry and nothing else, in one statement: a transaction by itself, for which the
+        interpreter is let go and wanted back only once. False where it is another case."""
+        state = self._state
+        plain = save.snapshot is None and len(save.entries) == 1 and save.entries[0].index == state.last + 1
+        if not plain or invalid(save, state):
+            return False
+        place, term, crc, _ = row = self._row(save, save.entries[0], state.last + 1, state.last_term, state.last_crc)
+        state = replace(
+            state, commits=state.commits + 1, term=save.term, vote=save.vote, last=place, last_term=term, last_crc=crc
+        )
+        moved = (state.commits, state.term, state.vote, place, term, crc, state.seal())
+        self._connection.execute(WRITE_ENTRY, (*row, *moved))
+        self._written(state)
+        return True
+
+    def _written(self, state: State) -> None:
+        """This is on disk: from here on a journal that lacks it has lost something."""
         self._state = state
         self._mark.write(Mark(state.commits, state.last, state.term))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 FORMAT = 2
 """1 had no snapshots. It is read, and written anew as 2; an older release refuses 2 and says so."""
@@ -48,13 +49,31 @@ class State:
     snapshot: int = 0
     snapshot_crc: int = 0
 
+    def values(self) -> tuple[int | str, ...]:
+        """The fields in their order."""
+        return _values_of(self)
+
     def seal(self) -> int:
         """A checksum: SQLite does not notice a flipped bit in a row."""
-        values = astuple(self)
+        values = self.values()
         return zlib.crc32("\x1f".join(map(str, values[:_FIELDS_OF_1] if self.format == 1 else values)).encode())
 
 
+_values_of: attrgetter[tuple[int | str, ...]] = attrgetter(*(field.name for field in fields(State)))
 _NAMES = ", ".join(field.name for field in fields(State))
+_MOVED = ("commits", "term", "vote", "last", "last_term", "last_crc", "seal")
+"""What an entry more changes in the state row."""
+ONE_ENTRY = (
+    "PRAGMA temp_store = MEMORY",
+    f"CREATE TEMP VIEW one_entry (idx, entry_term, crc, body, {', '.join('new_' + name for name in _MOVED)})"
+    f" AS SELECT {', '.join('0' * (len(_MOVED) + 4))}",
+    "CREATE TEMP TRIGGER write_one_entry INSTEAD OF INSERT ON one_entry BEGIN"
+    " INSERT INTO log VALUES (new.idx, new.entry_term, new.crc, new.body);"
+    f" UPDATE state SET {', '.join(f'{name} = new.new_{name}' for name in _MOVED)};"
+    " END",
+)
+"""For this connection alone, not in the file: what makes WRITE_ENTRY one statement for both tables."""
+WRITE_ENTRY = f"INSERT INTO one_entry VALUES ({', '.join('?' * (len(_MOVED) + 4))})"
 WRITE_STATE = f"INSERT OR REPLACE INTO state VALUES (1, {', '.join('?' * (len(fields(State)) + 1))})"
 
 

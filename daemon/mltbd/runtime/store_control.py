@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, BundleAnswer, Packed, packed
+from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import ReadState, Submit
+from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
@@ -67,6 +67,7 @@ class StoreControl:
         self._watches = Watches()
         self._bundles = Bundles()
         self._waiting = 0
+        self._listening = False
 
     def attach(self, driver: Driver, first_number: int) -> None:
         """`first_number`: requests of this incarnation count on from here, upwards."""
@@ -100,10 +101,11 @@ class StoreControl:
             self._command(method, params, answer)
         elif method == "state_watch":
             self._watches.watch(params, self.store, answer)
+            self._listen()
         else:
             self._read(method, params, answer)
 
-    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[BundleAnswer], object]) -> None:
+    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[tuple[bytes, ...]], object]) -> None:
         """Packed commands and reads of one client connection."""
         taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send)
         self._commands += taken.commands
@@ -183,6 +185,7 @@ class StoreControl:
             self._look_at_locks()
         self._bundles.flush()
         self._watches.look(self.store)
+        self._listen()
 
     def refusals(self, effect: Refusals) -> None:
         """Commands of ours that have no outcome here."""
@@ -209,6 +212,13 @@ class StoreControl:
 
     def _fail(self, answer: Done, code: str, message: str) -> None:
         answer(False, {"code": code, "message": message, "hint": HINTS.get(code, "mltbctl status")})
+
+    def _listen(self) -> None:
+        """Say whether somebody here waits for what others do: the leader then hurries to tell us."""
+        wanted = bool(self._waiters) or self._watches.waiting > 0
+        if wanted != self._listening:
+            self._listening = wanted
+            asyncio.get_running_loop().call_soon(self.driver.handle, Listen(wanted))
 
     # -- locks that are waited for -------------------------------------------------------------------------------
 

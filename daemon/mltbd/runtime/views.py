@@ -226,6 +226,8 @@ def _workload_state(node: Node, placement: Placement, seen: WorkloadView | None,
         return "STOPPED" if not spent(placement, attempts_max) else "BACKOFF" if waits else "FAILED"
     if placement.owner not in near:
         return "UNKNOWN"
+    if seen is None and not node.consensus.leader:
+        return "UNKNOWN"  # The owner does not say so, and nobody confirms its lease.
     if seen is None:
         return "RUNNING" if placement.started else "STARTING"
     return seen.state
@@ -333,7 +335,11 @@ def alerts(
             found.append(("unhealthy", f"`{name}` on {workload['owner']}: {workload['reason']}"))
     for member in members:
         found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
-    lost = "came back with another disk: it follows, and votes again once it has caught up"
+    lost = "came back with another disk: " + (
+        "it follows, and votes again once it has caught up"
+        if quorum_seen["has_quorum"]
+        else "its vote is gone, and only a majority could give it a new one"
+    )
     found += [("wiped", f"{name} {lost}") for name in wiped(node)]
     for strange, who in node.membership.foreign.items():
         found.append(("foreign", f"{who} is of another cluster, {strange}: both refuse each other"))

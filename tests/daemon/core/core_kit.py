@@ -53,6 +53,9 @@ class Company:
     def ready(self) -> tuple[str, ...]:
         return ("main",)
 
+    def listens(self) -> bool:
+        return True
+
 
 def store(node: str) -> str:
     return f"disk-{node}"

@@ -11,8 +11,9 @@ from mltb_transport.store import ACQUIRE, EXTEND, SET, Batch, Forward, Forwarded
 from mltbd.core import commands as commands_module
 from mltbd.core import reads as reads_module
 from mltbd.core.commands import BATCH_COMMANDS_MAX, PATIENCE_S, PIPELINE_MAX, SMALL_MAX
+from mltbd.core.consensus import NEWS_S
 from mltbd.core.effects import Effect, Outcomes, Refusals, Reply, Send
-from mltbd.core.events import ReadState, Submit
+from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.core.expiry import WAIT_SLACK_S
 from mltbd.core.leadership import REST_S
 from mltbd.core.node import Node
@@ -339,13 +340,42 @@ def test_leadership_changes_hands_although_commands_never_end(desk: Desk) -> Non
     assert reign.rest_until < desk.wired.now, "and not often"
 
 
-def test_a_batch_costs_each_follower_two_messages_and_one_answer(desk: Desk) -> None:
-    """The entry, and the news that it is committed, which needs no answer."""
+def appends_to(desk: Desk, node: str) -> list[Append]:
+    return [s.message for s in desk.told("n1", Send) if s.to == node and isinstance(s.message, Append)]
+
+
+def test_a_batch_costs_each_follower_one_message_and_one_answer(desk: Desk) -> None:
+    """Nobody there waits for it: the news that it is committed goes with what is sent anyway."""
     desk.submit("n1", put("a"))
-    appends = [s.message for s in desk.told("n1", Send) if s.to == "n2" and isinstance(s.message, Append)]
-    assert [len(append.entries) for append in appends] == [1, 0]
+    assert [len(append.entries) for append in appends_to(desk, "n2")] == [1]
     answers = [s.message for s in desk.told("n2", Send) if isinstance(s.message, AppendAnswer)]
     assert [answer.index for answer in answers] == [desk.n1.consensus.log.last_index]
+
+
+def test_the_news_of_a_commit_waits_a_moment_at_most(desk: Desk) -> None:
+    desk.submit("n1", put("a"))
+    assert desk.wired.nodes["n2"].state.applied < desk.n1.state.applied
+    desk.wired.run(NEWS_S)
+    assert desk.wired.nodes["n2"].state.applied == desk.n1.state.applied
+
+
+def test_whose_clients_wait_is_told_at_once(desk: Desk) -> None:
+    desk.submit("n2", put("a"))
+    assert [len(append.entries) for append in appends_to(desk, "n2")] == [1, 0]
+    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1]
+
+
+def test_who_listens_for_others_is_told_at_once(desk: Desk) -> None:
+    desk.wired.feed("n3", Listen(wanted=True))
+    desk.wired.run(1.0)
+    desk.seen = len(desk.wired.effects)
+    desk.submit("n1", put("a"))
+    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1, 0]
+    desk.wired.feed("n3", Listen(wanted=False))
+    desk.wired.run(1.0)
+    desk.seen = len(desk.wired.effects)
+    desk.submit("n1", put("c"))
+    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1]
 
 
 def test_under_load_the_news_of_a_commit_rides_along_with_the_next_batch(desk: Desk) -> None:
@@ -361,4 +391,5 @@ def test_under_load_the_news_of_a_commit_rides_along_with_the_next_batch(desk: D
     desk.wired.slow.clear()
     for name in ("n1", "n2", "n3"):
         desk.wired.saved(name)
+    desk.wired.run(NEWS_S)
     assert len(desk.outcomes("n2")) == PIPELINE_MAX + 1, "nothing is left untold"

@@ -12,8 +12,7 @@ from mltb_transport.frames import decode
 from mltb_transport.memory_bus import MemoryBus
 from mltb_transport.messages import Append, Heartbeat, Ping, Pong, Sync
 from mltb_transport.records import Record
-from mltbd.core.events import Ask, GuardSays, Received, StopRequested
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import INCARNATION_SPAN, Ask, GuardSays, Received, StopRequested
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
 from tests.daemon.runtime.live import PORT, Live, LiveNode

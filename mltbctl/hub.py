@@ -1,0 +1,266 @@
+"""What the clients of one process share that know the same daemons: one connection, and rows of numbered changes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mltbctl.errors import AuthenticationFailed, MltbError
+from mltbctl.settings import endpoint_of, find_secret, is_local, local_sockets, named_nodes
+
+if TYPE_CHECKING:
+    from mltb_transport.channel import Channel
+    from mltb_transport.keys import Credential
+
+CALLS_MAX = 1024
+"""Calls under way at once; one more waits, within its timeout."""
+PATIENT_MAX = 960
+"""Of these, how many may wait at the daemon for a lock or a change: a release must never wait for them."""
+CLIENT_ID_BYTES = 12
+FOLLOW_S = 1.0
+"""What the way to the leader may cost the one call that tries it."""
+FOLLOW_AGAIN_S = 10.0
+"""Not more often: leaders change, and one that cannot be reached from here stays so for a while."""
+_STEERING = (
+    "MLTB_NODE", "MLTB_SOCKET", "MLTB_RUNTIME_DIR", "XDG_RUNTIME_DIR", "MLTB_CONFIG", "XDG_CONFIG_HOME",
+    "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND", "CLUSTER_SECRET_FILE", "CREDENTIALS_DIRECTORY",
+)  # fmt: skip
+"""What in the environment decides which daemons are meant, and with which secret."""
+
+
+class Row:
+    """Changes under one name, numbered one after the other: a number follows when the one before has its answer.
+
+    So each call under way has a row of its own. One that the state does not know, because its first change was never
+    applied or because it rested too long, is refused as `forgotten` and begins anew.
+    """
+
+    __slots__ = ("client", "number")
+
+    def __init__(self) -> None:
+        self.client = os.urandom(CLIENT_ID_BYTES).hex()
+        self.number = 0
+
+    def begin_anew(self) -> None:
+        """Another name, and its first number."""
+        self.client = os.urandom(CLIENT_ID_BYTES).hex()
+        self.number = 1
+
+
+class Hub:
+    """The way to the daemons. For any number of threads; opened by the first call, closed with its last client."""
+
+    def __init__(self, nodes: tuple[str, ...], secret: str | None, config: str) -> None:
+        self.pid = os.getpid()
+        self.clients = 0
+        self.endpoints: list[str] = []
+        self.free = threading.BoundedSemaphore(CALLS_MAX)
+        self.patient = threading.BoundedSemaphore(PATIENT_MAX)
+        self._nodes = nodes
+        self._secret = secret
+        self._config = config
+        self._keys: list[Credential | None] = [None]
+        self._rows: list[Row] = []
+        self._channel: Channel | None = None
+        self._opening = threading.Lock()
+        self._attempts = 0
+        self._failure: Exception | None = None
+        self._turn = 0
+        self._key = 0
+        self._follow_at = 0.0
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        channel = self._channel
+        return channel is not None and channel.usable
+
+    def row(self) -> Row:
+        """A row for one change at a time; give it back to `rest` when its number is answered, else forget it."""
+        try:
+            return self._rows.pop()
+        except IndexError:
+            return Row()
+
+    def rest(self, row: Row) -> None:
+        """Its number has its answer: another may follow."""
+        self._rows.append(row)
+
+    def open(self, deadline: float, share_s: float) -> tuple[Channel, float]:
+        """The connection, made if there is none, and until when it may take to answer: `share_s` where there are
+        other endpoints to ask. Raises what `control.connect` does, and AuthenticationFailed for a broken secret."""
+        began = time.monotonic()
+        channel = self._channel
+        if channel is None or not channel.usable:
+            channel = self._open(began, deadline, share_s)
+        elif channel.leader and began >= self._follow_at and len(self.endpoints) > 1:
+            channel = self._follow(channel, began, deadline)
+        return channel, self._until(began, deadline, share_s)
+
+    def turn_away(self, channel: Channel | None) -> None:
+        """The next calls go to another endpoint, where there is one; those under way here may still be answered."""
+        if channel is not None and channel is self._channel:
+            self._channel = None
+            self._turn += 1
+        if channel is not None:
+            channel.retire()
+
+    def close_if_idle(self) -> None:
+        """Hang up when no client is left; calls under way are answered first."""
+        if self.clients <= 0:
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                channel.retire()
+
+    def _until(self, began: float, deadline: float, share_s: float) -> float:
+        return min(deadline, began + share_s) if len(self.endpoints) > 1 else deadline
+
+    def _open(self, began: float, deadline: float, share_s: float) -> Channel:
+        """One thread makes the connection. Those who wait for it have what it got, be it a failure."""
+        attempt = self._attempts
+        if not self._opening.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            from mltb_transport.control import Unreachable
+
+            raise Unreachable("no connection in time", "see whether mltbd is well there, or give it longer")
+        try:
+            if self._channel is not None and self._channel.usable:
+                return self._channel
+            if self._attempts != attempt and self._failure is not None:
+                raise self._failure
+            try:
+                self._resolve()
+                first = self._turn % len(self.endpoints)
+                endpoints = self.endpoints[first:] + self.endpoints[:first]
+                self._channel = self._connect(self._until(began, deadline, share_s), endpoints)
+                self._failure = None
+            except Exception as error:
+                self._failure = error
+                raise
+            finally:
+                self._attempts += 1
+            return self._channel
+        finally:
+            self._opening.release()
+
+    def _follow(self, channel: Channel, began: float, deadline: float) -> Channel:
+        """Go to the leader where it is one of our endpoints: what is asked there takes no detour. Where it cannot be
+        reached, all stays as it is; whoever finds another thread on its way there goes on with what there is."""
+        from mltb_transport.control import ControlError
+
+        node, _, where = channel.leader.partition(" ")
+        found = [end for end in self.endpoints if end == where or end.endswith(f"/{node}.sock")]
+        self._follow_at = began + FOLLOW_AGAIN_S
+        if not found or found[0] == channel.endpoint or not self._opening.acquire(blocking=False):
+            return channel
+        try:
+            if self._channel is not channel:
+                return channel
+            first = self.endpoints.index(found[0])
+            self._channel = self._connect(min(deadline, began + FOLLOW_S), [found[0]])
+            self._turn = first
+        except ControlError:
+            return channel
+        finally:
+            self._opening.release()
+        channel.retire()
+        return self._channel
+
+    def _resolve(self) -> None:
+        nodes = named_nodes(self._nodes, os.environ)
+        endpoints = [endpoint_of(node) or self._member(node) for node in nodes]
+        if not endpoints:
+            endpoints = local_sockets(os.environ)
+        self.endpoints = endpoints
+        self._keys = self._credentials() if any(not is_local(end) for end in endpoints) else [None]
+
+    def _connect(self, deadline: float, endpoints: list[str]) -> Channel:
+        """With each key that there is."""
+        from mltb_transport.channel import Channel
+        from mltb_transport.control import Denied, connect
+
+        left = len(self._keys)
+        while True:
+            left -= 1
+            credential = self._keys[self._key % len(self._keys)]
+            try:
+                return Channel(connect(endpoints, credential, deadline))
+            except Denied:  # Nothing was sent.
+                if left <= 0:
+                    raise
+                self._key += 1
+
+    def _credentials(self) -> list[Credential | None]:
+        """What may open a daemon elsewhere, best first; never empty. Two while the secret is being changed."""
+        from mltb_transport.access import credential_of
+        from mltb_transport.keys import SecretError
+
+        if self._secret is not None:
+            texts = [self._secret]
+        else:
+            found = find_secret(self._config, os.environ)
+            if found is None:
+                return [None]
+            texts = [text for text in (found.text, found.other) if text]
+        try:
+            return [credential_of(text) for text in texts]
+        except SecretError as error:
+            raise AuthenticationFailed(error.message, error.hint) from error
+
+    def _member(self, node: str) -> str:
+        from mltb_transport.addresses import spelled
+
+        sockets = local_sockets(os.environ)
+        for path in sockets:
+            if path.endswith(f"/{node}.sock"):
+                return path
+        from mltbctl.lines import Lines
+        from mltbctl.settings import TIMEOUT_S
+
+        local = Lines(tuple(sockets), None, TIMEOUT_S, "")
+        try:
+            members = {member["id"]: member for member in local.once("status", {}, changes=False)["nodes"]}
+        finally:
+            local.close()
+        if node not in members:
+            known = ", ".join(f"`{name}`" for name in sorted(members))
+            raise MltbError(f"`{node}` is no member, known are {known}", "run `mltbctl nodes`", code="usage")
+        return spelled(members[node]["address"], members[node]["port"] + 1)
+
+
+# -- one for each set of daemons -------------------------------------------------------------------------------------
+
+_hubs: dict[tuple[object, ...], Hub] = {}
+_mutex = threading.Lock()
+
+
+def enter(nodes: tuple[str, ...], secret: str | None, config: str) -> Hub:
+    """The hub of this process for these daemons; `leave` it in the end."""
+    key = (nodes, secret, config, *map(os.environ.get, _STEERING))
+    with _mutex:
+        hub = _hubs.get(key)
+        if hub is None or hub.clients <= 0:
+            hub = _hubs[key] = Hub(nodes, secret, config)
+        hub.clients += 1
+        return hub
+
+
+def leave(hub: Hub) -> None:
+    """One client less."""
+    with _mutex:
+        hub.clients -= 1
+        if hub.clients <= 0:
+            for key in [key for key, other in _hubs.items() if other is hub]:
+                del _hubs[key]
+    hub.close_if_idle()
+
+
+def _forget() -> None:
+    """A child has its own connections and numbers. Those of its parent it leaves alone."""
+    global _mutex
+    _mutex = threading.Lock()
+    _hubs.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,162 @@
+"""How a call is tried again and elsewhere until its answer is definite, and what is said when none can be had.
+
+Every failure of the transport becomes an MltbError here, and only here. Nothing in here waits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mltbctl.errors import (
+    AuthenticationFailed,
+    MltbError,
+    NoQuorum,
+    Refused,
+    Timeout,
+    UnknownOutcome,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from mltb_transport.channel import Call, Channel
+    from mltb_transport.control import ControlError
+    from mltbctl.bundling import Command
+    from mltbctl.hub import Row
+    from mltbctl.lines import Lines
+
+ATTEMPT_S = 1.5
+"""How long one of several endpoints may take to answer before the next is asked."""
+PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
+
+_FAILURES: dict[str, type[MltbError]] = {
+    kind.code: kind for kind in (AuthenticationFailed, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable)
+}
+_PASSING = frozenset({"no_quorum", "unavailable", "overloaded", "unknown_outcome"})
+"""Answers that another try, or another node, may better."""
+ANSWERED = frozenset({"refused", "full"})
+"""Refusals that come out of the log, under the number that was sent."""
+
+
+class Settling:
+    """One call on its way to a definite answer. Ask with `call` and `share_s`, tell what `failed`, pause, ask again."""
+
+    def __init__(self, lines: Lines, method: str, params: dict[str, Any], row: Row | None) -> None:
+        """`row`: of a change; its number is the change's."""
+        self._lines = lines
+        self._method = method
+        self._params = params
+        self._row = row
+        self._command: Command | None = None
+        self._maybe_done = False
+        self._pause_s = PAUSE_S
+        self._until = 0.0
+        self._allowed_s = 0.0
+        self.share_s = ATTEMPT_S
+
+    def within(self, deadline: float, allowed_s: float, wait_s: float) -> Settling:
+        """`allowed_s` in all, of which the daemon is asked to wait `wait_s`."""
+        self._until, self._allowed_s = deadline, allowed_s
+        self.share_s = wait_s + ATTEMPT_S
+        return self
+
+    def call(self) -> Call:
+        """What to send now."""
+        from mltb_transport import channel
+
+        row = self._row
+        if row is not None:
+            from mltbctl.bundling import body_of, command_of
+
+            if self._command is None:
+                self._command = command_of(self._method, self._params)
+            body = body_of(self._method, self._command, row.client, row.number)
+            return channel.command(row.client, row.number, body)
+        if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
+            return channel.read(self._params["key"])
+        return channel.request(self._method, self._params)
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        """What is in its answer. ControlError when it is none."""
+        return answer_in(call, self._method, self._params)
+
+    def failed(self, trouble: ControlError | MltbError, channel: Channel | None) -> float:
+        """The seconds to pause before the next try. Raises what is to be said when there is to be none."""
+        self._maybe_done = self._maybe_done or _may_be_done(trouble)
+        told = trouble if isinstance(trouble, MltbError) else told_of(trouble, self._allowed_s)
+        forgotten = told.code == "forgotten" and not self._maybe_done and self._row is not None
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_S_MAX)
+        if (forgotten or self._may_pass(trouble)) and time.monotonic() + pause_s < self._until:
+            if forgotten and self._row is not None:
+                self._row.begin_anew()
+            else:
+                self._turn_away(trouble, channel)
+            return pause_s
+        # Only an answer out of the log says what became of the number; any other is about this try alone.
+        if self._row is not None and self._maybe_done and told.code not in ANSWERED:
+            why = f"`{self._method}` may or may not have taken effect: {told.message}"
+            raise UnknownOutcome(why, "look at the state before you try again") from trouble
+        if told is trouble:
+            raise told
+        raise told from trouble
+
+    def _turn_away(self, trouble: ControlError | MltbError, channel: Channel | None) -> None:
+        """The next try goes elsewhere. Who answered is left alone where there is no other."""
+        from mltb_transport.control import CallFailed
+
+        hub = self._lines.hub()
+        if len(hub.endpoints) > 1 or not isinstance(trouble, CallFailed):
+            hub.turn_away(channel)
+
+    def _may_pass(self, trouble: ControlError | MltbError) -> bool:
+        """Whether another try may find out more."""
+        from mltb_transport import control
+
+        if isinstance(trouble, control.CallFailed):
+            return trouble.code in _PASSING
+        if isinstance(trouble, control.CallTimeout):
+            return True
+        away = isinstance(trouble, Unreachable | control.Unreachable)
+        return away and (self._lines.met or self._maybe_done)
+
+
+def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What is in the answer to a call. ControlError when it is none."""
+    from mltb_transport.channel import result
+    from mltb_transport.control import CallTimeout
+
+    if call.trouble is not None:
+        raise call.trouble
+    if not call.done:
+        raise CallTimeout(f"no answer to `{method}` in time", "try again with a longer `--timeout`")
+    if type(call.key) is int:
+        return result(call.answer)
+    from mltbctl.bundling import answer_of
+
+    return answer_of(method, params, call.answer)
+
+
+def _may_be_done(trouble: ControlError | MltbError) -> bool:
+    """Whether the try that failed so may have taken effect all the same."""
+    from mltb_transport import control
+
+    if isinstance(trouble, control.CallFailed):
+        return trouble.code == "unknown_outcome"
+    return isinstance(trouble, control.CallTimeout) or (isinstance(trouble, control.Unreachable) and trouble.sent)
+
+
+def told_of(error: ControlError, allowed_s: float) -> MltbError:
+    """The failure in our words."""
+    from mltb_transport import control
+
+    if isinstance(error, control.CallTimeout):
+        hint = "see whether mltbd is well there, or give it longer with `--timeout`"
+        return Timeout(f"no answer within {allowed_s:g} s", hint)
+    if isinstance(error, control.Denied):
+        hint = "run `mltbctl secret show` to see which secret was used, and from where"
+        return AuthenticationFailed(error.message, hint)
+    if isinstance(error, control.CallFailed):
+        kind = _FAILURES.get(error.code, MltbError)
+        details = {key: value for key, value in error.body.items() if key not in ("code", "message", "hint")}
+        return kind(error.message, error.hint, code=error.code, details=details)
+    return Unreachable(error.message, error.hint)

@@ -1,0 +1,274 @@
+"""One connection for many threads: each has its own answer, somebody always reads, and crowds travel together."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from mltb_transport import channel as channels
+from mltb_transport.channel import Call, Channel, command, read, request, result
+from mltb_transport.control import CallFailed, Unreachable, connect
+from mltb_transport.store import SET, packed
+from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
+from tests.mltbctl.fake_store import FakeStore
+from tests.waiting import until
+
+PATIENT_S = 30.0
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
+    def silent(_: dict[str, Any]) -> dict[str, Any]:
+        raise Silence
+
+    with FakeDaemon(
+        tmp_path / "n1.sock", {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
+    ) as one:
+        yield one
+
+
+@pytest.fixture
+def channel(daemon: FakeDaemon) -> Iterator[Channel]:
+    opened = opened_to(daemon)
+    yield opened
+    opened.retire()
+
+
+def opened_to(daemon: FakeDaemon) -> Channel:
+    return Channel(connect([str(daemon.path)], None, time.monotonic() + PATIENT_S))
+
+
+def put(number: int) -> Call:
+    return command(f"c{number}", 1, packed(f"c{number}", 1, SET, f"k{number}", "1", -1, "", 0).body)
+
+
+def asked(channel: Channel, call: Call, seconds: float = PATIENT_S) -> Call:
+    assert channel.ask(call, time.monotonic() + seconds)
+    return call
+
+
+def in_threads(*work: Callable[[], object]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=one) for one in work]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def ended(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(PATIENT_S)
+        assert not thread.is_alive()
+
+
+def test_each_thread_has_its_own_answer(channel: Channel) -> None:
+    wrong: list[Any] = []
+
+    def work(name: int) -> None:
+        for turn in range(40):
+            number = 1000 * name + turn
+            if result(asked(channel, request("ping", {"n": number})).answer) != {"n": number}:
+                wrong.append(number)
+            if asked(channel, put(number)).answer[:2] != ["ok", 1]:
+                wrong.append(number)
+            if asked(channel, read(f"k{number}")).answer[0] != "entry":
+                wrong.append(number)
+
+    ended(in_threads(*[lambda name=name: work(name) for name in range(1, 9)]))
+    assert wrong == []
+
+
+def test_those_who_were_answered_together_ask_together(
+    daemon: FakeDaemon, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
+    channel._owed, channel._owed_until = 6, time.monotonic() + PATIENT_S
+    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(6)]))
+    assert daemon.bundles == [6]
+
+
+def test_it_is_known_how_many_were_answered_together(
+    daemon: FakeDaemon, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that have all come are taken in at once."""
+    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
+    go = threading.Event()
+
+    def late(params: dict[str, Any]) -> dict[str, Any]:
+        raise Later(lambda: params if go.is_set() else None)
+
+    daemon.answers["late"] = late
+    threads = in_threads(*[lambda: asked(channel, request("late", {}))] * 4)
+    until(lambda: len(daemon.calls) == 4)
+    with channel._mutex:
+        go.set()
+        until(lambda: not daemon._waiting)
+    ended(threads)
+    assert channel._owed >= 2
+
+
+def test_somebody_always_reads(channel: Channel) -> None:
+    """Who read for all leaves in vain; the next one has its answer all the same, and long before its time is over."""
+    leader = threading.Thread(target=lambda: asked(channel, request("mute", {}), 0.3))
+    leader.start()
+    until(lambda: channel._leader is not None)
+    got: list[Any] = []
+    follower = threading.Thread(target=lambda: got.append(asked(channel, request("mute", {}), 0.6).done))
+    follower.start()
+    began = time.monotonic()
+    assert result(asked(channel, request("ping", {"n": 1})).answer) == {"n": 1}
+    ended([leader, follower])
+    assert got == [False]
+    assert time.monotonic() - began < PATIENT_S / 2
+    assert channel._leader is None
+
+
+def test_an_interrupted_reader_hands_over(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = channel._lead
+    cut = threading.Event()
+
+    def lead(call: Call, deadline: float) -> None:
+        if call.key == first.key:
+            cut.wait(PATIENT_S)
+            raise KeyboardInterrupt
+        real(call, deadline)
+
+    first = request("ping", {})
+    monkeypatch.setattr(channel, "_lead", lead)
+
+    def be_interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            asked(channel, first)
+
+    got: list[Any] = []
+    threads = in_threads(be_interrupted)
+    until(lambda: channel._leader is first)
+    threads += in_threads(lambda: got.append(result(asked(channel, request("ping", {"n": 2})).answer)))
+    until(lambda: len(channel._calls) >= 1)
+    cut.set()
+    ended(threads)
+    assert got == [{"n": 2}]
+
+
+def test_a_late_answer_is_nobodys(channel: Channel, daemon: FakeDaemon) -> None:
+    go = threading.Event()
+
+    def late(params: dict[str, Any]) -> dict[str, Any]:
+        raise Later(lambda: params if go.is_set() else None)
+
+    daemon.answers["late"] = late
+    assert not asked(channel, request("late", {"n": 1}), 0.05).done
+    go.set()
+    assert result(asked(channel, request("ping", {"n": 2})).answer) == {"n": 2}
+
+
+def test_whoever_waits_hears_of_a_loss_and_what_was_not_sent_is_told_apart(tmp_path: Path) -> None:
+    troubles: list[Any] = []
+
+    def silent(_: dict[str, Any]) -> dict[str, Any]:
+        raise Silence
+
+    with FakeDaemon(tmp_path / "n1.sock", {"mute": silent}) as daemon:
+        channel = opened_to(daemon)
+        threads = in_threads(*[lambda: troubles.append(asked(channel, request("mute", {})).trouble)] * 5)
+        until(lambda: len(daemon.calls) == 5)
+    ended(threads)
+    assert [type(trouble) for trouble in troubles] == [Unreachable] * 5
+    assert all(trouble.sent for trouble in troubles)
+    assert not channel.usable
+    assert not channel.ask(request("mute", {}), time.monotonic() + 1), "nothing is sent any more"
+    assert channel._shut
+
+
+def test_a_cut_while_nobody_waits_is_seen_before_anything_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "n1.sock"
+    with FakeDaemon(path, {"ping": lambda _: {}}) as daemon:
+        channel = opened_to(daemon)
+        asked(channel, request("ping", {}))
+    with FakeDaemon(path, {"ping": lambda _: {}}) as daemon:
+        until(lambda: not channel.ask(request("ping", {}), time.monotonic() + PATIENT_S))
+        assert daemon.calls == []
+
+
+def test_a_retired_channel_answers_what_is_under_way_and_takes_no_more(channel: Channel, daemon: FakeDaemon) -> None:
+    go = threading.Event()
+
+    def late(params: dict[str, Any]) -> dict[str, Any]:
+        raise Later(lambda: params if go.is_set() else None)
+
+    daemon.answers["late"] = late
+    got: list[Any] = []
+    threads = in_threads(*[lambda: got.append(result(asked(channel, request("late", {"n": 1})).answer))] * 2)
+    until(lambda: len(daemon.calls) == 2)
+    channel.retire()
+    assert not channel.ask(request("ping", {}), time.monotonic() + PATIENT_S)
+    assert not channel._shut
+    go.set()
+    ended(threads)
+    assert got == [{"n": 1}] * 2
+    assert channel._shut
+
+
+def test_calls_under_way_have_a_limit(channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CALLS_MAX", 2)
+    threads = in_threads(*[lambda: asked(channel, request("mute", {}), 0.5)] * 2)
+    until(lambda: len(daemon.calls) == 2)
+    with pytest.raises(CallFailed, match="are under way"):
+        asked(channel, request("ping", {}))
+    ended(threads)
+    assert result(asked(channel, request("ping", {"n": 1})).answer) == {"n": 1}
+
+
+def test_a_bundle_has_a_limit(channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "BUNDLE_MAX", 3)
+    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
+    channel._owed, channel._owed_until = 99, time.monotonic() + PATIENT_S
+    ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(3)]))
+    assert daemon.bundles == [3]
+
+
+def test_one_that_nobody_joins_is_sent_all_the_same(channel: Channel, daemon: FakeDaemon) -> None:
+    channel._owed, channel._owed_until = 99, time.monotonic() + 0.2
+    assert asked(channel, put(1)).answer[0] == "ok"
+    assert daemon.bundles == [1]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xc1",
+        msgpack.packb(7),
+        msgpack.packb([1, "", "n1", 1, 1, 31]),
+        msgpack.packb([1, "", "n1", 1, 1, 31, [1, 2, 3]]),
+        msgpack.packb([1, "", "n1", 1, 1, 31, [True, True, "{}"]]),
+        msgpack.packb([1, "", "n1", 1, 1, 23, []]),
+        msgpack.packb(
+            [1, "", "n1", 1, 1, 23, [[b"\xc1", 7, msgpack.packb(["c", "1", "ok"]), msgpack.packb(["c", 1])]]]
+        ),
+        msgpack.packb([1, "", "n1", 1, 1, 22, [[msgpack.packb(["c", 1, "ok"])]]]),
+        msgpack.packb([1, "", "n1", 1, 1, 99, [1, True, "{}"]]),
+    ],
+)
+def test_noise_answers_nothing(frame: bytes) -> None:
+    assert channels._answers(frame)[0] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_a_channel_gives_back_what_it_opened(daemon: FakeDaemon) -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    asked(first := opened_to(daemon), request("ping", {}))  # What the process opens once is open now.
+    before = files()
+    for _ in range(5):
+        other = opened_to(daemon)
+        asked(other, request("ping", {}))
+        other.retire()
+    until(lambda: files() <= before, what="the files are closed")
+    first.retire()

@@ -1,0 +1,362 @@
+"""One connection to a daemon for all threads of a process: many calls at once, packed into few frames.
+
+Nobody is kept to read: of those who wait for an answer one reads for all and hands over when it has its own. So a
+call that is alone costs no change of threads. What several threads want to say at one moment leaves in one frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import threading
+import time
+from typing import Any
+
+import msgpack
+import zmq
+
+from mltb_transport.control import CallFailed, ControlError, Peer, Unreachable
+from mltb_transport.limits import (
+    BUNDLE_ANSWER_KIND,
+    BUNDLE_KIND,
+    FRAME_BYTES_MAX,
+    HEADER_FIELDS,
+    ITEMS_MAX,
+    PROTOCOL,
+    REQUEST_KIND,
+    RESPONSE_KIND,
+    TEXT_CHARS_MAX,
+)
+
+CALLS_MAX = 2048
+"""Without an answer, on one connection."""
+BUNDLE_MAX = 256
+BUNDLE_BYTES_MAX = 256 * 1024
+"""A bundle leaves when it has grown so far."""
+GATHER_S = 0.001
+"""How long the first of several threads that were answered together waits for the others' next calls."""
+
+POLL_S = 600.0
+Key = int | tuple[str, int]
+
+
+class Call:
+    """One call: what to send, and what came of it."""
+
+    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "sent", "trouble")
+
+    def __init__(self, key: Key, body: bytes) -> None:
+        self.key = key
+        self.body = body
+        self.done = False
+        self.sent = False
+        self.answer: Any = None
+        """Of a request (ok, JSON text); else an outcome as a list, see store.BundleAnswer."""
+        self.trouble: ControlError | None = None
+        self.leads = False
+        self.gate: threading.Lock | None = None
+
+
+def request(method: str, params: dict[str, Any]) -> Call:
+    """A call that is a request of its own. The key is its number."""
+    text = json.dumps(params, separators=(",", ":"))
+    if len(text) > TEXT_CHARS_MAX:
+        raise CallFailed("usage", f"the parameters of `{method}` are longer than {TEXT_CHARS_MAX} characters")
+    number = next(_numbers)
+    return Call(number, msgpack.packb([PROTOCOL, "", "", 0, number, REQUEST_KIND, [number, method, text]]))
+
+
+def command(client: str, seq: int, body: bytes) -> Call:
+    """A packed command, for a bundle."""
+    return Call((client, seq), body)
+
+
+def read(key: str) -> Call:
+    """A linearizable read, for a bundle."""
+    number = next(_numbers)
+    return Call(("", number), msgpack.packb([number, key]))
+
+
+_numbers = itertools.count(1)
+
+
+class Channel:
+    """For any number of threads; nothing of it survives a fork. Every call ends: answered, or in trouble."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.endpoint = peer.endpoint.text
+        self.usable = True
+        """Whether new calls belong here: it was neither lost nor retired."""
+        self.leader = ""
+        """Id and control endpoint of the leader, when the daemon at the other end said that it is another."""
+        self._peer = peer
+        self._mutex = threading.Lock()
+        self._calls: dict[Key, Call] = {}
+        self._commands: list[Call] = []
+        self._reads: list[Call] = []
+        self._size = 0
+        self._leader: Call | None = None
+        self._patient = False
+        self._owed = 0
+        self._owed_until = 0.0
+        self._shut = False
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_out, False)
+        os.set_blocking(self._wake_in, False)
+        self._poller = select.poll()
+        files = [int(peer.socket.get(zmq.FD)), int(peer.monitor.get(zmq.FD)), self._wake_out]
+        for file in files:
+            self._poller.register(file, select.POLLIN)
+        self._news = [(files[0], select.POLLIN)]
+
+    # -- for callers ---------------------------------------------------------------------------------------------
+
+    def ask(self, call: Call, deadline: float) -> bool:
+        """Send it, now or with what others are about to say, and wait. Whether it went through this channel: if not,
+        nothing was sent. A call that is not `done` then was not answered in time, and is not waited for any more."""
+        try:
+            if not self._begin(call):
+                return False
+            while not call.done:
+                if call.leads:
+                    self._lead(call, deadline)
+                    break
+                assert call.gate is not None
+                if not call.gate.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                    break
+        finally:
+            self.leave(call)
+        return True
+
+    def leave(self, call: Call) -> None:
+        """Its answer is not waited for any more."""
+        if call.done and not call.leads and self.usable:
+            return
+        with self._mutex:
+            if self._calls.get(call.key) is call:
+                del self._calls[call.key]
+            if self._leader is call:
+                self._leader = None
+                self._hand_over()
+            self._shut_when_over()
+
+    def retire(self) -> None:
+        """New calls go elsewhere; those under way are still answered. Closed after the last one."""
+        with self._mutex:
+            self.usable = False
+            self._shut_when_over()
+
+    def _begin(self, call: Call) -> bool:
+        with self._mutex:
+            if self.usable and not self._calls and self._peer.lost:
+                self._lose()
+            if not self.usable:
+                return False
+            if len(self._calls) >= CALLS_MAX:
+                raise CallFailed("overloaded", f"{CALLS_MAX} calls of this process are under way", "use fewer at once")
+            self._calls[call.key] = call
+            if self._leader is None:
+                self._leader = call
+                call.leads = True
+            else:
+                call.gate = threading.Lock()
+                call.gate.acquire()
+            self._say(call)
+        return True
+
+    # -- under the mutex -----------------------------------------------------------------------------------------
+
+    def _say(self, call: Call) -> None:
+        """Send it, or keep it for a moment because others of a crowd come back from the same answer."""
+        if isinstance(call.key, int):
+            self._flush()
+            self._send(call.body, [call])
+            self._drain(call)
+            return
+        (self._commands if call.key[0] else self._reads).append(call)
+        self._size += len(call.body)
+        full = len(self._commands) + len(self._reads) >= BUNDLE_MAX or self._size >= BUNDLE_BYTES_MAX
+        if self._owed > 1 and not full and time.monotonic() < self._owed_until:
+            self._owed -= 1
+            if self._patient:
+                self._wake()
+            return
+        self._owed = 0
+        self._flush()
+        self._drain(call)
+
+    def _flush(self) -> None:
+        """Send what was kept."""
+        commands, reads = self._commands, self._reads
+        if not commands and not reads:
+            return
+        self._commands, self._reads, self._size = [], [], 0
+        fields = [[call.body for call in commands], [call.body for call in reads]]
+        self._send(msgpack.packb([PROTOCOL, "", "", 0, next(_numbers), BUNDLE_KIND, fields]), commands + reads)
+
+    def _send(self, frame: bytes, calls: list[Call]) -> None:
+        if self._shut:
+            return
+        for call in calls:
+            call.sent = True
+        try:
+            self._peer.socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            for call in calls:
+                call.sent = False
+            self._lose()
+
+    def _drain(self, me: Call | None) -> None:
+        """Take in what has come. libzmq signals only what is new since somebody looked: so this follows every use."""
+        if self._shut:
+            return
+        socket, served = self._peer.socket, 0
+        while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            answers, leader = _answers(socket.recv_multipart(zmq.NOBLOCK)[-1])
+            self.leader = self.leader if leader is None else leader
+            for key, answer in answers:
+                call = self._calls.pop(key, None)
+                if call is not None:
+                    call.answer = answer
+                    self._finish(call, me)
+                    served += 1
+        if served > 1:
+            self._owed = served
+            self._owed_until = time.monotonic() + GATHER_S
+
+    def _finish(self, call: Call, me: Call | None) -> None:
+        """Tell whoever waits for it; `me` is the call of this very thread."""
+        call.done = True
+        if call is me:
+            return
+        if call is self._leader:
+            self._wake()
+        elif call.gate is not None:
+            call.gate.release()
+
+    def _wake(self) -> None:
+        """Whoever reads is to look at its own call, or at what was kept."""
+        with contextlib.suppress(BlockingIOError):  # It has been told often enough.
+            os.write(self._wake_in, b".")
+
+    def _lose(self) -> None:
+        """The connection is gone: nobody who waits gets an answer."""
+        self.usable = False
+        calls = list(self._calls.values())
+        self._calls.clear()
+        self._commands, self._reads = [], []
+        for call in calls:
+            if call.sent:
+                why, hint = "was lost before the answer", "run `mltbctl status` to see whether it took effect"
+                call.trouble = Unreachable(f"the connection to `{self.endpoint}` {why}", hint, sent=True)
+            else:
+                call.trouble = Unreachable(f"the connection to `{self.endpoint}` was lost")
+            self._finish(call, None)
+        self._shut_when_over()
+
+    def _hand_over(self) -> None:
+        for call in self._calls.values():
+            if call.gate is not None:
+                self._leader = call
+                call.leads = True
+                call.gate.release()
+                return
+
+    def _shut_when_over(self) -> None:
+        if not self.usable and not self._calls and self._leader is None and not self._shut:
+            self._shut = True
+            self._peer.close()
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+
+    # -- whoever reads -------------------------------------------------------------------------------------------
+
+    def _lead(self, call: Call, deadline: float) -> None:
+        """Read for all until this call is done, or the deadline."""
+        while not call.done:
+            with self._mutex:
+                self._drain(call)
+                now = time.monotonic()
+                if self._owed and now >= self._owed_until:
+                    self._owed = 0
+                    self._flush()
+                    self._drain(call)
+                if call.done or now >= deadline:
+                    return
+                self._patient = not self._owed
+                until = deadline if self._patient else min(deadline, self._owed_until)
+            ready = self._poller.poll(max(0, int(min(POLL_S, until - now) * 1000)) + 1)
+            self._patient = False
+            if ready != self._news:
+                self._look_around(call)
+
+    def _look_around(self, me: Call) -> None:
+        """It was not, or not only, the socket that has news."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_out, 4096)
+        with self._mutex:
+            self._drain(me)
+            if self._peer.lost:
+                self._lose()
+
+
+def _answers(frame: bytes) -> tuple[list[tuple[Key, Any]], str | None]:
+    """What is answered by this frame, and how; nothing where it is not understood. And what it says of the leader."""
+    fields = _unpacked(frame)
+    if fields is None or len(fields) < HEADER_FIELDS or type(fields[6]) is not list:
+        return [], None
+    kind, body = fields[5], fields[6]
+    if kind == RESPONSE_KIND and len(body) >= 3:
+        number, ok, text = body[:3]
+        known = type(number) is int and type(ok) is bool and type(text) is str
+        return ([(number, (ok, text))] if known else []), None
+    found: list[tuple[Key, Any]] = []
+    if kind == BUNDLE_ANSWER_KIND and body and type(body[0]) is list:
+        for packed in body[0]:
+            outcome = _unpacked(packed) if type(packed) is bytes else None
+            if outcome and len(outcome) > 2 and type(outcome[0]) is str and type(outcome[1]) is int:
+                found.append(((outcome[0], outcome[1]), outcome[2:]))
+    return found, str(body[1]) if kind == BUNDLE_ANSWER_KIND and len(body) > 1 else None
+
+
+def _unpacked(packed: bytes) -> list[Any] | None:
+    try:
+        value = msgpack.unpackb(
+            packed,
+            raw=False,
+            max_str_len=FRAME_BYTES_MAX,
+            max_array_len=ITEMS_MAX,
+            max_bin_len=FRAME_BYTES_MAX,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.UnpackException):
+        return None
+    return value if type(value) is list else None
+
+
+def result(answer: tuple[bool, str]) -> dict[str, Any]:
+    """What a request is answered with. Raises CallFailed where it was refused."""
+    ok, text = answer
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise not_understood()
+    if ok:
+        return body
+    raise CallFailed(
+        str(body.get("code", "failed")),
+        str(body.get("message", "the daemon gave no reason")),
+        str(body.get("hint", "")),
+        body,
+    )
+
+
+def not_understood() -> CallFailed:
+    """For an answer of a shape that no daemon of this version gives."""
+    return CallFailed("failed", "the daemon's answer is not understood", "are `mltbctl` and `mltbd` of one version?")
