@@ -273,6 +273,11 @@ def strangers(node: str, told: dict[str, Any]) -> Iterator[Finding]:
             PROBLEM, "name", node, f"heard {count(counted['own_name'], 'message')} in its own name",
             f"another node is called {node}, or a seed leads to itself",
         )  # fmt: skip
+    if counted.get("misdelivered"):  # A daemon of an earlier release does not count it.
+        yield Finding(
+            NOTE, "address", node, f"heard {count(counted['misdelivered'], 'message')} meant for another node",
+            "its name, or the address others know it by, leads here: see `mltbctl nodes`",
+        )  # fmt: skip
     if counted["wrong_cluster"]:
         yield Finding(
             WARNING, "cluster", node, f"heard {count(counted['wrong_cluster'], 'message')} of another cluster",

@@ -24,7 +24,7 @@ def facts(node: str) -> dict[str, Any]:
         "systemd": {"supervised": True, "watchdog_seconds": 30.0},
         "options": {"CLUSTER_LEASE_DURATION": 3.0, "FAILOVER_TIMEOUT": 30.0, "FAILOVER_SECONDARY_NODES": []},
         "counters": {"auth_denied": 0, "handshake_failed": 0, "peer_refused": 0, "frame_error": 0, "own_name": 0,
-                     "wrong_cluster": 0},
+                     "wrong_cluster": 0, "misdelivered": 0},
     }  # fmt: skip
 
 

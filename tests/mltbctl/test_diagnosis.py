@@ -55,6 +55,7 @@ REFUSED = [{"address": "10.0.1.12:7946", "node": "n3"}]
         ("facts.n1.systemd.watchdog_seconds", None, NOTE, "systemd", "n1", "no WatchdogSec"),
         ("facts.n1.counters.own_name", 3, PROBLEM, "name", "n1", "3 messages in its own name"),
         ("facts.n1.counters.wrong_cluster", 3, WARNING, "cluster", "n1", "another cluster"),
+        ("facts.n1.counters.misdelivered", 3, NOTE, "address", "n1", "3 messages meant for another node"),
         ("facts.n1.counters.auth_denied", 1, NOTE, "keys", "n1", "1 connection"),
         ("facts.n1.heard.n2.rtt_ms", 800.0, WARNING, "rtt", "n1", "800 ms to n2"),
         ("clocks.n3", clock(rate_ppm=-1300.0), PROBLEM, "clock", "n3", "-1300 ppm against n2's"),

@@ -40,6 +40,7 @@ def header(**changes: Any) -> bytes:
         "seq": 1,
         "kind": 3,
         "body": [5],
+        "to": "n2",
     }
     return bytes(msgpack.packb(list((fields | changes).values())))
 
@@ -76,8 +77,15 @@ def test_the_layout_is_one_array() -> None:
     assert msgpack.unpackb(encode(PING)) == [1, "cluster", "n1", 3, 4, 3, [5]]
 
 
+def test_who_it_is_meant_for_stands_behind_what_an_earlier_release_reads() -> None:
+    meant = dataclasses.replace(PING, to="n2")
+    assert msgpack.unpackb(encode(meant)) == [*msgpack.unpackb(encode(PING)), "n2"]
+    assert decode(encode(meant)) == meant
+
+
 def test_surplus_header_fields_of_a_newer_peer_are_ignored() -> None:
-    assert decode(msgpack.packb([*msgpack.unpackb(encode(PING)), "trace id"])) == PING
+    meant = dataclasses.replace(PING, to="n2")
+    assert decode(msgpack.packb([*msgpack.unpackb(encode(meant)), "trace id"])) == meant
 
 
 @pytest.mark.parametrize("kind", [0, 99, 2**40])
@@ -129,6 +137,10 @@ def test_the_neighbours_are_read_and_what_a_newer_one_added_is_ignored(version: 
         ("kind", "3"),
         ("body", None),
         ("body", []),
+        ("to", None),
+        ("to", 2),
+        ("to", "N2"),
+        ("to", "n" * 64),
     ],
 )
 def test_a_bad_header_is_refused(field: str, value: Any) -> None:
@@ -141,6 +153,8 @@ def test_bad_names_are_not_sent_either() -> None:
         encode(dataclasses.replace(PING, cluster="c" * (CLUSTER_CHARS_MAX + 1)))
     with pytest.raises(FrameError, match="sender"):
         encode(dataclasses.replace(PING, sender="N1"))
+    with pytest.raises(FrameError, match="addressee"):
+        encode(dataclasses.replace(PING, to="N2"))
 
 
 def test_the_ends_of_every_range_pass() -> None:

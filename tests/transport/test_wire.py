@@ -99,6 +99,15 @@ def test_only_frames_of_our_cluster_or_of_none(ours: str, theirs: str, passes: b
     assert counters["wrong_cluster"] == (not passes)
 
 
+@pytest.mark.parametrize(("to", "passes"), [("", True), ("me", True), ("n2", False)])
+@pytest.mark.parametrize("message", [ELECTION, SYNC, REQUEST, RESPONSE], ids=lambda message: type(message).__name__)
+def test_what_is_meant_for_another_node_is_no_message_to_us(message: Message, to: str, passes: bool) -> None:
+    """Its sender's link leads to us: where addresses are given out anew, they change hands."""
+    opener, counters = inbound()
+    assert bool(opener.open(Outbound("n1", 1).seal(message, to), PEER)) == passes
+    assert counters["misdelivered"] == (not passes)
+
+
 def test_another_clusters_self_description_is_delivered_so_that_it_can_be_refused_by_name() -> None:
     opener, counters = inbound("ours")
     assert opener.open(Outbound("n1", 1, "theirs").seal(SYNC), PEER) is not None

@@ -53,6 +53,7 @@ class Frame:
 
     `cluster`: empty while the sender belongs to none. `sender`: a node id; empty for a control client, which
     may send nothing but a Request. `incarnation`, `seq`: which run of the sender, a number that grows in it.
+    `to`: the node it is meant for; empty: for whoever gets it.
     """
 
     version: int
@@ -61,10 +62,11 @@ class Frame:
     incarnation: int
     seq: int
     message: Message
+    to: str = ""
 
 
 def encode(frame: Frame) -> bytes:
-    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body] of bounded size.
+    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body, to] of bounded size.
 
     Raises FrameError for whatever `decode` would refuse.
     """
@@ -74,7 +76,8 @@ def encode(frame: Frame) -> bytes:
         raise FrameError(f"`{type(message).__name__}` is not a message")
     header = [frame.version, frame.cluster, frame.sender, frame.incarnation, frame.seq, kind]
     _check_header(header)
-    payload = to_bytes([*header, pack(message)])
+    _check_addressee(frame.to)
+    payload = to_bytes([*header, pack(message), frame.to] if frame.to else [*header, pack(message)])
     if len(payload) > FRAME_BYTES_MAX:
         name = type(message).__name__
         raise FrameError(f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame")
@@ -88,7 +91,14 @@ def decode(payload: bytes) -> Frame:
         raise FrameError(f"a frame is an array of {HEADER_FIELDS} fields")
     _check_header(header)
     version, cluster, sender, incarnation, seq, kind, body = header[:HEADER_FIELDS]
-    return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body))
+    to = header[HEADER_FIELDS] if len(header) > HEADER_FIELDS else ""  # An earlier release does not say.
+    _check_addressee(to)
+    return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body), to)
+
+
+def _check_addressee(to: object) -> None:
+    if type(to) is not str or (to and not _NODE_ID.fullmatch(to)):
+        raise FrameError("the addressee is not a node id: a-z, 0-9 and -, 1 to 63 characters")
 
 
 def _check_header(header: list[object]) -> None:

@@ -44,10 +44,13 @@ class Outbound:
         self.incarnation = incarnation
         self._seq = 0
 
-    def seal(self, message: Message) -> bytes:
-        """The payload for one message, with a sequence number of its own. Raises FrameError."""
+    def seal(self, message: Message, to: str = "") -> bytes:
+        """The payload for one message, with a sequence number of its own. Raises FrameError.
+
+        `to`: the node it is meant for, wherever the link that was made to it leads by now.
+        """
         self._seq += 1
-        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message))
+        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message, to))
 
 
 class Inbound:
@@ -75,6 +78,11 @@ class Inbound:
             self._counters[_COUNTER_OF.get(type(error), "frame_error")] += 1
             if isinstance(error, UnknownVersion) and source.role in ("node", "open"):
                 self._cannot_read(error.sender, error.version)
+            return None
+        if frame.to not in ("", self._node):
+            # Its sender's link leads to us: we have the address of another now. A vote must not count here, nor an
+            # answer be taken for one to a question of ours.
+            self._counters["misdelivered"] += 1
             return None
         role = _effective_role(frame, source)
         if role is None:

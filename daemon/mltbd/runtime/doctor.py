@@ -45,7 +45,9 @@ PER_NODE = frozenset(
     | {"HA_DEBUG_MODE"}
 )
 """Options that may well differ between nodes."""
-COUNTERS = ("auth_denied", "handshake_failed", "peer_refused", "frame_error", "own_name", "wrong_cluster")
+COUNTERS = (
+    "auth_denied", "handshake_failed", "peer_refused", "frame_error", "own_name", "wrong_cluster", "misdelivered",
+)  # fmt: skip
 
 
 def comparable(loaded: Loaded) -> dict[str, Any]:

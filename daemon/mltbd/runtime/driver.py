@@ -109,15 +109,15 @@ class Driver:
         for node in [node for node, where in self._addresses.items() if where == (address, port)]:
             self.handle(Lost(node))
 
-    def frame(self, message: Message) -> bytes:
-        """A message of this node as bytes. Numbers grow over all that this incarnation sends."""
+    def frame(self, message: Message, to: str = "") -> bytes:
+        """A message of this node as bytes, for one node or for all. Numbers grow over all this incarnation sends."""
         self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
-        return self._outbound.seal(message)
+        return self._outbound.seal(message, to)
 
     def send(self, to: str, message: Message) -> bool:
         """To a member; False when it is not linked, or its queue is full."""
         where = self._addresses.get(to)
-        return where is not None and self._bus.send(*where, self.frame(message))
+        return where is not None and self._bus.send(*where, self.frame(message, to))
 
     def _schedule(self) -> None:
         due = self.node.next_deadline()
