@@ -108,7 +108,7 @@ class AsyncLines:
         while True:
             hub = self._lines.hub()
             try:
-                if hub.has_channel:
+                if hub.opens_at_once:
                     channel, until = hub.open(deadline, share_s)
                 else:
                     channel, until = await loop.run_in_executor(None, hub.open, deadline, share_s)

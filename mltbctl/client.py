@@ -85,10 +85,11 @@ class Client:
     share a connection.
 
     `nodes`: socket paths, `host:port` of control ports, or ids of members the local daemon knows; each is a
-    fall-back of the one before. None given: `$MLTB_NODE`, `$MLTB_SOCKET`, else the daemon of this machine.
-    `secret` is needed over TCP only; None looks in `$CLUSTER_SECRET`, `$CLUSTER_SECRET_FILE` and the
-    configuration file (`config`, else its usual place). `timeout`: seconds a call may take. Calls of `state`,
-    `locks` and `lock` are tried again within it, at other nodes too, without ever being done twice.
+    fall-back of the one before, and calls of `state` and `locks` go to the leader where it is among them. None given:
+    `$MLTB_NODE`, `$MLTB_SOCKET`, else the daemon of this machine. `secret` is needed over TCP only; None looks in
+    `$CLUSTER_SECRET`, `$CLUSTER_SECRET_FILE` and the configuration file (`config`, else its usual place). `timeout`:
+    seconds a call may take. Calls of `state`, `locks` and `lock` are tried again within it, at other nodes too, without
+    ever being done twice.
     """
 
     def __init__(self, *nodes: str, secret: str | None = None, timeout: float = TIMEOUT_S, config: str = "") -> None:

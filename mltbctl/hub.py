@@ -19,6 +19,10 @@ CALLS_MAX = 1024
 PATIENT_MAX = 960
 """Of these, how many may wait at the daemon for a lock or a change: a release must never wait for them."""
 CLIENT_ID_BYTES = 12
+FOLLOW_S = 1.0
+"""What the way to the leader may cost the one call that tries it."""
+FOLLOW_AGAIN_S = 10.0
+"""Not more often: leaders change, and one that cannot be reached from here stays so for a while."""
 _STEERING = (
     "MLTB_NODE", "MLTB_SOCKET", "MLTB_RUNTIME_DIR", "XDG_RUNTIME_DIR", "MLTB_CONFIG", "XDG_CONFIG_HOME",
     "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND", "CLUSTER_SECRET_FILE", "CREDENTIALS_DIRECTORY",
@@ -65,6 +69,7 @@ class Hub:
         self._failure: Exception | None = None
         self._turn = 0
         self._key = 0
+        self._follow_at = 0.0
 
     @property
     def has_channel(self) -> bool:
@@ -90,7 +95,18 @@ class Hub:
         channel = self._channel
         if channel is None or not channel.usable:
             channel = self._open(began, deadline, share_s)
+        elif self._may_follow(channel, began):
+            channel = self._follow(channel, began, deadline)
         return channel, self._until(began, deadline, share_s)
+
+    @property
+    def opens_at_once(self) -> bool:
+        """Whether `open` would wait for nobody."""
+        channel = self._channel
+        return channel is not None and channel.usable and not self._may_follow(channel, time.monotonic())
+
+    def _may_follow(self, channel: Channel, now: float) -> bool:
+        return bool(channel.leader) and now >= self._follow_at and len(self.endpoints) > 1
 
     def turn_away(self, channel: Channel | None) -> None:
         """The next calls go to another endpoint, where there is one; those under way here may still be answered."""
@@ -124,7 +140,9 @@ class Hub:
                 raise self._failure
             try:
                 self._resolve()
-                self._channel = self._connect(self._until(began, deadline, share_s))
+                first = self._turn % len(self.endpoints)
+                endpoints = self.endpoints[first:] + self.endpoints[:first]
+                self._channel = self._connect(self._until(began, deadline, share_s), endpoints)
                 self._failure = None
             except Exception as error:
                 self._failure = error
@@ -135,6 +153,29 @@ class Hub:
         finally:
             self._opening.release()
 
+    def _follow(self, channel: Channel, began: float, deadline: float) -> Channel:
+        """Go to the leader where it is one of our endpoints: what is asked there takes no detour. Where it cannot be
+        reached, all stays as it is; whoever finds another thread on its way there goes on with what there is."""
+        from mltb_transport.control import ControlError
+
+        node, _, where = channel.leader.partition(" ")
+        found = [end for end in self.endpoints if end == where or end.endswith(f"/{node}.sock")]
+        self._follow_at = began + FOLLOW_AGAIN_S
+        if not found or found[0] == channel.endpoint or not self._opening.acquire(blocking=False):
+            return channel
+        try:
+            if self._channel is not channel:
+                return channel
+            first = self.endpoints.index(found[0])
+            self._channel = self._connect(min(deadline, began + FOLLOW_S), [found[0]])
+            self._turn = first
+        except ControlError:
+            return channel
+        finally:
+            self._opening.release()
+        channel.retire()
+        return self._channel
+
     def _resolve(self) -> None:
         nodes = named_nodes(self._nodes, os.environ)
         endpoints = [endpoint_of(node) or self._member(node) for node in nodes]
@@ -143,18 +184,17 @@ class Hub:
         self.endpoints = endpoints
         self._keys = self._credentials() if any(not is_local(end) for end in endpoints) else [None]
 
-    def _connect(self, deadline: float) -> Channel:
+    def _connect(self, deadline: float, endpoints: list[str]) -> Channel:
         """With each key that there is."""
         from mltb_transport.channel import Channel
         from mltb_transport.control import Denied, connect
 
-        first = self._turn % len(self.endpoints)
         left = len(self._keys)
         while True:
             left -= 1
             credential = self._keys[self._key % len(self._keys)]
             try:
-                return Channel(connect(self.endpoints[first:] + self.endpoints[:first], credential, deadline))
+                return Channel(connect(endpoints, credential, deadline))
             except Denied:  # Nothing was sent.
                 if left <= 0:
                     raise
@@ -178,6 +218,8 @@ class Hub:
             raise AuthenticationFailed(error.message, error.hint) from error
 
     def _member(self, node: str) -> str:
+        from mltb_transport.addresses import spelled
+
         sockets = local_sockets(os.environ)
         for path in sockets:
             if path.endswith(f"/{node}.sock"):
@@ -193,8 +235,7 @@ class Hub:
         if node not in members:
             known = ", ".join(f"`{name}`" for name in sorted(members))
             raise MltbError(f"`{node}` is no member, known are {known}", "run `mltbctl nodes`", code="usage")
-        host = members[node]["address"]
-        return f"{f'[{host}]' if ':' in host else host}:{members[node]['port'] + 1}"
+        return spelled(members[node]["address"], members[node]["port"] + 1)
 
 
 # -- one for each set of daemons -------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from typer import _click
 
 CLOSE_MATCHES_MAX = 3
+_WORDS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
+_TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class RootGroup(LazyGroup):
     """The outermost group: every failure ends here, in words and with its exit code."""
 
     members: ClassVar[dict[str, Member]] = {}
+    given: tuple[str, ...] = ()
+    """The command line, as far as a failure has to be told in the form that it asks for."""
 
     def main(
         self,
@@ -121,6 +127,9 @@ class RootGroup(LazyGroup):
         **extra: Any,
     ) -> Any:
         """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
+        for name in ("stdin", "stdout", "stderr"):
+            if getattr(sys, name) is None:  # Closed by whoever called us: what goes there goes nowhere.
+                setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - until the end
         # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
         self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
         arguments = list(sys.argv[1:] if args is None else args)
@@ -138,6 +147,7 @@ class RootGroup(LazyGroup):
         windows_expand_args: bool,
         extra: dict[str, Any],
     ) -> int:
+        self.given = tuple(arguments)
         try:
             code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
@@ -147,7 +157,6 @@ class RootGroup(LazyGroup):
         return code if isinstance(code, int) else ExitCode.DONE
 
     def invoke(self, ctx: _click.Context) -> Any:
-        arguments = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
         except MltbError as error:
@@ -162,7 +171,7 @@ class RootGroup(LazyGroup):
                 "run it again with `--debug` and report it",
             )
             failure.__cause__ = error
-        raise typer.Exit(self.fail(failure, ctx.obj, arguments))
+        raise typer.Exit(self.fail(failure, ctx.obj, self.given))
 
     def fail(self, error: MltbError, session: object, arguments: Sequence[str]) -> ExitCode:
         """Tell the failure; returns its exit code."""
@@ -201,6 +210,7 @@ def usage_error(error: typer.TyperException) -> CliError:
         message = f"no such option `{option}`" + (f", did you mean {meant}?" if meant else "")
     else:
         message = error.format_message().rstrip(".").replace("'", "`")
+        message = _TYPE_NAMES.sub(lambda found: _WORDS[found[0]], message)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "mltbctl"
     return CliError(message[:1].lower() + message[1:], f"run `{path} --help`", code="usage")

@@ -89,8 +89,8 @@ def _stoppable() -> Iterator[None]:
 def _lock(
     client: Client, watcher: Watcher, name: str, ttl: float, wait: float, delay: float | None, holder: str
 ) -> Lock:
-    from mltbctl.commands.lock import person
     from mltbctl.locks import Lock
+    from mltbctl.operator_name import operator_name
 
     lock = Lock(
         client.locks,
@@ -98,7 +98,7 @@ def _lock(
         ttl=ttl,
         wait=wait,
         delay=delay,
-        holder=holder or f"{person()}:{os.getpid()}",
+        holder=holder or f"{operator_name()}:{os.getpid()}",
         reserve_s=min(RESERVE_S_MAX, ttl / 10),
         tell=lambda until: watcher.tell(TRUST, moment=until),
     )

@@ -126,18 +126,23 @@ def print_failure(error: MltbError, output: str, style: Style) -> None:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """`text` to `stream`, now; quietly nowhere when the reader is gone; `?` for what its encoding lacks."""
+    """`text` to `stream`, now; quietly nowhere when the reader is gone; `?` for what its encoding lacks.
+
+    Raises CliError when stdout cannot take it: a full disk must not look like an answer.
+    """
     try:
         try:
             stream.write(text)
         except UnicodeEncodeError:
             stream.write(text.encode(stream.encoding or "ascii", "replace").decode(stream.encoding or "ascii"))
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes again on its way out; that must not fail either.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
 
 
 def _json(data: object, style: Style, indent: int | None) -> str:

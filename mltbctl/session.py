@@ -25,7 +25,9 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         timeout_s = settings.timeout_s
         if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
-            raise CliError(f"`--timeout {timeout_s:g}` is not between 0 and {TIMEOUT_S_MAX:.0f} seconds", code="usage")
+            raise CliError(
+                f"`--timeout {timeout_s:g}`: seconds above 0 and up to {TIMEOUT_S_MAX:.0f} are needed", code="usage"
+            )
         self.settings = settings
         self.output = output_format(settings.output, os.environ, sys.stdout)
 

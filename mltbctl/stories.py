@@ -9,8 +9,9 @@ from mltbctl.tables import wrapped
 if TYPE_CHECKING:
     from mltbctl.result import Style
 
-BAR_COLUMNS = 32
+BAR_COLUMNS_MIN, BAR_COLUMNS = 8, 32
 LABEL = 10
+AROUND_BAR = LABEL + 14  # label, seconds and the blanks between
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _PLANNED = ("switchover", "failback", "handover", "rollback")
 
@@ -63,29 +64,31 @@ def waterfall(event: dict[str, Any], told: dict[str, Any], style: Style) -> list
     """A line per phase: its bar begins where the one before it ended. Empty when nothing was measured."""
     phases = event["phases"]
     whole = sum(phase["seconds"] for phase in phases)
+    words = [_phase_words(phase["name"], event, told) for phase in phases]
+    room = style.width - AROUND_BAR - max(map(len, words), default=0)
+    columns = min(max(room, BAR_COLUMNS_MIN), BAR_COLUMNS)  # The words come first: they say what the bars show.
     lines = []
     began = 0.0
-    for phase in phases:
-        bar = _bar(began, phase["seconds"], whole, style)
+    for phase, said in zip(phases, words, strict=True):
+        bar = _bar(began, phase["seconds"], whole, columns, style)
         seconds = f"{phase['seconds']:.2f}s"
-        words = _phase_words(phase["name"], event, told)
         line = f"  {phase['name'].ljust(LABEL)}{bar} {seconds.rjust(8)}   "
-        lines.append(line + words[: max(style.width - len(line), 0)])
+        lines += wrapped(said, style, line, len(line)) if said else [line.rstrip()]
         began += phase["seconds"]
     return lines
 
 
-def _bar(began: float, seconds: float, whole: float, style: Style) -> str:
+def _bar(began: float, seconds: float, whole: float, columns: int, style: Style) -> str:
     if whole <= 0:
-        return " " * BAR_COLUMNS
-    first = min(int(began / whole * BAR_COLUMNS), BAR_COLUMNS - 1)
-    length = seconds / whole * BAR_COLUMNS
-    full = min(int(length + 0.5), BAR_COLUMNS - first)
+        return " " * columns
+    first = min(int(began / whole * columns), columns - 1)
+    length = seconds / whole * columns
+    full = min(int(length + 0.5), columns - first)
     if full or not seconds:
         drawn = ("█" if style.unicode else "#") * full
     else:
         drawn = _EIGHTHS[max(1, int(length * 8))] if style.unicode else "|"
-    return " " * first + drawn.ljust(BAR_COLUMNS - first)
+    return " " * first + drawn.ljust(columns - first)
 
 
 def _phase_words(name: str, event: dict[str, Any], told: dict[str, Any]) -> str:

@@ -36,8 +36,10 @@ class Column:
     gives_way: int = 0
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], style: Style, indent: int = 2) -> list[str]:
-    """Rows under bold headings, within `style.width`: columns give way in order, then the last is cut."""
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], style: Style, indent: int = 2, *, wrap: bool = False
+) -> list[str]:
+    """Rows under bold headings, within `style.width`: columns give way in order, then the last is cut, or wrapped."""
     kept = list(range(len(columns)))
     widths = [max([len(column.heading), *(len(row[at].text) for row in rows)]) for at, column in enumerate(columns)]
     leaving = sorted((column.gives_way, at) for at, column in enumerate(columns) if column.gives_way)
@@ -47,8 +49,24 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], style: Styl
     last = kept[-1]
     if over > 0:
         widths[last] = max(len(columns[last].heading), widths[last] - over)
-    headings = [Cell(column.heading, "bold") for column in columns]
-    return [_line(columns, row, kept, widths, style, indent) for row in (headings, *rows)]
+    lines = [_line(columns, [Cell(column.heading, "bold") for column in columns], kept, widths, style, indent)]
+    for row in rows:
+        told = row[last].text
+        pieces = _pieces(told, widths[last]) if wrap else [told]
+        lines.append(_line(columns, [*row[:last], Cell(pieces[0], row[last].paint)], kept, widths, style, indent))
+        margin = " " * (_total(widths, kept, indent) - widths[last])
+        lines += [margin + Cell(piece, row[last].paint).painted(style) for piece in pieces[1:]]
+    return lines
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """The words of `text` on lines of `width`; a longer word is on a line of its own."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
 
 
 def _total(widths: Sequence[int], kept: Sequence[int], indent: int) -> int:

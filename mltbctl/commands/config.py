@@ -11,6 +11,7 @@ from typing import Any
 
 from mltbctl.errors import CliError
 from mltbctl.result import ExitCode, Result, Style
+from mltbctl.tables import wrapped
 
 TOOL = "mltbd.config.tool"
 TOOL_TIMEOUT_S = 30.0
@@ -93,10 +94,12 @@ def render_presets(data: dict[str, Any], style: Style) -> str:
     paragraphs = []
     for preset in data["presets"]:
         nodes = f"{preset['nodes']} {'node' if preset['nodes'] == '1' else 'nodes'}"
-        lines = [f"{style.bold(preset['name'])} ({nodes}): {preset['doc']}"]
+        lines = wrapped(preset["doc"], style, f"{preset['name']} ({nodes}): ")
+        lines[0] = lines[0].replace(preset["name"], style.bold(preset["name"]), 1)
         lines += [f"  {name} = {_value(value)}" for name, value in preset["values"].items()]
         if preset["runs_without"]:
-            lines.append(f"  {style.yellow('not in this version')}: {', '.join(preset['runs_without'])}")
+            missing = wrapped(", ".join(preset["runs_without"]), style, "  not in this version: ", 4)
+            lines += [missing[0].replace("not in this version", style.yellow("not in this version")), *missing[1:]]
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 

@@ -21,6 +21,7 @@ KINDS = (
     "founding", "election", "transfer", "placement", "failover", "switchover", "failback", "drain", "handover",
     "rollback", "pause", "resume", "drain_node", "undrain_node",
     "release", "cancel_failback", "promoted", "lost", "removed", "admitted", "recovered", "hook",
+    "level",
 )  # fmt: skip
 POLL_S = 0.5
 PAGES_MAX = 100
@@ -51,9 +52,16 @@ def moment(text: str, now: float) -> int:
 
 def events(client: Client, since: str, kind: str, workload: str) -> Result:
     """All that is remembered, oldest first."""
+    _known(kind)
     found, last = _read(client, 0, moment(since, time.time()) if since else 0, kind, workload)
     found.sort(key=lambda event: int(event["id"]))
     return Result({"events": found, "last": last}, lambda style: _text(found, style), rows="events")
+
+
+def _known(kind: str) -> None:
+    """CliError unless it is empty or one of KINDS: "no events" would be a wrong answer to a slip of the pen."""
+    if kind and kind not in KINDS:
+        raise CliError(f"`{kind}` is no kind of event", f"use one of {', '.join(KINDS)}", code="usage")
 
 
 def _read(client: Client, after: int, since_ms: int, kind: str, workload: str) -> tuple[list[dict[str, Any]], int]:
@@ -70,6 +78,7 @@ def _read(client: Client, after: int, since_ms: int, kind: str, workload: str) -
 
 def follow(session: Session, since: str, kind: str, workload: str) -> NoReturn:
     """What is remembered (with --since), then each event as it begins and as it ends, until Ctrl-C."""
+    _known(kind)
     since_ms = moment(since, time.time()) if since else 0
     with session.client() as client:
         found, after = _read(client, 0, since_ms, kind, workload)
@@ -101,7 +110,7 @@ def _line(event: dict[str, Any], style: Style) -> str:
 def _text(found: list[dict[str, Any]], style: Style) -> str:
     if not found:
         return "no events"
-    return "\n".join(table(_COLUMNS, [_row(event) for event in found], style, indent=0))
+    return "\n".join(table(_COLUMNS, [_row(event) for event in found], style, indent=0, wrap=True))
 
 
 def _row(event: dict[str, Any]) -> list[Cell]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import CliError, LockNotAcquired
+from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import count, duration, seconds_since
@@ -26,12 +26,6 @@ _COLUMNS = (
 )
 
 
-def person() -> str:
-    """Who acquires from a command line, which has no pid worth telling."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
-    return f"{user}@{os.uname().nodename}"
-
-
 def check(ttl: float, wait: float) -> None:
     """A usage failure for times that cannot be meant."""
     from mltbctl.locks import check_times
@@ -48,7 +42,7 @@ def acquire(
     """Get the lock; exit code 1 when somebody else holds it."""
     check(ttl, wait)
     try:
-        held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or person())
+        held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
     except LockNotAcquired as error:
         session.say(error.message)
         return Result({"acquired": False, "name": name, "holder": error.details["holder"]}, "", ExitCode.FAILED)

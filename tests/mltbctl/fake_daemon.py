@@ -61,6 +61,7 @@ class FakeDaemon:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     operators: list[str] = field(default_factory=list)
     bundles: list[int] = field(default_factory=list)
+    leader: str = ""
 
     def __enter__(self) -> FakeDaemon:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -151,5 +152,5 @@ class FakeDaemon:
         self, socket: zmq.Socket[bytes], route: bytes, method: str, key: tuple[str, int], ok: bool, body: dict[str, Any]
     ) -> None:
         outcome = outcome_of(method, body) if ok else ("error", body["code"], body["message"])
-        answer = BundleAnswer((packed_outcome(*key, outcome),))
+        answer = BundleAnswer((packed_outcome(*key, outcome),), self.leader)
         socket.send_multipart([route, encode(Frame(PROTOCOL, "", "n1", 1, 1, answer))])

@@ -205,6 +205,7 @@ ALONE: dict[str, str] = {
     "no-daemon-json": "-o json status",
     "no-daemon-is-quiet": "is leader -q",
     "no-such-command": "statsu",
+    "no-such-command-json": "-o json statsu",
     "later-command": "standby",
     "pause-bad-time": "pause --for soon",
     "no-such-config-command": "config valdate",

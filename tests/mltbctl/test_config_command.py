@@ -11,6 +11,7 @@ import pytest
 from mltb_transport.keys import new_secret
 from mltbctl.commands import config
 from mltbctl.errors import CliError
+from mltbctl.render import text_of
 from mltbctl.result import ExitCode, Result, Style
 
 EMPTY_FILE = "/dev/null"
@@ -95,6 +96,8 @@ def test_presets_are_listed_with_their_values() -> None:
     assert paragraphs[0].startswith("development (1 node): ")
     assert "  HA_MIN_NODES = 5" in paragraphs[3]
     assert "not in this version: " in paragraphs[2]
+    narrow = text_of(result, "table", Style(width=60))
+    assert max(map(len, narrow.splitlines())) <= 60
 
 
 def test_init_writes_a_file_that_validates(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, list[Command]]] = {
     "events-kind": ("events --kind election", ALL),
     "events-workload": ("events --workload web", ALL),
     "events-bad-since": ("events --since yesterday", ALL),
+    "events-bad-kind": ("events --kind switchovers", ALL),
     "explain-failover": ("explain 6", ALL),
     "explain-failover-json": ("explain 6 -o json", ALL),
     "explain-switchover": ("explain 8", ALL),
@@ -142,9 +143,12 @@ def test_every_kind_of_the_history_is_completed() -> None:
 
 def test_bars_fit_the_terminal_and_need_no_unicode() -> None:
     told = tell(*ALL)["event"]({"id": 6})
+    bars = str.maketrans("█▏#|", "    ")
+    whole = story(told, Style(width=500)).translate(bars).split()
     for style in (Style(width=80), Style(width=80, unicode=False)):
         text = story(told, style)
         assert max(map(len, text.splitlines())) <= 80
+        assert text.translate(bars).split() == whole  # Not a word is left out.
     assert "█" not in text
 
 

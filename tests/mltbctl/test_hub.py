@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
 
 Serve = Callable[..., FakeDaemon]
+
+
+@pytest.fixture
+def two(serve: Serve, store: FakeStore) -> FakeStore:
+    """One state, served by the daemons `n2` and `n3`."""
+    store.daemons.append(serve("n3", **store.answers()))
+    return store
 
 
 def channel_of(node: Client) -> Channel | None:
@@ -210,3 +218,50 @@ def test_a_ttl_of_nothing_is_not_the_ttl_as_before(store: FakeStore) -> None:
         held = node.locks.acquire("k", ttl=60)
         node.locks.extend(held, 0.0001)
     assert store.daemons[0].calls[-1][1]["ttl"] == 0.001
+
+
+def connected_to(node: Client) -> str:
+    return node.connected_to.rsplit("/", 1)[-1]
+
+
+def test_where_several_daemons_are_known_calls_go_to_the_one_that_leads(two: FakeStore) -> None:
+    first, second = two.daemons
+    first.leader = f"{second.path.stem} 10.0.0.2:7947"
+    with Client(str(first.path), str(second.path)) as node:
+        node.state.set("k", 1)
+        assert connected_to(node) == first.path.name
+        node.state.set("k", 2)
+        assert connected_to(node) == second.path.name
+        assert node.state.set("k", 3).version == 3
+
+
+def test_a_leader_that_is_none_of_ours_is_not_followed(two: FakeStore) -> None:
+    first, second = two.daemons
+    first.leader = "n9 10.0.0.9:7947"
+    with Client(str(first.path), str(second.path)) as node:
+        for turn in range(3):
+            node.state.set("k", turn)
+        assert connected_to(node) == first.path.name
+
+
+def test_a_leader_that_cannot_be_reached_costs_one_call_a_moment(store: FakeStore, tmp_path: Path) -> None:
+    first = store.daemons[0]
+    first.leader = "n9 10.0.0.9:7947"
+    with Client(str(first.path), str(tmp_path / "n9.sock")) as node:
+        for turn in range(3):
+            assert node.state.set("k", turn).version == turn + 1
+        assert connected_to(node) == first.path.name
+        assert node._lines.hub()._follow_at > time.monotonic()
+
+
+def test_the_others_are_still_there_when_the_leader_goes(two: FakeStore) -> None:
+    first, second = two.daemons
+    first.leader = f"{second.path.stem} 10.0.0.2:7947"
+    with Client(str(first.path), str(second.path)) as node:
+        node.state.set("k", 1)
+        node.state.set("k", 2)
+        second.__exit__(None, None, None)
+        first.leader = ""
+        assert node.state.set("k", 3).version == 3
+        assert connected_to(node) == first.path.name
+        second.__enter__()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +76,21 @@ def test_what_the_encoding_lacks_becomes_a_question_mark() -> None:
     with Stream(terminal=True, encoding="ascii") as stream:
         write(stream, "→ done\n")
         assert stream.buffer.getvalue() == b"? done\n"  # type: ignore[attr-defined]
+
+
+def test_a_full_disk_does_not_look_like_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(CliError, match="cannot write the output: no space left on device"):
+            write(full, "one line")
+        monkeypatch.undo()
+
+
+def test_closed_streams_are_no_failure() -> None:
+    """As `mltbctl version >&- 2>&- <&-` has them."""
+    command = [sys.executable, "-m", "mltbctl", "version"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", *command], check=False)
+    assert done.returncode == ExitCode.DONE
 
 
 def test_forms_of_a_result() -> None:

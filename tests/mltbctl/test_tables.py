@@ -25,6 +25,15 @@ def test_a_column_gives_way_before_the_last_is_cut() -> None:
     assert table(COLUMNS, long, Style(width=20, unicode=False), indent=0)[1].endswith("i~")
 
 
+def test_the_last_column_wraps_where_nothing_may_be_left_out() -> None:
+    long = [[Cell("a"), Cell("1"), Cell("a note that is much too long", "red")]]
+    assert table(COLUMNS, long, Style(width=20), indent=1, wrap=True)[1:] == [
+        " a     a note that",
+        "       is much too",
+        "       long",
+    ]
+
+
 def test_no_rows_leave_the_headings() -> None:
     assert table(COLUMNS, [], Style(width=80), indent=0) == ["NAME  SIZE  NOTE"]
 

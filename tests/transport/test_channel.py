@@ -257,7 +257,7 @@ def test_one_that_nobody_joins_is_sent_all_the_same(channel: Channel, daemon: Fa
     ],
 )
 def test_noise_answers_nothing(frame: bytes) -> None:
-    assert answers_in(frame) == []
+    assert answers_in(frame)[0] == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")

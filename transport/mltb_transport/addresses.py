@@ -26,6 +26,11 @@ def check_exposed(address: str, secured: bool) -> None:
     )
 
 
+def spelled(host: str, port: int) -> str:
+    """`host:port` as people write it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def bindable(address: str) -> str:
     """The numeric form of an address to listen on. Raises BindError for a name without one."""
     if address in ("", "*"):

@@ -14,22 +14,23 @@ Key = int | tuple[str, int]
 """The number of a request; client and number of a command; nobody and the number of a read."""
 
 
-def answers_in(frame: bytes) -> list[tuple[Key, Any]]:
-    """What is answered by this frame, and how; nothing where it is not understood."""
+def answers_in(frame: bytes) -> tuple[list[tuple[Key, Any]], str | None]:
+    """What is answered by this frame, and how; nothing where it is not understood. And what it says of the leader."""
     fields = _unpacked(frame)
     if fields is None or len(fields) < HEADER_FIELDS or type(fields[6]) is not list:
-        return []
+        return [], None
     kind, body = fields[5], fields[6]
     if kind == RESPONSE_KIND and len(body) >= 3:
         number, ok, text = body[:3]
-        return [(number, (ok, text))] if type(number) is int and type(ok) is bool and type(text) is str else []
+        known = type(number) is int and type(ok) is bool and type(text) is str
+        return ([(number, (ok, text))] if known else []), None
     found: list[tuple[Key, Any]] = []
     if kind == BUNDLE_ANSWER_KIND and body and type(body[0]) is list:
         for packed in body[0]:
             outcome = _unpacked(packed) if type(packed) is bytes else None
             if outcome and len(outcome) > 2 and type(outcome[0]) is str and type(outcome[1]) is int:
                 found.append(((outcome[0], outcome[1]), outcome[2:]))
-    return found
+    return found, str(body[1]) if kind == BUNDLE_ANSWER_KIND and len(body) > 1 else None
 
 
 def _unpacked(packed: bytes) -> list[Any] | None:

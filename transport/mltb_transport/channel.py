@@ -82,6 +82,8 @@ class Channel:
         self.endpoint = peer.endpoint.text
         self.usable = True
         """Whether new calls belong here: it was neither lost nor retired."""
+        self.leader = ""
+        """Id and control endpoint of the leader, when the daemon at the other end said that it is another."""
         self._peer = peer
         self._mutex = threading.Lock()
         self._calls: dict[Key, Call] = {}
@@ -258,7 +260,9 @@ class Channel:
             return
         socket, served = self._peer.socket, 0
         while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
-            for key, answer in answers_in(socket.recv_multipart(zmq.NOBLOCK)[-1]):
+            answers, leader = answers_in(socket.recv_multipart(zmq.NOBLOCK)[-1])
+            self.leader = self.leader if leader is None else leader
+            for key, answer in answers:
                 call = self._calls.pop(key, None)
                 if call is not None:
                     call.answer = answer

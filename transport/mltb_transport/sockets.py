@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
+from mltb_transport.addresses import spelled
 from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX, WIRE_BYTES_MAX
 
 LIBZMQ_MIN = (4, 3, 5)
@@ -94,7 +95,7 @@ def drop_unsent(socket: RawSocket, parts: list[bytes]) -> bool:
 
 def endpoint(address: str, port: int) -> str:
     """tcp:// with an IPv6 address in brackets."""
-    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+    return f"tcp://{spelled(address, port)}"
 
 
 def watch(context: RawContext, socket: RawSocket, events: int) -> RawSocket:

@@ -150,9 +150,11 @@ class BundleAnswer:
     An acquire is told of when its wait is over: `ok`, or `held` and by whom (empty: by nobody). The client of a read
     is empty, and its seq the number it came with: `entry`, revision, value, version, revision of the entry; or `none`
     and the revision. What has no outcome here has the word `error`, then a code of ERROR_CODES and a message.
+    `leader`: id and control endpoint of the node that leads, when it is another: the shorter way.
     """
 
     outcomes: tuple[bytes, ...]
+    leader: str = ""
 
 
 def packed_outcome(client: str, seq: int, outcome: tuple[Any, ...]) -> bytes:

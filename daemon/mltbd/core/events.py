@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zlib import crc32
 
 from mltb_transport.messages import Entry, Message
 from mltb_transport.store import Packed
 from mltbd.core.snapshots import Snapshot
+
+INCARNATION_SPAN = 1 << 32
+"""Numbers of one incarnation never answer for another: a late answer must not extend a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,11 @@ class Recovered:
         if self.entries:
             return self.entries[-1].index
         return self.snapshot.index if self.snapshot is not None else 0
+
+    @property
+    def first_number(self) -> int:
+        """Where it begins to number what it asks. By disk too: a wiped one counts its incarnations from 1 again."""
+        return self.incarnation * INCARNATION_SPAN + crc32(self.store.encode()) // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,14 @@ class Strain:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A node speaks a version of the protocol that this release does not read."""
+
+    sender: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """SIGTERM: hand everything over, then leave."""
 
@@ -152,5 +169,5 @@ class Listen:
 
 Event = (
     Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
-    | Listen
+    | Listen | Unreadable
 )  # fmt: skip

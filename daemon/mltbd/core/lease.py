@@ -13,8 +13,6 @@ from mltbd.core.leadership import Leadership
 from mltbd.core.timing import Timing
 
 NONCES_MAX = 64
-INCARNATION_SPAN = 1 << 32
-"""Nonces of one incarnation never answer for another: a late answer must not extend a lease."""
 
 
 def deadline(asked_at: float, timing: Timing) -> float:

@@ -13,7 +13,7 @@ from mltbd.core.effects import Arm
 from mltbd.core.events import Checked, GuardSays, HookEnded
 from mltbd.core.health import DETAIL_CHARS_MAX, HEALTHY, NODE, UNHEALTHY, Health
 from mltbd.core.hook_log import HookLog
-from mltbd.core.lease import INCARNATION_SPAN, Hold, deadline
+from mltbd.core.lease import Hold, deadline
 from mltbd.core.outbox import Outbox
 from mltbd.core.retreat import has_failed
 from mltbd.core.timing import Timing
@@ -45,7 +45,7 @@ class Owner:
         timing: Timing,
         patience: Patience,
         out: Outbox,
-        incarnation: int,
+        first_number: int,
         granted_after: int,
         health: Health | None = None,
         *,
@@ -61,8 +61,9 @@ class Owner:
         self.leaving = False
         self.drained = False  # copies stop here; what can run elsewhere is moved by the leader
         self._out = out
-        self._nonce = incarnation * INCARNATION_SPAN
+        self._nonce = first_number
         self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
+        self._newborn = granted_after == 0  # an empty disk: nothing tells yet what an earlier one was granted
         self._adopted: set[tuple[str, int]] = set()
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
@@ -79,6 +80,11 @@ class Owner:
         if self.leaving or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
+
+    def met_leader(self, log_end: int) -> None:
+        """A leader speaks. To an empty disk that is news: what its log has by now was granted to an earlier disk."""
+        if self._newborn:
+            self._granted_after, self._newborn = log_end, False
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""
@@ -191,6 +197,7 @@ class Owner:
     def tick(self, placements: dict[str, Placement], applied: int, now: float, wall: int) -> None:
         """Bring every workload in line with its placement, as far as the lease allows."""
         self._ticked_at = now
+        self._newborn &= applied == 0  # Who leads before any other has spoken founds: nothing was granted before.
         for name, workload in self.workloads.items():
             placement = placements.get(name) or Placement(name)
             self._follow(workload, placement, applied, now, wall)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mltb_transport.store import Forward, Forwarded, Packed
 from mltbd.core.commands import Commands
 from mltbd.core.consensus import Consensus
+from mltbd.core.events import Recovered
 from mltbd.core.expiry import Expiry
 from mltbd.core.outbox import Outbox
 from mltbd.core.reads import Reads
@@ -14,11 +15,11 @@ from mltbd.state.machine import State
 class StoreDesk:
     """Feed it what arrives, tell it what was applied, and let it `work` after every event."""
 
-    def __init__(self, me: str, incarnation: int, consensus: Consensus, state: State, out: Outbox) -> None:
+    def __init__(self, me: str, recovered: Recovered, consensus: Consensus, state: State, out: Outbox) -> None:
         self._state = state
-        self.commands = Commands(consensus, out, incarnation)
+        self.commands = Commands(consensus, out, recovered.first_number)
         self.reads = Reads(me, consensus, out)
-        self.expiry = Expiry(me, incarnation, consensus, state, self.commands)
+        self.expiry = Expiry(me, recovered.incarnation, consensus, state, self.commands)
         self.listening = False
         """Somebody here waits for what other nodes' clients do."""
 

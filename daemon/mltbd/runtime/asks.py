@@ -26,7 +26,20 @@ ASKS = {
 
 
 class BadRequest(Exception):
-    """Parameters that are not what the method takes."""
+    """Parameters that are not what the method takes. `hint`: a command that shows what could be meant."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def help_of(method: str) -> str:
+    """The command that tells how a method is called."""
+    group, _, verb = method.partition("_")
+    command = (
+        f"{group} {verb}" if group in ("lock", "state") else method if method in ("is", "health", "simulate") else ""
+    )
+    return f"mltbctl {command} --help" if command else "mltbctl --help"
 
 
 def ask_of(number: int, method: str, params: dict[str, Any]) -> Ask:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mltb_transport.addresses import spelled
 from mltb_transport.bus import Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
-from mltb_transport.store import Bundle
+from mltb_transport.store import Bundle, BundleAnswer
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import Ask
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import INCARNATION_SPAN, Ask
 from mltbd.runtime import history_control, views
-from mltbd.runtime.asks import ASKS, BadRequest, ask_of, text
+from mltbd.runtime.asks import ASKS, BadRequest, ask_of, help_of, text
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
@@ -72,7 +72,7 @@ class Control:
     def attach(self, driver: Driver, checks: Checks | None = None) -> None:
         self._driver, self._checks = driver, checks
         # An answer that was meant for an earlier incarnation of this node must not find anybody waiting.
-        self._numbers = driver.node.incarnation * INCARNATION_SPAN
+        self._numbers = driver.node.first_number
         self.store.attach(driver, self._numbers + INCARNATION_SPAN // 2)
 
     @property
@@ -98,7 +98,18 @@ class Control:
     def bundle(self, bundle: Bundle, role: str, route: Route) -> None:
         """Commands of a client that packed them itself; the outcomes go back by its route."""
         self.counters["requests"] += 1
-        self.store.bundle(bundle, permitted(role, "state_set"), lambda a: self._bus.reply(route, self.driver.frame(a)))
+
+        def answer(outcomes: tuple[bytes, ...]) -> None:
+            self._bus.reply(route, self.driver.frame(BundleAnswer(outcomes, self._elsewhere())))
+
+        self.store.bundle(bundle, permitted(role, "state_set"), answer)
+
+    def _elsewhere(self) -> str:
+        """Who leads instead of us, and where."""
+        node = self.driver.node
+        leader = node.consensus.leader
+        record = node.membership.record(leader) if leader not in ("", node.me) else None
+        return "" if record is None else f"{leader} {spelled(record.address, record.port + 1)}"
 
     def from_peer(self, request: Request, sender: str) -> None:
         """A request that another daemon passes on."""
@@ -143,7 +154,8 @@ class Control:
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
         except (BadRequest, BadStoreRequest) as error:
-            answer(False, failure("usage", f"`{request.method}`: {error}", "mltbctl --help"))
+            hint = getattr(error, "hint", "") or help_of(request.method)
+            answer(False, failure("usage", f"`{request.method}`: {error}", hint))
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
         node = self.driver.node
@@ -313,7 +325,7 @@ def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
         return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
     known = next((member for member in picture["nodes"] if member["id"] == target), None)
     if known is None:
-        raise BadRequest(f"no node `{target}` here")
+        raise BadRequest(f"no node `{target}` here", "mltbctl nodes")
     if not quorate and target != me:
         return {"answer": None, "reason": f"{me} sees no quorum"}
     if what == "leader":

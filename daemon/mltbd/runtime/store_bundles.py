@@ -15,7 +15,6 @@ from mltb_transport.store import (
     RELEASE,
     SET,
     Bundle,
-    BundleAnswer,
     Command,
     Packed,
     packed_outcome,
@@ -27,7 +26,7 @@ from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
 ANSWER_BYTES_MAX = FRAME_BYTES_MAX // 4
-Send = Callable[[BundleAnswer], object]
+Send = Callable[[tuple[bytes, ...]], object]
 Done = Callable[[bool, dict[str, Any]], None]
 Tell = Callable[[Outcome], None]
 Key = tuple[str, int]
@@ -53,7 +52,7 @@ class Asker:
 
     def flush(self) -> None:
         if self.outcomes:
-            self.send(BundleAnswer(tuple(self.outcomes)))
+            self.send(tuple(self.outcomes))
             self.outcomes, self.size = [], 0
 
 

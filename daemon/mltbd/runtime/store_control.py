@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, BundleAnswer, Packed, packed
+from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.runtime import store_params as views
@@ -105,7 +105,7 @@ class StoreControl:
         else:
             self._read(method, params, answer)
 
-    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[BundleAnswer], object]) -> None:
+    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[tuple[bytes, ...]], object]) -> None:
         """Packed commands and reads of one client connection."""
         taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send)
         self._commands += taken.commands

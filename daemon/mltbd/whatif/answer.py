@@ -17,6 +17,8 @@ CALM_S = 1.0
 SETTLED_S = 1.0
 """What holds for this long is how it ends."""
 SLACK_S = 5.0
+SHORT_S = 0.05
+"""In these worlds processes stop and start in no time: what is left of so short a downtime is theirs alone."""
 
 
 @dataclass(slots=True)
@@ -230,6 +232,8 @@ def _workload_line(workload: dict[str, Any]) -> str:
         return f"{name}: it runs on, on {before}"
     where = f"it comes back on {after}" if after == before else f"it moves from {before} to {after}"
     seldom = f"; in some runs nowhere: {workload['why_not']}" if workload["why_not"] else ""
+    if span["max"] < SHORT_S:
+        return f"{name}: {where}, down for no longer than it takes to stop and start{seldom}"
     return f"{name}: {where}, down for {span['min']:.1f} to {span['max']:.1f} s{seldom}"
 
 

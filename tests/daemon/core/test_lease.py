@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltb_transport.messages import Renew, Renewed
+from mltbd.core.events import INCARNATION_SPAN
 from mltbd.core.leadership import Leadership
-from mltbd.core.lease import INCARNATION_SPAN, NONCES_MAX, Hold, Renewals, deadline, may_pass_at
+from mltbd.core.lease import NONCES_MAX, Hold, Renewals, deadline, may_pass_at
 from mltbd.core.timing import RHO, Timing
 
 TIMING = Timing.derive(3.0)  # hold 2.494 s, kill 0.5 s

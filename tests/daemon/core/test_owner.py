@@ -8,8 +8,7 @@ import pytest
 
 from mltb_transport.messages import Release, Renew, Renewed, Settled, Started
 from mltbd.core.effects import Arm, Effect, StartWorkload, StopWorkload
-from mltbd.core.events import GuardSays
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import GuardSays, Recovered
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import SETTLED_S, Owner
 from mltbd.core.workload import Patience
@@ -28,7 +27,8 @@ class Post:
 
     def __init__(self, incarnation: int = 1, granted_after: int = 5, names: tuple[str, ...] = ("main",)) -> None:
         self.out = Outbox()
-        self.owner = Owner("n1", names, TIMING, Patience(), self.out, incarnation, granted_after)
+        first_number = Recovered("disk", incarnation, 0, "", ()).first_number
+        self.owner = Owner("n1", names, TIMING, Patience(), self.out, first_number, granted_after)
         self.placement = EMPTY
         self.applied = 10
         self.now = 100.0
@@ -89,7 +89,7 @@ def test_a_confirmation_that_leaves_no_time_starts_nothing() -> None:
 def test_a_lease_is_renewed_at_its_pace_with_ever_new_nonces() -> None:
     post = Post(incarnation=3)
     (first,) = post.tick(MINE)
-    assert first.nonce == 3 * INCARNATION_SPAN + 1
+    assert first.nonce == Recovered("disk", 3, 0, "", ()).first_number + 1
     assert post.tick(now=100.0 + TIMING.renew_s - 0.001) == []
     (second,) = post.tick(now=100.0 + TIMING.renew_s)
     assert second.nonce == first.nonce + 1

@@ -66,6 +66,12 @@ def test_bad_parameters_are_named(alone: Live, method: str, params: object, word
     assert words in error["message"]
 
 
+def test_hints_lead_to_the_command_that_was_meant(alone: Live) -> None:
+    assert alone.refused("n1", "lock_acquire", {"name": "a b"})["hint"] == "mltbctl lock acquire --help"
+    assert alone.refused("n1", "is", {"what": "leader", "node": "n9"})["hint"] == "mltbctl nodes"
+    assert alone.refused("n1", "reboot", {})["hint"] == "mltbctl --help"
+
+
 @pytest.mark.parametrize("raw", ["", "nonsense", "[]", "7", "null", '"status"', "{", NESTED, '{"a":' * 50_000])
 def test_parameters_that_are_no_object_are_refused_and_harm_nothing(alone: Live, raw: str) -> None:
     error = alone.refused("n1", "status", raw=raw or " ")

@@ -12,8 +12,7 @@ from mltb_transport.frames import decode
 from mltb_transport.memory_bus import MemoryBus
 from mltb_transport.messages import Append, Heartbeat, Ping, Pong, Sync
 from mltb_transport.records import Record
-from mltbd.core.events import Ask, GuardSays, Received, StopRequested
-from mltbd.core.lease import INCARNATION_SPAN
+from mltbd.core.events import INCARNATION_SPAN, Ask, GuardSays, Received, StopRequested
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
 from tests.daemon.runtime.live import PORT, Live, LiveNode
@@ -82,6 +81,16 @@ def test_numbers_of_frames_grow_over_all_that_is_sent() -> None:
         numbers = [frame.seq for frame in heard]
         assert numbers == sorted(set(numbers))
         assert {(frame.sender, frame.cluster, frame.incarnation) for frame in heard} == {("n1", "c-1", 1)}
+
+
+def test_what_is_sent_to_one_says_to_whom_and_what_is_published_does_not() -> None:
+    with Live() as live:
+        one = live.formed()["n1"]
+        heard = listener(live, "x.test")
+        one.driver.handle(of_another(one, "x", "x.test"))
+        live.until(lambda: {type(frame.message) for frame in heard} >= {Append, Heartbeat})
+        assert {frame.to for frame in heard if isinstance(frame.message, Append)} == {"x"}
+        assert {frame.to for frame in heard if isinstance(frame.message, Heartbeat)} == {""}
 
 
 def test_a_message_to_nobody_is_not_sent() -> None:

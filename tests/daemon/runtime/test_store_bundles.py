@@ -46,6 +46,7 @@ class Bundler:
         self.route = f"bundler-{next(_numbers)}"
         self.told: list[tuple[Any, ...]] = []
         self.frames = 0
+        self.leaders: set[str] = set()
 
     def send(self, *bodies: bytes, reads: tuple[bytes, ...] = ()) -> None:
         payload = encode(Frame(PROTOCOL, "", "", 0, 1, Bundle(bodies, reads)))
@@ -62,8 +63,20 @@ class Bundler:
             answer = decode(payload).message
             assert isinstance(answer, BundleAnswer)
             self.frames += 1
+            self.leaders.add(answer.leader)
             self.told += [tuple(msgpack.unpackb(outcome)) for outcome in answer.outcomes]
         return len(self.told)
+
+
+def test_who_does_not_lead_says_who_does_and_where(three: Live) -> None:
+    told = {}
+    for node in ("n1", "n2"):
+        me = Bundler(three, node)
+        me.send(put(f"asks-{node}", 1, "leads"))
+        me.outcomes(1)
+        told[node] = me.leaders
+    config = three["n1"].node.config
+    assert told == {"n1": {""}, "n2": {f"n1 {config.address}:{config.port + 1}"}}
 
 
 def put(client: str, seq: int, key: str, value: str = "1", version: int = -1) -> bytes:

@@ -47,6 +47,26 @@ def test_a_wiped_voter_is_one_again_after_a_while(asked: str) -> None:
     assert shown["alerts"] == []
 
 
+def test_without_a_majority_a_wiped_voter_is_promised_nothing() -> None:
+    town = Town().formed()
+    for name in ("n1", "n2"):
+        house = town.house[name]
+        house.kill()
+        house.disk = MemoryDisk(f"disk-new-{name}")
+        house.open()
+    town.run(20.0)
+    shown = town.house["n3"].view()
+    assert not shown["cluster"]["quorum"]["has_quorum"]
+    assert [each["state"] for each in shown["workloads"]] == ["UNKNOWN"]
+    told = [alert["message"] for alert in shown["alerts"] if alert["kind"] == "wiped"]
+    assert told == [
+        f"{name} came back with another disk: its vote is gone, and only a majority could give it a new one"
+        for name in ("n1", "n2")
+    ]
+    waits = town.house["n1"].view()["view"]["waiting_for"]
+    assert waits == "waiting for the leader of the cluster of n3"
+
+
 @by_node
 def test_two_clusters_that_meet_are_shown_to_each_other(asked: str) -> None:
     town = Town().formed()

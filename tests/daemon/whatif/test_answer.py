@@ -52,6 +52,11 @@ def test_the_loss_of_the_owner() -> None:
     assert answer["lines"][-1] == "then: not one more voter may be lost"
 
 
+def test_a_planned_stop_is_no_downtime_of_zero_seconds() -> None:
+    line = next(line for line in told("stop n1", position())["lines"] if line.startswith("main"))
+    assert line.endswith("down for no longer than it takes to stop and start")
+
+
 def test_the_loss_of_a_bystander_changes_nothing() -> None:
     answer = told("kill n3", position())
     assert "main: it runs on, on n1" in answer["lines"]
