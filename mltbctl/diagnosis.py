@@ -41,6 +41,7 @@ def diagnose(status: dict[str, Any], survey: dict[str, Any]) -> list[Finding]:
     """All findings, the worst first."""
     facts = {node: told for node, told in survey["facts"].items() if told is not None}
     found = [*quorum(status), *alerts(status), *silent(survey), *reach(survey), *secrets(facts), *agreement(facts)]
+    found += protocols(status, facts)
     for node, told in facts.items():
         found += [*loop_and_disk(node, told), *watched(node, told), *strangers(node, told)]
     found += clocks(survey)
@@ -190,6 +191,26 @@ def agreement(facts: dict[str, dict[str, Any]]) -> Iterator[Finding]:
         yield Finding(NOTE, "version", "", f"releases differ: {', '.join(sorted(versions))}", "finish the upgrade")
     if len(facts) > 1 and not differs:
         yield Finding(OK, "options", "", "the options that have to agree do")
+
+
+def protocols(status: dict[str, Any], facts: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+    """Nodes of neighbouring versions, and what the level of the cluster waits for."""
+    speak: dict[int, list[str]] = {}
+    for node, told in facts.items():
+        if "protocol" in told:
+            speak.setdefault(told["protocol"]["newest"], []).append(node)
+    agreed = status["cluster"].get("protocol") or {}
+    level, waits = agreed.get("level"), agreed.get("waits")
+    if len(speak) > 1:
+        who = "; ".join(f"{newest} on {', '.join(nodes)}" for newest, nodes in sorted(speak.items()))
+        stays = f"the level stays at {level} until all speak more" if level else "there is no level yet"
+        yield Finding(
+            NOTE, "protocol", "", f"the protocol differs: {who}: {stays}", "finish the upgrade, or take it back"
+        )
+    elif waits:
+        yield Finding(
+            NOTE, "protocol", "", f"the protocol is at level {level}: {waits}", "`mltbctl events` tells when it rises"
+        )
 
 
 def _shown(value: Any) -> str:

@@ -22,6 +22,7 @@ from mltb_transport.frames import (
     decode,
     encode,
 )
+from mltb_transport.limits import PROTOCOL_MIN, PROTOCOL_READ_MAX
 from mltb_transport.messages import KINDS, Append, Entry, Grant, Ping, Request
 from mltb_transport.schema import INT_MAX
 from tests.transport.strategies import any_frame, junk
@@ -93,12 +94,23 @@ def test_an_unknown_kind_is_told_apart(kind: int) -> None:
         decode(header(kind=kind))
 
 
-@pytest.mark.parametrize("version", [PROTOCOL + 1, 2**40])
-def test_a_later_protocol_is_told_apart(version: int) -> None:
-    with pytest.raises(UnknownVersion, match=f"protocol version {version}"):
+@pytest.mark.parametrize("version", [PROTOCOL_READ_MAX + 1, 2**40, 2**64 - 1])
+def test_a_protocol_beyond_the_neighbours_is_told_apart_and_its_sender_named(version: int) -> None:
+    with pytest.raises(UnknownVersion, match=f"protocol {min(version, INT_MAX)}, this release reads") as told:
         decode(header(version=version))
+    assert (told.value.version, told.value.sender) == (min(version, INT_MAX), "n1")
+    with pytest.raises(UnknownVersion) as nameless:
+        decode(header(version=version, sender="N 1"))
+    assert nameless.value.sender == ""
     with pytest.raises(UnknownVersion):
         encode(dataclasses.replace(PING, version=version))
+
+
+@pytest.mark.parametrize("version", range(PROTOCOL_MIN, PROTOCOL_READ_MAX + 1))
+def test_the_neighbours_are_read_and_what_a_newer_one_added_is_ignored(version: int) -> None:
+    frame = dataclasses.replace(PING, version=version)
+    header_of, body = msgpack.unpackb(encode(frame))[:-1], msgpack.unpackb(encode(frame))[-1]
+    assert decode(msgpack.packb([*header_of, [*body, "a field of tomorrow", [1, 2]]])) == frame
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mltb_transport.limits import CLUSTER_CHARS_MAX, FRAME_BYTES_MAX, HEADER_FIELDS, PROTOCOL, PROTOCOL_MIN
+from mltb_transport.limits import (
+    CLUSTER_CHARS_MAX,
+    FRAME_BYTES_MAX,
+    HEADER_FIELDS,
+    PROTOCOL,
+    PROTOCOL_MIN,
+    PROTOCOL_READ_MAX,
+)
 from mltb_transport.messages import KINDS, Message, Request
 from mltb_transport.schema import INT_MAX, KIND_OF, FrameError, from_bytes, pack, to_bytes, unpack
 from mltb_transport.store import Bundle
@@ -32,7 +39,12 @@ class UnknownKind(FrameError):
 
 
 class UnknownVersion(FrameError):
-    """A protocol version this release does not speak. Counted apart."""
+    """A protocol version this release does not read. Counted apart; `sender` is empty where none is told."""
+
+    def __init__(self, message: str, version: int, sender: str) -> None:
+        super().__init__(message)
+        self.version = version
+        self.sender = sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +105,10 @@ def _check_header(header: list[object]) -> None:
     version, cluster, sender, incarnation, seq, kind = header[: HEADER_FIELDS - 1]
     if type(version) is not int or version < 1:
         raise FrameError("the version is not a positive integer")
-    if not PROTOCOL_MIN <= version <= PROTOCOL:
-        raise UnknownVersion(f"protocol version {version}, this release speaks {PROTOCOL_MIN} to {PROTOCOL}")
+    if not PROTOCOL_MIN <= version <= PROTOCOL_READ_MAX:
+        told = sender if type(sender) is str and _NODE_ID.fullmatch(sender) else ""
+        why = f"protocol {min(version, INT_MAX)}, this release reads {PROTOCOL_MIN} to {PROTOCOL_READ_MAX}"
+        raise UnknownVersion(why, min(version, INT_MAX), told)
     if type(cluster) is not str or len(cluster) > CLUSTER_CHARS_MAX:
         raise FrameError(f"the cluster is not text of up to {CLUSTER_CHARS_MAX} characters")
     for name, number in (("incarnation", incarnation), ("sequence", seq)):

@@ -20,7 +20,7 @@ from mltb_transport.access import fingerprint
 from mltb_transport.bus import DOWN, REFUSED, Bus
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Loaded
-from mltbd.runtime import views
+from mltbd.runtime import level_views, views
 from mltbd.runtime.clock import boottime, wall_ms
 from mltbd.runtime.clocks import Clocks, Sample
 from mltbd.runtime.control import Control, Done
@@ -194,6 +194,7 @@ class CheckUp:
         return {
             "node": node.me,
             "version": node.config.version,
+            "protocol": level_views.member_view(node.membership.own) | {"level": node.levels.level},
             "incarnation": node.incarnation,
             "has_quorum": views.has_quorum(node, now),
             "leader": node.consensus.leader or None,

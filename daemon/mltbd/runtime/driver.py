@@ -15,6 +15,7 @@ from mltbd.core.effects import (
     Arm,
     Contact,
     Effect,
+    Halt,
     Leave,
     Link,
     Note,
@@ -81,6 +82,8 @@ class Driver:
         self._closed = False
         self.on_handled: Callable[[float], None] = _nothing
         """Told the time after each event that the node has handled: proof that it decides."""
+        self.on_halt: Callable[[str], None] = _nothing
+        """Told why this build must not take part: the process has to end."""
 
     def start(self) -> None:
         self._perform(self.node.start(boottime(), wall_ms()))
@@ -166,6 +169,8 @@ class Driver:
                     log.log(LEVELS[level], text, extra={"term": self.node.consensus.term})
                 case Leave():
                     self._on_leave()
+                case Halt(why):
+                    self.on_halt(why)
         # Last: the writer's thread wants the interpreter at once, and whoever is sent something works meanwhile.
         for save in saves:
             self._disk.submit(save, partial(self._saved, save.save))
@@ -197,5 +202,5 @@ class Driver:
         return {(host, int(port)) for host, _, port in pairs}
 
 
-def _nothing(now: float) -> None:
-    del now
+def _nothing(_told: object) -> None:
+    """Nobody listens."""
