@@ -31,6 +31,7 @@ from tests.sim.history import (
     Vouched,
     WentAlone,
 )
+from tests.sim.level_checkers import log_keeps_its_level, raised_when_all_speak, spoken_only
 from tests.sim.recovery_checkers import Line, left_behind_stay_apart, line_of, no_number_twice
 from tests.sim.wrong import Undecided, Wrong
 
@@ -315,6 +316,16 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
 
 def check_liveness(history: History, leader_s: float, runs_s: float, within_s: float) -> Verdict:
     return _judge("runs again", lambda: runs_again(history, leader_s, runs_s, within_s))
+
+
+def check_levels(history: History, patience_s: float, fresh_s: float) -> list[Verdict]:
+    """The promises to whoever upgrades a cluster node by node. `fresh_s`: a leader takes nobody who was silent for as
+    long for present."""
+    return [
+        _judge("spoken only", lambda: spoken_only(history)),
+        _judge("log keeps its level", lambda: log_keeps_its_level(history)),
+        _judge("raised when all speak", lambda: raised_when_all_speak(history, patience_s, fresh_s)),
+    ]
 
 
 def check_copies(history: History, homes: tuple[str, ...]) -> Verdict:

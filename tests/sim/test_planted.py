@@ -13,6 +13,7 @@ from tests.sim.planted import BUGS, DISK, THREE, Bug, Plant
 from tests.sim.planted_controls import CONTROL_BUGS
 from tests.sim.planted_copies import COPY_BUGS
 from tests.sim.planted_lease import LEASE_BUGS
+from tests.sim.planted_levels import LEVEL_BUGS
 from tests.sim.planted_raising import RAISING
 from tests.sim.planted_recovery import RECOVERY_BUGS
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
@@ -24,7 +25,7 @@ from tests.sim.wrong import PlantRaised
 pytestmark = pytest.mark.sim
 
 
-ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS, *RECOVERY_BUGS]
+ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS, *RECOVERY_BUGS, *LEVEL_BUGS]
 
 
 @pytest.mark.parametrize("bug", ALL_BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

@@ -9,6 +9,7 @@ from mltb_transport.records import Record
 from mltb_transport.voters import Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
+from mltbd.core.level_rules import Speaks
 from mltbd.core.outbox import Outbox
 from mltbd.core.voter_rules import VOTERS_MAX, VOTING_ROLES
 
@@ -35,6 +36,11 @@ def voters_of(me: str, present: list[Record]) -> tuple[Voter, ...]:
     if count > 2 and count % 2 == 0:
         count -= 1  # An even voter adds a way to lose quorum and no tolerance; it observes.
     return tuple(Voter(record.node, record.store) for record in sorted(able[:count], key=lambda r: r.node))
+
+
+def level_for(present: list[Record], ours: Speaks) -> int:
+    """The level to begin at: the lowest that all present speak. It rises by itself, and never falls."""
+    return min(ours.newest, max([ours.oldest, *(record.oldest for record in present)]))
 
 
 class FoundingWatch:
@@ -98,14 +104,14 @@ class FoundingDesk:
         """`present`: the members within reach, this node included."""
         self._look_at = now + ASK_AGAIN_S
         if not self._consensus.log.last_index and self.watch.ripe(present, now):
-            self._found(voters_of(self._consensus.me, present), wall)
+            self._found(voters_of(self._consensus.me, present), level_for(present, self._consensus.speaks), wall)
         if self._consensus.log.last_index:
             self._spread()
 
-    def _found(self, voters: tuple[Voter, ...], wall: int) -> None:
+    def _found(self, voters: tuple[Voter, ...], level: int, wall: int) -> None:
         cluster, name = self._identity
         self._out.note("info", f"founds cluster {cluster} with {' '.join(voter.node for voter in voters)}")
-        self._consensus.found(Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters)))
+        self._consensus.found(Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters, level)))
 
     def _spread(self) -> None:
         missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]

@@ -17,8 +17,10 @@ from mltbd.core.founding import (
     Founder,
     FoundingDesk,
     FoundingWatch,
+    level_for,
     voters_of,
 )
+from mltbd.core.level_rules import Speaks
 from mltbd.core.voter_rules import VOTERS_MAX
 from tests.daemon.core.core_kit import THREE, WALL, Member, founding, saves, sent
 from tests.daemon.core.membership_kit import record
@@ -53,6 +55,14 @@ def test_the_founder_and_the_highest_ranked_vote() -> None:
 def test_observers_do_not_vote_and_witnesses_do() -> None:
     present = [record("n1"), record("n2", role="observer", priority=999), record("n3", role="witness")]
     assert [voter.node for voter in voters_of("n1", present)] == ["n1", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "oldest", "level"),
+    [(Speaks(1, 2), (1, 1), 1), (Speaks(1, 2), (1, 2), 2), (Speaks(2, 3), (1,), 2), (Speaks(1, 2), (3,), 2)],
+)
+def test_it_begins_at_the_lowest_level_that_all_speak(ours: Speaks, oldest: tuple[int, ...], level: int) -> None:
+    assert level_for([record(f"n{place}", oldest=each) for place, each in enumerate(oldest)], ours) == level
 
 
 # -- the moment ----------------------------------------------------------------------------------------------------
