@@ -92,11 +92,11 @@ def beyond_the_applied(patch: pytest.MonkeyPatch) -> None:
         compact(self)
 
     def too_far(
-        cls: type[Snapshot], index: int, term: int, cluster: str, voters: tuple[object, ...], dump: list[object]
+        cls: type[Snapshot], index: int, term: int, cluster: str, voters: object, dump: list[object], *rest: object
     ) -> Snapshot:
         log = logs[0]
         dump[0] = index = max(index, log.last_index)
-        taken: Snapshot = take(cls, index, max(term, log.last_term), cluster, voters, dump)
+        taken: Snapshot = take(cls, index, max(term, log.last_term), cluster, voters, dump, *rest)
         return taken
 
     patch.setattr(Archive, "compact", remember)
