@@ -41,6 +41,7 @@ def diagnose(status: dict[str, Any], survey: dict[str, Any]) -> list[Finding]:
     """All findings, the worst first."""
     facts = {node: told for node, told in survey["facts"].items() if told is not None}
     found = [*quorum(status), *alerts(status), *silent(survey), *reach(survey), *secrets(facts), *agreement(facts)]
+    found += protocols(status, facts)
     for node, told in facts.items():
         found += [*loop_and_disk(node, told), *watched(node, told), *strangers(node, told)]
     found += clocks(survey)
@@ -192,6 +193,26 @@ def agreement(facts: dict[str, dict[str, Any]]) -> Iterator[Finding]:
         yield Finding(OK, "options", "", "the options that have to agree do")
 
 
+def protocols(status: dict[str, Any], facts: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+    """Nodes of neighbouring versions, and what the level of the cluster waits for."""
+    speak: dict[int, list[str]] = {}
+    for node, told in facts.items():
+        if "protocol" in told:
+            speak.setdefault(told["protocol"]["newest"], []).append(node)
+    agreed = status["cluster"].get("protocol") or {}
+    level, waits = agreed.get("level"), agreed.get("waits")
+    if len(speak) > 1:
+        who = "; ".join(f"{newest} on {', '.join(nodes)}" for newest, nodes in sorted(speak.items()))
+        stays = f"the level stays at {level} until all speak more" if level else "there is no level yet"
+        yield Finding(
+            NOTE, "protocol", "", f"the protocol differs: {who}: {stays}", "finish the upgrade, or take it back"
+        )
+    elif waits:
+        yield Finding(
+            NOTE, "protocol", "", f"the protocol is at level {level}: {waits}", "`mltbctl events` tells when it rises"
+        )
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) or "(none)"
@@ -251,6 +272,11 @@ def strangers(node: str, told: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             PROBLEM, "name", node, f"heard {count(counted['own_name'], 'message')} in its own name",
             f"another node is called {node}, or a seed leads to itself",
+        )  # fmt: skip
+    if counted.get("misdelivered"):  # A daemon of an earlier release does not count it.
+        yield Finding(
+            NOTE, "address", node, f"heard {count(counted['misdelivered'], 'message')} meant for another node",
+            "its name, or the address others know it by, leads here: see `mltbctl nodes`",
         )  # fmt: skip
     if counted["wrong_cluster"]:
         yield Finding(

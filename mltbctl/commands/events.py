@@ -21,6 +21,7 @@ KINDS = (
     "founding", "election", "transfer", "placement", "failover", "switchover", "failback", "drain", "handover",
     "rollback", "pause", "resume", "drain_node", "undrain_node",
     "release", "cancel_failback", "promoted", "lost", "removed", "admitted", "recovered", "hook",
+    "level",
 )  # fmt: skip
 POLL_S = 0.5
 PAGES_MAX = 100

@@ -38,8 +38,8 @@ def show(client: Client, name: str) -> Result:
     found = _member(data, name)
     owned = [each for each in data["workloads"] if each["owner"] == name]
     return Result(
-        {"view": data["view"], "node": found, "workloads": owned},
-        lambda style: "\n".join(_lines(found, owned, name == data["cluster"]["leader"], style)),
+        {"view": data["view"], "node": found, "workloads": owned, "protocol": data["cluster"].get("protocol")},
+        lambda style: "\n".join(_lines(found, owned, data["cluster"], style)),
     )
 
 
@@ -51,7 +51,8 @@ def _member(data: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _lines(node: dict[str, Any], owned: list[dict[str, Any]], leads: bool, style: Style) -> list[str]:
+def _lines(node: dict[str, Any], owned: list[dict[str, Any]], cluster: dict[str, Any], style: Style) -> list[str]:
+    leads = node["id"] == cluster["leader"]
     drained = node.get("drained")
     seen = "never" if node["last_seen_seconds"] is None else f"{ago(node['last_seen_seconds'])} ago"
     rows = [
@@ -65,12 +66,25 @@ def _lines(node: dict[str, Any], owned: list[dict[str, Any]], leads: bool, style
         ("log", f"applied {node['applied_index']}, {node['lag']} behind"),
         ("version", node["version"]),
     ]
+    if told := protocol_words(node, cluster):
+        rows.append(("protocol", told))
     rows += [("trouble", trouble) for trouble in node.get("troubles") or []]
     if drained:
         why = f": {drained['reason']}" if drained["reason"] else ""
         rows.append(("drained", f"since {drained['since']} by {drained['by']}{why}"))
     rows += [("runs", f"{each['name']} {each['state'].lower()}, token {each['token']}") for each in owned]
     return [f"{name.ljust(10)} {value}" for name, value in rows]
+
+
+def protocol_words(node: dict[str, Any], cluster: dict[str, Any]) -> str:
+    """What it speaks and where the cluster is; empty where an older daemon was asked."""
+    speaks, agreed = node.get("protocol"), cluster.get("protocol")
+    if not speaks or not agreed:
+        return ""
+    oldest, newest = speaks["oldest"], speaks["newest"]
+    words = f"{newest}" if oldest == newest else f"{oldest} to {newest}"
+    level = agreed["level"]
+    return f"{words}, the cluster is at level {level}" if level else words
 
 
 def drain(session: Session, wish: Drain) -> Result:

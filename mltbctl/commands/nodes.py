@@ -31,7 +31,7 @@ def nodes(client: Client) -> Result:
     viewer = data["view"]["node"]
     members = data["nodes"]
     return Result(
-        {"view": data["view"], "nodes": members},
+        {"view": data["view"], "nodes": members, "protocol": data["cluster"].get("protocol")},
         lambda style: "\n".join(table(_COLUMNS, [_row(node, viewer, style) for node in members], style, indent=0)),
         rows="nodes",
     )

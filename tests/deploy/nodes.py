@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ STOP_WITHIN_S = 60.0
 
 
 @contextmanager
-def running(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One node; at the end it stops in good order, and must."""
-    with log.open("wb") as stderr:
+def running(environ: dict[str, str], log: Path, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """One node; at the end it stops in good order, and must. `before`: the words before its command."""
+    with log.open("ab") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mltbd.main", "run"],
+            [*before, sys.executable, "-P", "-m", "mltbd.main", "run"],
             env=environment(**environ), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
         )  # fmt: skip
         try:

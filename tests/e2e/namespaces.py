@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from mltbctl.demo.cluster import NodePlan
 
@@ -57,6 +58,16 @@ def sweep() -> list[str]:
     return gone
 
 
+class Wires(Protocol):
+    """What a cluster needs to know of the machines that it runs on."""
+
+    hosts: list[str]
+
+    def command(self, plan: NodePlan) -> list[str]:
+        """How a node is run in its machine."""
+        ...
+
+
 class Cables:
     """`size` machines n1, n2, ... on one bridge. Use as a context."""
 
@@ -90,6 +101,14 @@ class Cables:
     def command(self, plan: NodePlan) -> list[str]:
         """How a node is run in its machine."""
         return [*self.within(plan.node), *plan.command()]
+
+    def readdress(self, **hosts: str) -> None:
+        """These machines are given other addresses, all at one moment: what was bound to the old ones breaks."""
+        for node in hosts:
+            ip("-n", self._name(node), "address", "flush", "dev", "eth0", "scope", "global")
+        for node, host in hosts.items():
+            self.hosts[self.nodes.index(node)] = host
+            ip("-n", self._name(node), "address", "add", f"{host}/24", "dev", "eth0")
 
     def within(self, node: str) -> list[str]:
         """The words before a command that is run in this machine."""

@@ -14,7 +14,7 @@ from mltbctl.client import Client, MltbError
 from mltbctl.demo.cluster import Cluster, Workload
 from mltbctl.demo.runs import Run, overlaps, read_runs
 from mltbctl.demo.sweep import descendants
-from tests.e2e.namespaces import Cables
+from tests.e2e.namespaces import Wires
 from tests.waiting import until
 
 RECORDER = Path(__file__).parent / "recorder.py"
@@ -32,7 +32,7 @@ class Stage:
         directory: Path,
         size: int = 3,
         *flags: str,
-        cables: Cables | None = None,
+        cables: Wires | None = None,
         roles: Mapping[str, str] | None = None,
         kind: type[Cluster] = Cluster,
         **options: object,

@@ -22,6 +22,7 @@ def node(name: str, **changes: Any) -> dict[str, Any]:
         "id": name, "address": f"10.0.1.{9 + number}", "port": 7946, "state": "ACTIVE", "role": "voter",
         "priority": 110 - 10 * number, "health": "HEALTHY", "incarnation": 7, "last_seen_seconds": 0.3,
         "rtt_ms": 0.8, "applied_index": 918, "lag": 0, "version": "0.1.0",
+        "protocol": {"oldest": 1, "newest": 1},
     } | changes  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def healthy(viewer: str = "n2") -> dict[str, Any]:
             "name": "homelab", "id": "3f0c", "state": "STABLE", "is_healthy": True, "term": 41, "leader": "n1",
             "quorum": {"voters": 3, "needed": 2, "reachable": 3, "has_quorum": True}, "failure_tolerance": 1,
             "total_nodes": 3, "active_nodes": 3, "paused": None,
+            "protocol": {"level": 1, "waits": None},
         },
         "nodes": [
             node("n1", state="LEADER"),

@@ -15,7 +15,8 @@ def facts(node: str) -> dict[str, Any]:
         for other in NODES if other != node
     }  # fmt: skip
     return {
-        "node": node, "version": "0.1.0", "incarnation": 7, "has_quorum": True, "leader": "n1", "heard": heard,
+        "node": node, "version": "0.1.0", "protocol": {"oldest": 1, "newest": 1, "level": 1},
+        "incarnation": 7, "has_quorum": True, "leader": "n1", "heard": heard,
         "refused_by": [], "secret": {"uses": "0f1e2d3c", "also": None, "insecure": False},
         "loop": {"worst_lag_seconds": 0.004, "over_seconds": 60.0},
         "disk": {"free_bytes": 83_000_000_000, "free_percent": 31.0, "fdatasync_ms": 2.1},
@@ -23,7 +24,7 @@ def facts(node: str) -> dict[str, Any]:
         "systemd": {"supervised": True, "watchdog_seconds": 30.0},
         "options": {"CLUSTER_LEASE_DURATION": 3.0, "FAILOVER_TIMEOUT": 30.0, "FAILOVER_SECONDARY_NODES": []},
         "counters": {"auth_denied": 0, "handshake_failed": 0, "peer_refused": 0, "frame_error": 0, "own_name": 0,
-                     "wrong_cluster": 0},
+                     "wrong_cluster": 0, "misdelivered": 0},
     }  # fmt: skip
 
 

@@ -35,6 +35,14 @@ REFUSED = [{"address": "10.0.1.12:7946", "node": "n3"}]
         ("facts.n1.secret.uses", "99999999", WARNING, "secret", "", "is being changed"),
         ("facts.n1.options.FAILOVER_TIMEOUT", 20.0, WARNING, "options", "", "differs: 20 on n1; 30 on n2, n3"),
         ("facts.n1.version", "0.2.0", NOTE, "version", "", "0.1.0, 0.2.0"),
+        (
+            "facts.n3.protocol.newest",
+            2,
+            NOTE,
+            "protocol",
+            "",
+            "1 on n1, n2; 2 on n3: the level stays at 1 until all speak",
+        ),
         ("facts.n1.loop.worst_lag_seconds", 0.2, WARNING, "loop", "n1", "0.20 s late"),
         ("facts.n1.loop.worst_lag_seconds", 0.8, PROBLEM, "loop", "n1", "0.80 s late"),
         ("facts.n1.disk.fdatasync_ms", 150.0, WARNING, "disk", "n1", "takes 150 ms"),
@@ -47,6 +55,7 @@ REFUSED = [{"address": "10.0.1.12:7946", "node": "n3"}]
         ("facts.n1.systemd.watchdog_seconds", None, NOTE, "systemd", "n1", "no WatchdogSec"),
         ("facts.n1.counters.own_name", 3, PROBLEM, "name", "n1", "3 messages in its own name"),
         ("facts.n1.counters.wrong_cluster", 3, WARNING, "cluster", "n1", "another cluster"),
+        ("facts.n1.counters.misdelivered", 3, NOTE, "address", "n1", "3 messages meant for another node"),
         ("facts.n1.counters.auth_denied", 1, NOTE, "keys", "n1", "1 connection"),
         ("facts.n1.heard.n2.rtt_ms", 800.0, WARNING, "rtt", "n1", "800 ms to n2"),
         ("clocks.n3", clock(rate_ppm=-1300.0), PROBLEM, "clock", "n3", "-1300 ppm against n2's"),
@@ -59,6 +68,19 @@ def test_each_fault(path: str, value: Any, level: str, check: str, node: str, wo
     assert [(each.level, each.check, each.node) for each in seen] == [(level, check, node)]
     assert words in seen[0].message
     assert seen[0].hint
+
+
+def test_a_level_that_waits_is_told_with_what_it_waits_for() -> None:
+    waits = "level 2 waits for 42 min yet, so that the upgrade can be taken back"
+    status = pictures.changed(pictures.healthy(), cluster={"protocol": {"level": 1, "waits": waits}})
+    (finding,) = found(surveys.healthy(), status)
+    assert (finding.level, finding.check, finding.message) == (NOTE, "protocol", f"the protocol is at level 1: {waits}")
+
+
+def test_daemons_that_do_not_tell_of_protocols_yet_are_no_fault() -> None:
+    survey, status = surveys.healthy(), pictures.healthy()
+    del status["cluster"]["protocol"], survey["facts"]["n1"]["protocol"]
+    assert found(survey, status) == []
 
 
 def test_a_rate_within_its_error_is_no_fault() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mltbctl.cli import Root
+from mltbctl.lazy import flowing
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon
 from tests.mltbctl.terminal import DEADLINE_S, Terminal, environment
@@ -59,6 +60,15 @@ def test_help_has_boxes_on_a_terminal_only() -> None:
     with Terminal("config", "validate", "-h", environ=environment()) as terminal:
         assert terminal.end() == 0
         assert "╭─" in terminal.text
+
+
+def test_paragraphs_flow() -> None:
+    assert flowing("One\ntwo.\n\nThree\n  four.") == "One two.\n\nThree four."
+    with Terminal("lock", "run", "--help", environ=environment()) as terminal:
+        assert terminal.end() == 0
+        lines = [line.strip() for line in terminal.text.splitlines()]
+        assert any(line.endswith("Should it be lost, the command") for line in lines)
+        assert any(line.startswith("and all it started are dead before: SIGTERM") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["list"])

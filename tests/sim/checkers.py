@@ -29,7 +29,10 @@ from tests.sim.history import (
     Up,
     Voted,
     Vouched,
+    WentAlone,
 )
+from tests.sim.level_checkers import log_keeps_its_level, raised_when_all_speak, spoken_only
+from tests.sim.recovery_checkers import Line, left_behind_stay_apart, line_of, no_number_twice
 from tests.sim.wrong import Undecided, Wrong
 
 TRUE, FALSE, UNKNOWN = "true", "false", "unknown"
@@ -100,39 +103,49 @@ def logs_match(history: History) -> None:
 
 
 def committed_is_stable(history: History) -> None:
-    """What anybody applied, everybody applies there, with the same state after it; later leaders have it."""
-    entries: list[Entry] = []
-    terms: list[int] = []  # in which each was first seen to be committed
-    digests: dict[int, str] = {}
+    """What anybody applied, everybody applies there, with the same state after it; later leaders have it.
+
+    In each cluster by itself, where a node went on alone.
+    """
+    lines = [Line()]
     for happening in history:
-        if isinstance(happening, Applied):
-            entry = happening.entry
-            if entry.index > len(entries) + 1:
-                raise Wrong(f"{happening.node} applied entry {entry.index}, nobody {len(entries) + 1}")
-            if entry.index == len(entries) + 1:
-                entries.append(entry)
-                terms.append(happening.term)
-            elif entries[entry.index - 1] != entry:
-                raise Wrong(f"{happening.node} applied {entry}, elsewhere {entries[entry.index - 1]}")
-            if happening.digest:
-                known = digests.setdefault(entry.index, happening.digest)
-                if known != happening.digest:
-                    raise Wrong(f"after {entry.index}: {happening.node} has {happening.digest}, else {known}")
+        if isinstance(happening, WentAlone):
+            lines.append(Line(happening.index, happening.term))
+        elif isinstance(happening, Applied):
+            _applied_as_elsewhere(line_of(lines, happening.entry.index - 1), happening)
         elif isinstance(happening, Kept):
-            if happening.index > len(entries) or entries[happening.index - 1].term != happening.term:
+            line = line_of(lines, happening.index)
+            if line.term_at(happening.index) != happening.term:
                 raise Wrong(f"{happening.node} keeps a snapshot of entry {happening.index}, which nobody applied")
-            known = digests.setdefault(happening.index, happening.digest)
+            known = line.digests.setdefault(happening.index, happening.digest)
             if known != happening.digest:
                 raise Wrong(f"snapshot of {happening.index} on {happening.node}: {happening.digest}, else {known}")
         elif isinstance(happening, Leads):
-            # One that was elected before, and only now counts its votes, need not know of later terms.
-            due = max((place for place, term in enumerate(terms, start=1) if term < happening.term), default=0)
             base, base_term = happening.base
-            known_to_be = base == 0 or (base <= len(entries) and entries[base - 1].term == base_term)
-            if not known_to_be or (base < due and list(happening.log[: due - base]) != entries[base:due]):
+            line = line_of(lines, base + len(happening.log))
+            # One that was elected before, and only now counts its votes, need not know of later terms.
+            earlier = [place for place, term in enumerate(line.terms, start=1) if term < happening.term]
+            due = line.base + max(earlier, default=0)
+            whole = base >= due or list(happening.log[: due - base]) == line.entries[base - line.base : due - line.base]
+            if line.term_at(base) != base_term or not whole:
                 raise Wrong(f"{happening.node} leads term {happening.term} without all that was committed")
-    if not entries:
+    if not lines[0].entries:
         raise Undecided("nothing was ever applied")
+
+
+def _applied_as_elsewhere(line: Line, happening: Applied) -> None:
+    entry = happening.entry
+    if entry.index > line.end + 1:
+        raise Wrong(f"{happening.node} applied entry {entry.index}, nobody {line.end + 1}")
+    if entry.index == line.end + 1:
+        line.entries.append(entry)
+        line.terms.append(happening.term)
+    elif line.entries[entry.index - line.base - 1] != entry:
+        raise Wrong(f"{happening.node} applied {entry}, elsewhere {line.entries[entry.index - line.base - 1]}")
+    if happening.digest:
+        known = line.digests.setdefault(entry.index, happening.digest)
+        if known != happening.digest:
+            raise Wrong(f"after {entry.index}: {happening.node} has {happening.digest}, else {known}")
 
 
 def snapshots_are_kept(history: History) -> None:
@@ -162,10 +175,18 @@ def one_at_a_time(history: History) -> None:
 
 
 def tokens_grow(history: History) -> None:
-    """Whoever starts has the youngest token of all that ever ran; and it was granted to that node."""
+    """Whoever starts has the youngest token of all that ever ran, granted to that node and to no earlier disk of it."""
     owners: dict[tuple[str, int], str] = {}
     highest: dict[str, int] = {}
+    disks: dict[str, str] = {}
+    ran: dict[tuple[str, int], str] = {}
     for happening in history:
+        if isinstance(happening, Began):
+            disks[happening.node] = happening.store
+        elif isinstance(happening, Up):
+            disk = disks.get(happening.node, "")
+            if ran.setdefault((happening.workload, happening.token), disk) != disk:
+                raise Wrong(f"{happening.node} starts under token {happening.token} of an earlier disk of its name")
         if isinstance(happening, Applied) and isinstance(happening.entry.command, Grant):
             grant = happening.entry.command
             owners[grant.workload, happening.entry.index] = grant.owner
@@ -194,6 +215,9 @@ def cut_off_stops(history: History, lease_s: float) -> None:
             if isinstance(command, Founding | ChangeVoters):
                 alone = command.voters[0].node if len(command.voters) == 1 else ""
                 cut.pop(alone, None)
+        if isinstance(happening, WentAlone):
+            alone, youngest = happening.node, happening.index
+            cut.pop(alone, None)
         if isinstance(happening, Closed):
             for node in cut:
                 _stopped_in_time(node, happening.at, cut, live, lease_s)
@@ -275,6 +299,8 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
         "logs match": lambda: logs_match(history),
         "committed is stable": lambda: committed_is_stable(history),
         "snapshots are kept": lambda: snapshots_are_kept(history),
+        "left behind stay apart": lambda: left_behind_stay_apart(history),
+        "no number twice": lambda: no_number_twice(history),
         "one at a time": lambda: one_at_a_time(history),
         "tokens grow": lambda: tokens_grow(history),
         "cut off stops": lambda: cut_off_stops(history, lease_s),
@@ -290,6 +316,16 @@ def check_safety(history: History, lease_s: float) -> list[Verdict]:
 
 def check_liveness(history: History, leader_s: float, runs_s: float, within_s: float) -> Verdict:
     return _judge("runs again", lambda: runs_again(history, leader_s, runs_s, within_s))
+
+
+def check_levels(history: History, patience_s: float, fresh_s: float) -> list[Verdict]:
+    """The promises to whoever upgrades a cluster node by node. `fresh_s`: a leader takes nobody who was silent for as
+    long for present."""
+    return [
+        _judge("spoken only", lambda: spoken_only(history)),
+        _judge("log keeps its level", lambda: log_keeps_its_level(history)),
+        _judge("raised when all speak", lambda: raised_when_all_speak(history, patience_s, fresh_s)),
+    ]
 
 
 def check_copies(history: History, homes: tuple[str, ...]) -> Verdict:

@@ -12,6 +12,7 @@ from mltbd.core.archive import Compaction
 from mltbd.core.events import Ask
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
+from mltbd.core.level_rules import Speaks
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
@@ -50,6 +51,10 @@ class Shape:
     """Nodes whose configuration calls that one a singleton."""
     boastful: bool = False
     """Every node says that it could run the copies of all others, too."""
+
+    newest: tuple[int, ...] = ()
+    """Up to which version of the protocol each node speaks at first; all end with the newest. Empty: of one build."""
+    level_patience_s: float = 3600.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,6 +122,8 @@ class Cluster:
             compaction=shape.compaction,
             workloads=shape.workloads(name),
             lease_enforced=shape.lease_enforced,
+            speaks=Speaks(1, shape.newest[place]) if shape.newest else Speaks(),
+            level_patience_s=shape.level_patience_s,
         )
         dice = random.Random(self.dice.getrandbits(48))
         return Machine(config, shape.stop_timeout_s, dice, self.at, self.real, self.network, self.history)
@@ -201,8 +208,18 @@ class Cluster:
             machine.guard.fails_until = float("-inf")
             machine.resume()
             machine.on_off = self.start_again  # Who leaves now, of an earlier request, comes back at once.
+            if self.shape.newest and machine.config.speaks.newest < max(self.shape.newest):
+                self.exchange(machine, Speaks(1, max(self.shape.newest)))
             self.start_again(machine)
         self.history.append(Healed(self.now))
+
+    def exchange(self, machine: Machine, speaks: Speaks) -> None:
+        """Another build in place of this one, and its daemon begins anew."""
+        machine.reconfigure(speaks=speaks)
+        if machine.on:
+            machine.crash_daemon()
+        elif machine.disk.incarnation:  # Else it was never switched on.
+            self.start_again(machine)
 
     def lift(self) -> None:
         """Somebody resumes and undrains all, and looks until it is done."""

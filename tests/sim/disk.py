@@ -78,6 +78,10 @@ class Disk:
         self.entries = self.entries[base[0] - self.base[0] :] if base in held else []
         self.snapshot, self.base = snapshot, base
 
+    def rewrite(self, save: Save) -> None:
+        """Somebody else writes it while no daemon runs."""
+        self._keep(save)
+
     def crash(self) -> None:
         """The transaction under way is kept as a whole or not at all; what waits behind it is lost."""
         if self._writing and self._dice.random() < 0.3:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.sim.cluster import WORKLOAD, Cluster
+from tests.sim.faults_levels import LevelFaults
 from tests.sim.faults_members import MemberFaults
 from tests.sim.machine import Machine
 
@@ -66,7 +67,7 @@ MEMBERS = Mix(
 """Nodes come and go all the time."""
 
 
-class Faults(MemberFaults):
+class Faults(MemberFaults, LevelFaults):
     """Lets a cluster suffer by a mix."""
 
     def __init__(self, cluster: Cluster, mix: Mix) -> None:
@@ -82,9 +83,13 @@ class Faults(MemberFaults):
     def begin(self) -> None:
         self._cluster.at(self._mix.from_s + self._gap_s(), self._next)
 
+    def cease(self) -> None:
+        """No more. What was broken stays so."""
+        self._over = True
+
     def end(self) -> None:
         """No more, and all is healed."""
-        self._over = True
+        self.cease()
         self._cluster.heal()
         self._cluster.lift()
 

@@ -21,6 +21,45 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class Speaking:
+    """The daemon that begins here is of a build that speaks these versions of the protocol."""
+
+    at: float
+    node: str
+    oldest: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A daemon ended, or did not begin, because its build must not take part."""
+
+    at: float
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtLevel:
+    """Having applied all up to `index`, this node takes its cluster to be at this level."""
+
+    at: float
+    node: str
+    index: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A leader sent out an entry of its own that raises the level."""
+
+    at: float
+    node: str
+    index: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A daemon ended: crash, machine, guard, left."""
 
@@ -108,6 +147,17 @@ class Vouched:
     node: str
     store: str
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class WentAlone:
+    """An operator gave the cluster up: this disk is all of another one now, which begins behind `index` and `term`."""
+
+    at: float
+    node: str
+    store: str
+    index: int
+    term: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +259,12 @@ class Closed:
 
 
 Happening = (
-    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Vouched | Up | Down | Cut | Joined | Asked
-    | Replied | Noted | Fault | Broke | Healed | Closed
+    Began | Ended | Leads | Deposed | Voted | Spoke | Applied | Held | Kept | Vouched | WentAlone | Up | Down | Cut
+    | Joined | Asked | Replied | Noted | Fault | Broke | Healed | Closed | Speaking | Refused | AtLevel | Raised
 )  # fmt: skip
 History = list[Happening]
 
-STORY_SILENT = (Applied, Held, Kept, Vouched, Spoke)
+STORY_SILENT = (Applied, Held, Kept, Vouched, Spoke, Speaking, AtLevel)
 
 
 def story(history: History, last: int = 80) -> str:

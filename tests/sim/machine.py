@@ -11,6 +11,7 @@ from mltbd.core.effects import (
     Arm,
     Contact,
     Effect,
+    Halt,
     Leave,
     Link,
     Note,
@@ -25,6 +26,7 @@ from mltbd.core.effects import (
     Unlink,
 )
 from mltbd.core.events import Event, GuardSays, HookEnded, Lost, Received, Saved, StopRequested, Strain, Tick
+from mltbd.core.level_rules import NotSpoken
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
@@ -36,6 +38,7 @@ from tests.sim.history import (
     Ended,
     History,
     Noted,
+    Refused,
     Replied,
 )
 from tests.sim.network import Network
@@ -114,7 +117,7 @@ class Machine:
         recovered = self.disk.recover()
         self.linked = set()
         self._wake_at = float("inf")
-        self._observer.began(recovered)
+        self._observer.began(recovered, self.config.speaks)
         self._network.restarted(self.name)
         entropy = random.Random(self.dice.getrandbits(48))
         self.guard.tell = lambda says: self._if_alive(epoch, says)
@@ -122,6 +125,9 @@ class Machine:
             self.node = Node(self.config, recovered, entropy, self.clock.local(self._real()))
             self._observer.follow(self.node)
             self._perform(self.node.start(self.clock.local(self._real()), self.clock.wall(self._real())))
+        except NotSpoken as error:
+            self._halts(str(error))
+            return
         except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
             self._broken(error)
             return
@@ -262,6 +268,11 @@ class Machine:
         self.on = False
         self.guard.stop_all()
 
+    def _halts(self, why: str) -> None:
+        """Its build must not take part: the guard stops all and does not start it again."""
+        self._history.append(Refused(self._real(), self.name, why))
+        self._guard_ends()
+
     def _schedule(self) -> None:
         if self.node is None:
             return
@@ -337,6 +348,9 @@ class Machine:
                     self.on_store(self, effect)
                 case Leave():
                     self._guard_ends()
+                    return
+                case Halt(why):
+                    self._halts(why)
                     return
 
     def _saved(self, epoch: int, number: int) -> None:

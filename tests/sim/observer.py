@@ -5,15 +5,31 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
+from mltb_transport.level import Level
 from mltb_transport.messages import Answer, Append, AppendAnswer, Election, Entry, Message
 from mltb_transport.pieces import PieceAnswer
 from mltb_transport.plain import pack_plain
 from mltbd.core.events import Recovered
+from mltbd.core.level_rules import Speaks
 from mltbd.core.node import Node
 from mltbd.core.snapshots import Snapshot, restored
 from mltbd.core.voting import LEADER
 from mltbd.state.machine import State
-from tests.sim.history import Applied, Began, Deposed, Held, History, Kept, Leads, Spoke, Voted, Vouched
+from tests.sim.history import (
+    Applied,
+    AtLevel,
+    Began,
+    Deposed,
+    Held,
+    History,
+    Kept,
+    Leads,
+    Raised,
+    Speaking,
+    Spoke,
+    Voted,
+    Vouched,
+)
 
 
 def digest(state: State) -> str:
@@ -33,16 +49,19 @@ class Observer:
         self._fresh: list[Entry] = []
         self._snapshot: Snapshot | None = None
         self._spoken: dict[str, int] = {}
+        self._level = 0
+        self._raised: set[tuple[int, int]] = set()
 
-    def began(self, recovered: Recovered) -> None:
+    def began(self, recovered: Recovered, speaks: Speaks) -> None:
         at, name = self._real(), self._name
+        self._history.append(Speaking(at, name, speaks.oldest, speaks.newest))
         self._history.append(
             Began(
                 at, name, recovered.incarnation, recovered.store, recovered.term, recovered.vote, recovered.last_index
             )
         )
         self._history.append(Held(at, name, recovered.entries, recovered.base or (0, 0)))
-        self._fresh, self._snapshot = [], None
+        self._fresh, self._snapshot, self._level = [], None, 0
         if recovered.snapshot is not None:
             self._kept(recovered.snapshot)
 
@@ -64,6 +83,9 @@ class Observer:
                 shown = last if entry is self._fresh[-1] else ""
                 self._history.append(Applied(self._real(), self._name, node.consensus.term, entry, shown))
             self._fresh = []
+        if node.levels.level != self._level:
+            self._level = node.levels.level
+            self._history.append(AtLevel(self._real(), self._name, node.state.applied, self._level))
         leads = node.consensus.role == LEADER
         if leads != self.leads:
             self.leads = leads
@@ -94,7 +116,9 @@ class Observer:
     def listen(self, node: Node, store: str, to: str, message: Message) -> None:
         """What leaves this node."""
         match message:
-            case Append(term=term) | AppendAnswer(term=term):
+            case Append(term=term, entries=entries):
+                self._look_for_rises(term, entries)
+            case AppendAnswer(term=term):
                 pass
             case Election(term, stage):
                 if stage not in ("vote", "transfer"):
@@ -114,3 +138,10 @@ class Observer:
         if term > self._spoken.get(store, 0):
             self._spoken[store] = term
             self._history.append(Spoke(self._real(), self._name, store, term))
+
+    def _look_for_rises(self, term: int, entries: tuple[Entry, ...]) -> None:
+        """A leader's own; those of its predecessors it only passes on."""
+        for entry in entries:
+            if isinstance(entry.command, Level) and entry.term == term and (entry.index, term) not in self._raised:
+                self._raised.add((entry.index, term))
+                self._history.append(Raised(self._real(), self._name, entry.index, entry.command.level))

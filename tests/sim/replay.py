@@ -1,17 +1,17 @@
-"""Replay one seed and tell its story: `python -m tests.sim.replay SEED [LINES]`."""
+"""Replay one seed and tell its story: `python -m tests.sim.replay SEED [LINES] [storm|members|store|recovery]`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.sim.scenario import run_seed
+from tests.sim.scenarios import SCENARIOS
 
 
 def main(arguments: list[str]) -> int:
-    outcome = run_seed(int(arguments[0]))
-    last = int(arguments[1]) if len(arguments) > 1 else 200
-    print(outcome.explain(last))
-    print(f"{outcome.events} events, {'FAILED' if outcome.failed else 'all promises kept'}")
+    seed, last, what, *_ = (*arguments, *("", "200", "storm")[len(arguments) :])
+    outcome = SCENARIOS[what](int(seed))
+    print(outcome.explain(int(last)))
+    print("FAILED" if outcome.failed else "all promises kept")
     return 1 if outcome.failed else 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
-from tests.sim.checkers import TRUE, Verdict, check_copies, check_liveness, check_safety
+from tests.sim.checkers import TRUE, Verdict, check_copies, check_levels, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
 from tests.sim.faults import MEMBERS, Faults, Mix
 from tests.sim.history import History, story
@@ -23,6 +23,8 @@ COOL_S = 2.0
 LIFT_S = 0.5
 """Once somebody leads, whatever is paused or drained is released within this."""
 WATCH_S = 2.0
+FRESH = 1.01
+"""Clocks differ a little."""
 
 ROLES: tuple[tuple[str, ...], ...] = (
     ("voter",),
@@ -45,6 +47,8 @@ class Outcome:
     history: History
     verdicts: list[Verdict]
     events: int
+    what: str = "storm"
+    """The scenario's name for soak and replay."""
 
     @property
     def failed(self) -> list[Verdict]:
@@ -54,7 +58,7 @@ class Outcome:
         """For the one who has to find out."""
         lines = [f"seed {self.seed}: {self.shape.describe()}", story(self.history, last)]
         lines += [f"seed {self.seed}: {verdict}" for verdict in self.failed]
-        lines.append(f"replay: python -m tests.sim.replay {self.seed}")
+        lines.append(f"replay: python -m tests.sim.replay {self.seed} {last} {self.what}")
         return "\n".join(lines)
 
 
@@ -111,6 +115,8 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     verdicts = check_safety(cluster.history, shape.lease_s)
     if shape.homes:
         verdicts.append(check_copies(cluster.history, shape.homes))
+    if shape.newest:
+        verdicts += check_levels(cluster.history, shape.level_patience_s, FRESH * 2 * shape.timing.election_s)
     verdicts.append(check_liveness(cluster.history, LEADER_S + RESTART_S, runs_s, WATCH_S))
     return Outcome(seed, shape, cluster.history, verdicts, cluster.events)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.sim.checkers import TRUE, check_safety
+from tests.sim.checkers import TRUE, check_levels, check_safety
 from tests.sim.cluster import WORKLOAD, Cluster, Shape
 from tests.sim.history import Deposed, Down, Leads, Up
 from tests.sim.machine import Machine
@@ -83,7 +83,11 @@ def depositions(cluster: Cluster, since: float) -> list[Deposed]:
 def all_safe(cluster: Cluster) -> None:
     """No promise was broken on the way."""
     cluster.close()
-    broken = [str(v) for v in check_safety(cluster.history, cluster.shape.lease_s) if v.answer != TRUE]
+    shape = cluster.shape
+    verdicts = check_safety(cluster.history, shape.lease_s)
+    if shape.newest:
+        verdicts += check_levels(cluster.history, shape.level_patience_s, 1.01 * 2 * shape.timing.election_s)
+    broken = [str(v) for v in verdicts if v.answer != TRUE]
     assert not broken, broken
 
 

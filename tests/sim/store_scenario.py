@@ -39,7 +39,8 @@ class StoreOutcome:
 
     def explain(self, last: int = 60) -> str:
         lines = [f"seed {self.seed}: {self.shape.describe()}", story(self.history, last)]
-        return "\n".join(lines + [f"seed {self.seed}: {verdict}" for verdict in self.failed])
+        lines += [f"seed {self.seed}: {verdict}" for verdict in self.failed]
+        return "\n".join([*lines, f"replay: python -m tests.sim.replay {self.seed} {last} store"])
 
 
 def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> StoreOutcome:

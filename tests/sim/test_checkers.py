@@ -25,6 +25,7 @@ from tests.sim.history import (
     Up,
     Voted,
     Vouched,
+    WentAlone,
 )
 
 FIRST = Entry(1, 1, 0, Founding("c", "mltb", ()))
@@ -37,6 +38,14 @@ LEASE_S = 3.0
 
 def applied(*entries: Entry, node: str = "n1", term: int = 2, digest: str = "") -> History:
     return [Applied(1.0, node, term, entry, digest) for entry in entries]
+
+
+STARTS, EMPTY = Began(0.5, "n1", 1, "d1", 0, ""), Began(1.5, "n1", 1, "d1-1", 0, "")
+ALONE = [
+    STARTS, Began(0.5, "n2", 1, "d2", 0, ""), *applied(*LOG), *applied(*LOG, node="n2"),
+    WentAlone(2.0, "n2", "d2", 1 << 32, 1 << 20),
+]  # fmt: skip
+ANEW = Entry((1 << 32) + 1, 1 << 20, 0, NoOp())
 
 
 CASES: list[tuple[str, str, History]] = [
@@ -73,6 +82,16 @@ CASES: list[tuple[str, str, History]] = [
     ("snapshots are kept", TRUE, [Vouched(1.0, "n1", "d", 3), Began(2.0, "n1", 2, "d", 2, "", 3)]),
     ("snapshots are kept", TRUE, [Vouched(1.0, "n1", "d", 3), Began(2.0, "n1", 1, "wiped", 0, "", 0)]),
     ("snapshots are kept", FALSE, [Vouched(1.0, "n1", "d", 3), Began(2.0, "n1", 2, "d", 2, "", 2)]),
+    ("no number twice", TRUE, [*applied(*LOG), WentAlone(2.0, "n2", "d2", 1 << 32, 1 << 20)]),
+    ("no number twice", FALSE, [*applied(*LOG), WentAlone(2.0, "n2", "d2", 3, 1 << 20)]),
+    ("no number twice", FALSE, [Spoke(1.0, "n1", "d1", 5), WentAlone(2.0, "n2", "d2", 1 << 32, 5)]),
+    ("left behind stay apart", TRUE, [*ALONE, *applied(ANEW, node="n2")]),
+    ("left behind stay apart", TRUE, [*ALONE, Began(3.0, "n1", 1, "empty", 0, ""), *applied(ANEW, node="n1")]),
+    ("left behind stay apart", FALSE, [*ALONE, *applied(ANEW, node="n1")]),
+    ("left behind stay apart", FALSE, [*ALONE, Kept(3.0, "n1", 1 << 32, 9, "b")]),
+    ("committed is stable", TRUE, [*ALONE, Kept(3.0, "n2", 1 << 32, 1 << 20, "b"), *applied(ANEW, node="n2")]),
+    ("committed is stable", FALSE, [*ALONE, *applied(Entry((1 << 32) + 2, 1 << 20, 0, NoOp()), node="n2")]),
+    ("tokens grow", FALSE, [*applied(*LOG), STARTS, Up(1.0, "n1", "main", 3), EMPTY, Up(2.0, "n1", "main", 3)]),
     ("one at a time", TRUE, [Up(1.0, "n1", "main", 3), Down(2.0, "n1", "main", 3), Up(2.0, "n2", "main", 5)]),
     ("one at a time", TRUE, [Up(1.0, "n1", "main", 3), Up(2.0, "n2", "other", 5)]),
     ("one at a time", FALSE, [Up(1.0, "n1", "main", 3), Up(2.0, "n2", "main", 5), Down(2.0, "n1", "main", 3)]),

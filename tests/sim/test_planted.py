@@ -8,7 +8,9 @@ from tests.sim.planted import BUGS, DISK, THREE, Bug, Plant
 from tests.sim.planted_controls import CONTROL_BUGS
 from tests.sim.planted_copies import COPY_BUGS
 from tests.sim.planted_lease import LEASE_BUGS
+from tests.sim.planted_levels import LEVEL_BUGS
 from tests.sim.planted_raising import RAISING
+from tests.sim.planted_recovery import RECOVERY_BUGS
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
 from tests.sim.planted_voters import VOTER_BUGS
 from tests.sim.scenario import run_seed
@@ -17,14 +19,14 @@ from tests.sim.wrong import PlantRaised
 pytestmark = pytest.mark.sim
 
 
-ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS]
+ALL_BUGS = [*BUGS, *LEASE_BUGS, *SNAPSHOT_BUGS, *CONTROL_BUGS, *COPY_BUGS, *VOTER_BUGS, *RECOVERY_BUGS, *LEVEL_BUGS]
 
 
 @pytest.mark.parametrize("bug", ALL_BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     bug.plant(monkeypatch)
-    for seed in range(1, bug.seeds_max + 1):
-        outcome = run_seed(seed, bug.mix, bug.shape(seed))
+    for seed in range(bug.first, bug.first + bug.seeds_max):
+        outcome = bug.run(seed, bug.mix, bug.shape(seed))
         found = [verdict for verdict in outcome.failed if verdict.checker in bug.caught_by]
         if found:
             with capsys.disabled():

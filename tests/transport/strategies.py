@@ -45,7 +45,16 @@ def messages(cls: type) -> st.SearchStrategy[Any]:
 def frames(cls: type) -> st.SearchStrategy[Frame]:
     """Frames that carry one class."""
     numbers = st.integers(0, INT_MAX)
-    return st.builds(Frame, st.just(PROTOCOL), st.text(max_size=64), NODE_IDS, numbers, numbers, messages(cls))
+    return st.builds(
+        Frame,
+        st.just(PROTOCOL),
+        st.text(max_size=64),
+        NODE_IDS,
+        numbers,
+        numbers,
+        messages(cls),
+        st.just("") | NODE_IDS,
+    )
 
 
 def any_frame() -> st.SearchStrategy[Frame]:

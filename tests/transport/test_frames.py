@@ -22,6 +22,7 @@ from mltb_transport.frames import (
     decode,
     encode,
 )
+from mltb_transport.limits import PROTOCOL_MIN, PROTOCOL_READ_MAX
 from mltb_transport.messages import KINDS, Append, Entry, Grant, Ping, Request
 from mltb_transport.schema import INT_MAX
 from tests.transport.strategies import any_frame, junk
@@ -39,6 +40,7 @@ def header(**changes: Any) -> bytes:
         "seq": 1,
         "kind": 3,
         "body": [5],
+        "to": "n2",
     }
     return bytes(msgpack.packb(list((fields | changes).values())))
 
@@ -75,8 +77,15 @@ def test_the_layout_is_one_array() -> None:
     assert msgpack.unpackb(encode(PING)) == [1, "cluster", "n1", 3, 4, 3, [5]]
 
 
+def test_who_it_is_meant_for_stands_behind_what_an_earlier_release_reads() -> None:
+    meant = dataclasses.replace(PING, to="n2")
+    assert msgpack.unpackb(encode(meant)) == [*msgpack.unpackb(encode(PING)), "n2"]
+    assert decode(encode(meant)) == meant
+
+
 def test_surplus_header_fields_of_a_newer_peer_are_ignored() -> None:
-    assert decode(msgpack.packb([*msgpack.unpackb(encode(PING)), "trace id"])) == PING
+    meant = dataclasses.replace(PING, to="n2")
+    assert decode(msgpack.packb([*msgpack.unpackb(encode(meant)), "trace id"])) == meant
 
 
 @pytest.mark.parametrize("kind", [0, 99, 2**40])
@@ -85,12 +94,23 @@ def test_an_unknown_kind_is_told_apart(kind: int) -> None:
         decode(header(kind=kind))
 
 
-@pytest.mark.parametrize("version", [PROTOCOL + 1, 2**40])
-def test_a_later_protocol_is_told_apart(version: int) -> None:
-    with pytest.raises(UnknownVersion, match=f"protocol version {version}"):
+@pytest.mark.parametrize("version", [PROTOCOL_READ_MAX + 1, 2**40, 2**64 - 1])
+def test_a_protocol_beyond_the_neighbours_is_told_apart_and_its_sender_named(version: int) -> None:
+    with pytest.raises(UnknownVersion, match=f"protocol {min(version, INT_MAX)}, this release reads") as told:
         decode(header(version=version))
+    assert (told.value.version, told.value.sender) == (min(version, INT_MAX), "n1")
+    with pytest.raises(UnknownVersion) as nameless:
+        decode(header(version=version, sender="N 1"))
+    assert nameless.value.sender == ""
     with pytest.raises(UnknownVersion):
         encode(dataclasses.replace(PING, version=version))
+
+
+@pytest.mark.parametrize("version", range(PROTOCOL_MIN, PROTOCOL_READ_MAX + 1))
+def test_the_neighbours_are_read_and_what_a_newer_one_added_is_ignored(version: int) -> None:
+    frame = dataclasses.replace(PING, version=version)
+    header_of, body = msgpack.unpackb(encode(frame))[:-1], msgpack.unpackb(encode(frame))[-1]
+    assert decode(msgpack.packb([*header_of, [*body, "a field of tomorrow", [1, 2]]])) == frame
 
 
 @pytest.mark.parametrize(
@@ -117,6 +137,10 @@ def test_a_later_protocol_is_told_apart(version: int) -> None:
         ("kind", "3"),
         ("body", None),
         ("body", []),
+        ("to", None),
+        ("to", 2),
+        ("to", "N2"),
+        ("to", "n" * 64),
     ],
 )
 def test_a_bad_header_is_refused(field: str, value: Any) -> None:
@@ -129,6 +153,8 @@ def test_bad_names_are_not_sent_either() -> None:
         encode(dataclasses.replace(PING, cluster="c" * (CLUSTER_CHARS_MAX + 1)))
     with pytest.raises(FrameError, match="sender"):
         encode(dataclasses.replace(PING, sender="N1"))
+    with pytest.raises(FrameError, match="addressee"):
+        encode(dataclasses.replace(PING, to="N2"))
 
 
 def test_the_ends_of_every_range_pass() -> None:

@@ -11,6 +11,7 @@ from mltb_transport.limits import (
     FRAME_BYTES_MAX,
     PROTOCOL,
     PROTOCOL_MIN,
+    PROTOCOL_READ_MAX,
     REQUEST_KIND,
     RESPONSE_KIND,
     TEXT_CHARS_MAX,
@@ -28,6 +29,7 @@ def test_kinds_of_the_control_plane() -> None:
 
 def test_two_versions_at_the_most_and_none_below_one() -> None:
     assert 1 <= PROTOCOL_MIN <= PROTOCOL <= PROTOCOL_MIN + 1
+    assert PROTOCOL_READ_MAX == PROTOCOL + 1
 
 
 def test_json_text_of_plain_characters_fits_a_frame() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import zmq
 
-from mltb_transport.bus import new_counters
-from mltb_transport.links import RESOLVE_AGAIN_S, Links, is_numeric
+from mltb_transport.bus import DOWN, UP, new_counters
+from mltb_transport.links import RESOLVE_AGAIN_S, RESOLVE_ANYWAY_S, Links, is_numeric
 from mltb_transport.sockets import LINK_EVENTS, Drain, RawSocket, drop_unsent, event_of, set_common, set_tcp, watch
 from tests.transport.nodes import until
 
@@ -25,6 +25,8 @@ class Names(asyncio.SelectorEventLoop):
     """An event loop with a resolver and a clock of its own."""
 
     addresses: dict[str, str]
+    """Of each name; several with blanks between them."""
+    lookups = 0
     ahead_s = 0.0
 
     def time(self) -> float:
@@ -33,7 +35,8 @@ class Names(asyncio.SelectorEventLoop):
     async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
         if host not in self.addresses:
             raise socket.gaierror(socket.EAI_NONAME, "name unknown")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.addresses[host], port))]
+        self.lookups += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.addresses[host].split()]
 
 
 def run(scene: Any, addresses: dict[str, str]) -> None:
@@ -102,15 +105,74 @@ def test_a_link_follows_its_name_to_another_address() -> None:
     run(scene(), {"peer": "127.0.0.77"})
 
 
-def test_a_link_that_works_is_not_looked_up_again() -> None:
+def test_the_name_of_a_link_that_works_is_looked_up_ever_more_rarely() -> None:
     async def scene() -> None:
         async with links(new_counters()) as (made, loop):
             made.add("peer", PORT)
             link = made.by_address["peer", PORT]
             await until(lambda: link.connected)
-            loop.ahead_s = 10 * RESOLVE_AGAIN_S
+            for second in range(1, 301):
+                loop.ahead_s = float(second)
+                made.sweep()
+                await until(lambda: link.lookup is None)
+            assert 300 / RESOLVE_ANYWAY_S - 1 <= loop.lookups <= 300 / RESOLVE_ANYWAY_S + 5
+            assert link.connected == "127.0.0.77"
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_a_link_to_whoever_has_the_address_now_follows_the_name() -> None:
+    """The name moved, and behind its old address another node answers: nothing ever fails."""
+
+    async def scene() -> None:
+        async with links(new_counters()) as (made, loop):
+            with listener("127.0.0.77"), listener("127.0.0.78") as right:
+                made.add("peer", PORT)
+                link = made.by_address["peer", PORT]
+                await until(lambda: link.state == UP)
+                loop.addresses["peer"] = "127.0.0.78"
+                loop.ahead_s = RESOLVE_ANYWAY_S
+                made.sweep()
+                await until(lambda: link.connected == "127.0.0.78")
+                await until(lambda: not drop_unsent(link.dealer, [b"here"]))
+                await until(lambda: right.poll(0))
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_a_link_made_anew_is_looked_up_soon() -> None:
+    """That is when somebody else may have taken the address."""
+
+    async def scene() -> None:
+        async with links(new_counters()) as (made, _):
+            with listener("127.0.0.77"):
+                made.add("peer", PORT)
+                link = made.by_address["peer", PORT]
+                await until(lambda: link.state == UP)
+            await until(lambda: link.state == DOWN)
+            link.patience_s = RESOLVE_ANYWAY_S
+            with listener("127.0.0.77"):
+                await until(lambda: link.state == UP)
+                assert link.patience_s == RESOLVE_AGAIN_S
+
+    run(scene(), {"peer": "127.0.0.77"})
+
+
+def test_of_several_addresses_one_that_serves_is_kept_and_one_that_does_not_is_left() -> None:
+    async def scene() -> None:
+        async with links(new_counters()) as (made, loop):
+            made.add("peer", PORT)
+            link = made.by_address["peer", PORT]
+            await until(lambda: link.connected == "127.0.0.77")
+            loop.addresses["peer"] = "127.0.0.78 127.0.0.77"  # A resolver turns them round.
+            loop.ahead_s += RESOLVE_ANYWAY_S
             made.sweep()
-            assert link.lookup is None
+            await until(lambda: link.lookup is None)
+            assert link.connected == "127.0.0.77"
+            link.failed = True
+            loop.ahead_s += RESOLVE_AGAIN_S
+            made.sweep()
+            await until(lambda: link.connected == "127.0.0.78")
 
     run(scene(), {"peer": "127.0.0.77"})
 

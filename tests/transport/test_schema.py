@@ -29,6 +29,7 @@ from mltb_transport.schema import (
     INT_MAX,
     INT_MIN,
     FrameError,
+    UnknownCommand,
     from_bytes,
     pack,
     pack_entry,
@@ -154,7 +155,7 @@ def test_entries_have_a_limit() -> None:
 
 
 def test_an_unknown_command_is_named() -> None:
-    with pytest.raises(FrameError, match="unknown command 77"):
+    with pytest.raises(UnknownCommand, match="unknown command 77"):
         unpack(Entry, [1, 1, 1, [77, []]])
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 
 from mltb_transport.bus import Route, Source, new_counters
 from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.limits import PROTOCOL_READ_MAX
 from mltb_transport.messages import (
     Election,
     Heartbeat,
@@ -97,6 +99,15 @@ def test_only_frames_of_our_cluster_or_of_none(ours: str, theirs: str, passes: b
     assert counters["wrong_cluster"] == (not passes)
 
 
+@pytest.mark.parametrize(("to", "passes"), [("", True), ("me", True), ("n2", False)])
+@pytest.mark.parametrize("message", [ELECTION, SYNC, REQUEST, RESPONSE], ids=lambda message: type(message).__name__)
+def test_what_is_meant_for_another_node_is_no_message_to_us(message: Message, to: str, passes: bool) -> None:
+    """Its sender's link leads to us: where addresses are given out anew, they change hands."""
+    opener, counters = inbound()
+    assert bool(opener.open(Outbound("n1", 1).seal(message, to), PEER)) == passes
+    assert counters["misdelivered"] == (not passes)
+
+
 def test_another_clusters_self_description_is_delivered_so_that_it_can_be_refused_by_name() -> None:
     opener, counters = inbound("ours")
     assert opener.open(Outbound("n1", 1, "theirs").seal(SYNC), PEER) is not None
@@ -138,3 +149,51 @@ def test_the_memory_of_senders_is_bounded() -> None:
     assert counters["repeated"] == 0  # forgotten
     assert opener.open(Outbound("n0", 1).seal(PING), PEER)
     assert counters["repeated"] == 1  # remembered
+
+
+# -- versions ----------------------------------------------------------------------------------------------------
+
+
+def of_version(version: int, sender: str = "n9") -> bytes:
+    return bytes(msgpack.packb([version, "c", sender, 1, 1, 3, [5]]))
+
+
+def test_who_speaks_what_we_cannot_read_is_told_once_and_again_after_it_was_understood() -> None:
+    opener, counters = inbound()
+    told: list[tuple[str, int]] = []
+    opener.on_unreadable = lambda sender, version: told.append((sender, version))
+    beyond = PROTOCOL_READ_MAX + 1
+    for _ in range(3):
+        assert opener.open(of_version(beyond), PEER) is None
+    assert (told, counters["unknown_version"]) == ([("n9", beyond)], 3)
+    opener.open(of_version(beyond + 1), PEER)
+    opener.open(Outbound("n9", 1).seal(PING), PEER)
+    opener.open(of_version(beyond + 1), PEER)
+    assert told == [("n9", beyond), ("n9", beyond + 1), ("n9", beyond + 1)]
+
+
+@pytest.mark.parametrize(
+    ("sender", "role"), [("n9", "admin"), ("n9", "viewer"), ("N 9", "node"), ("", "node"), ("n" * 64, "node")]
+)
+def test_strangers_without_a_name_or_the_key_of_a_node_are_only_counted(sender: str, role: str) -> None:
+    opener, counters = inbound()
+    told: list[str] = []
+    opener.on_unreadable = lambda sender, _: told.append(sender)
+    opener.open(of_version(PROTOCOL_READ_MAX + 1, sender), Source("request", role))
+    assert (told, counters["unknown_version"]) == ([], 1)
+
+
+def test_strangers_are_told_up_to_a_limit() -> None:
+    opener, _ = inbound()
+    told: list[str] = []
+    opener.on_unreadable = lambda sender, _: told.append(sender)
+    for number in range(FOREIGN_MAX + 5):
+        opener.open(of_version(PROTOCOL_READ_MAX + 1, f"x{number}"), PEER)
+    assert len(told) == FOREIGN_MAX
+
+
+def test_a_command_of_a_newer_release_is_counted_like_a_kind_of_one() -> None:
+    opener, counters = inbound()
+    payload = msgpack.packb([PROTOCOL, "", "n1", 1, 1, 10, [[1, 1, 1, [77, []]]]])
+    assert opener.open(payload, PEER) is None
+    assert counters["unknown_kind"] == 1

@@ -34,6 +34,7 @@ COUNTERS = (
     "unknown_version",  # the same, and the whole protocol
     "wrong_role",  # a kind that this key, or this socket, may not send
     "wrong_cluster",  # a frame of another cluster
+    "misdelivered",  # a frame meant for another node: its name or address leads to us
     "own_name",  # a frame in our own name: an echo, or a second node of the same id
     "repeated",  # a frame not newer than one already seen from its sender: late, or replayed
 )

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mltb_transport.limits import CLUSTER_CHARS_MAX, FRAME_BYTES_MAX, HEADER_FIELDS, PROTOCOL, PROTOCOL_MIN
+from mltb_transport.limits import (
+    CLUSTER_CHARS_MAX,
+    FRAME_BYTES_MAX,
+    HEADER_FIELDS,
+    PROTOCOL,
+    PROTOCOL_MIN,
+    PROTOCOL_READ_MAX,
+)
 from mltb_transport.messages import KINDS, Message, Request
 from mltb_transport.schema import INT_MAX, KIND_OF, FrameError, from_bytes, pack, to_bytes, unpack
 from mltb_transport.store import Bundle
@@ -32,7 +39,12 @@ class UnknownKind(FrameError):
 
 
 class UnknownVersion(FrameError):
-    """A protocol version this release does not speak. Counted apart."""
+    """A protocol version this release does not read. Counted apart; `sender` is empty where none is told."""
+
+    def __init__(self, message: str, version: int, sender: str) -> None:
+        super().__init__(message)
+        self.version = version
+        self.sender = sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,7 @@ class Frame:
 
     `cluster`: empty while the sender belongs to none. `sender`: a node id; empty for a control client, which
     may send nothing but a Request. `incarnation`, `seq`: which run of the sender, a number that grows in it.
+    `to`: the node it is meant for; empty: for whoever gets it.
     """
 
     version: int
@@ -49,10 +62,11 @@ class Frame:
     incarnation: int
     seq: int
     message: Message
+    to: str = ""
 
 
 def encode(frame: Frame) -> bytes:
-    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body] of bounded size.
+    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body, to] of bounded size.
 
     Raises FrameError for whatever `decode` would refuse.
     """
@@ -62,7 +76,8 @@ def encode(frame: Frame) -> bytes:
         raise FrameError(f"`{type(message).__name__}` is not a message")
     header = [frame.version, frame.cluster, frame.sender, frame.incarnation, frame.seq, kind]
     _check_header(header)
-    payload = to_bytes([*header, pack(message)])
+    _check_addressee(frame.to)
+    payload = to_bytes([*header, pack(message), frame.to] if frame.to else [*header, pack(message)])
     if len(payload) > FRAME_BYTES_MAX:
         name = type(message).__name__
         raise FrameError(f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame")
@@ -76,15 +91,24 @@ def decode(payload: bytes) -> Frame:
         raise FrameError(f"a frame is an array of {HEADER_FIELDS} fields")
     _check_header(header)
     version, cluster, sender, incarnation, seq, kind, body = header[:HEADER_FIELDS]
-    return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body))
+    to = header[HEADER_FIELDS] if len(header) > HEADER_FIELDS else ""  # An earlier release does not say.
+    _check_addressee(to)
+    return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body), to)
+
+
+def _check_addressee(to: object) -> None:
+    if type(to) is not str or (to and not _NODE_ID.fullmatch(to)):
+        raise FrameError("the addressee is not a node id: a-z, 0-9 and -, 1 to 63 characters")
 
 
 def _check_header(header: list[object]) -> None:
     version, cluster, sender, incarnation, seq, kind = header[: HEADER_FIELDS - 1]
     if type(version) is not int or version < 1:
         raise FrameError("the version is not a positive integer")
-    if not PROTOCOL_MIN <= version <= PROTOCOL:
-        raise UnknownVersion(f"protocol version {version}, this release speaks {PROTOCOL_MIN} to {PROTOCOL}")
+    if not PROTOCOL_MIN <= version <= PROTOCOL_READ_MAX:
+        told = sender if type(sender) is str and _NODE_ID.fullmatch(sender) else ""
+        why = f"protocol {min(version, INT_MAX)}, this release reads {PROTOCOL_MIN} to {PROTOCOL_READ_MAX}"
+        raise UnknownVersion(why, min(version, INT_MAX), told)
     if type(cluster) is not str or len(cluster) > CLUSTER_CHARS_MAX:
         raise FrameError(f"the cluster is not text of up to {CLUSTER_CHARS_MAX} characters")
     for name, number in (("incarnation", incarnation), ("sequence", seq)):

@@ -4,8 +4,9 @@ RELEASE = "0.1.0"
 """The one place where the version is written; asking the installed distribution would take 15 ms."""
 
 PROTOCOL = 1
-"""What this release speaks. It understands the version before as well: upgrades go node by node."""
+"""What this release speaks. It speaks the version before as well, and reads the one after: upgrades go node by node."""
 PROTOCOL_MIN = max(1, PROTOCOL - 1)
+PROTOCOL_READ_MAX = PROTOCOL + 1
 
 FRAME_BYTES_MAX = 1024 * 1024
 WIRE_BYTES_MAX = FRAME_BYTES_MAX + 1024

@@ -16,6 +16,8 @@ from mltb_transport.sockets import Drain, RawSocket, endpoint
 
 RESOLVE_AGAIN_S = 2.0
 """Between two look-ups of the name of a peer that does not answer: its address may have changed."""
+RESOLVE_ANYWAY_S = 30.0
+"""The most between two look-ups of one that does: where addresses are given out anew, another node may be there."""
 REFUSED_AGAIN_S = 1.0
 """Between two tries of a peer that ends our handshakes. libzmq tries by itself, but not after a key was denied."""
 
@@ -43,6 +45,7 @@ class Link:
     connected: str = ""  # numeric address in use; empty until the name is known
     failed: bool = False  # the last send was dropped
     resolved_at: float = 0.0
+    patience_s: float = RESOLVE_AGAIN_S  # until the name of a peer that answers is looked up again
     lookup: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -117,7 +120,9 @@ class Links:
                 self._loop.call_soon(self._try_next, link)
             if is_numeric(link.address) or link.lookup is not None:
                 continue
-            if (link.failed or not link.connected) and now - link.resolved_at >= RESOLVE_AGAIN_S:
+            patience_s = RESOLVE_AGAIN_S if link.failed or not link.connected else link.patience_s
+            if now - link.resolved_at >= patience_s:
+                link.patience_s = min(2 * patience_s, RESOLVE_ANYWAY_S)
                 self._look_up(link)
 
     def close(self) -> None:
@@ -129,7 +134,7 @@ class Links:
     def _told(self, link: Link, event: int) -> None:
         """Something happened to its connection."""
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            link.state = UP
+            link.state, link.patience_s = UP, RESOLVE_AGAIN_S  # With whom, only the name can tell.
         elif event == zmq.EVENT_DISCONNECTED:
             if link.state == UP:
                 link.state = DOWN
@@ -171,7 +176,7 @@ class Links:
     async def _resolve(self, link: Link) -> None:
         try:
             found = await self._loop.getaddrinfo(link.address, link.port, type=sockets_of_the_kernel.SOCK_STREAM)
-            numeric = str(found[0][4][0])
+            numeric = _chosen([str(each[4][0]) for each in found], link)
         except (OSError, ValueError):  # ValueError: not a host name at all
             self._counters["resolve_failed"] += 1
             numeric = ""
@@ -205,6 +210,13 @@ class Links:
         if not keep_dealer:  # A disconnect would discard what a dealer about to be closed may still send.
             _disconnect(link.dealer, endpoint(link.connected, link.port + 1))
         link.connected = ""
+
+
+def _chosen(addresses: list[str], link: Link) -> str:
+    """Of several the one in use while it serves, else the next: a resolver names them in any order."""
+    if link.connected not in addresses:
+        return addresses[0]
+    return addresses[(addresses.index(link.connected) + link.failed) % len(addresses)]
 
 
 def _unwatch(link: Link) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
+from mltb_transport.level import Level
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
@@ -35,11 +36,12 @@ class NoOp:
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """Entry 1 of every cluster: its identity and its voters."""
+    """Entry 1 of every cluster: its identity, its voters and the level it begins at."""
 
     cluster: str
     name: str
     voters: tuple[Voter, ...]
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class CancelFailback:
 
 Command = (
     NoOp | Founding | Grant | Release | Move | Abandon | Started | Settled | CancelFailback | Batch
-    | Pause | Resume | Drain | Undrain | Proven | Hooked | ChangeVoters
+    | Pause | Resume | Drain | Undrain | Proven | Hooked | ChangeVoters | Level
 )  # fmt: skip
 
 
@@ -177,7 +179,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """COORDINATOR, heartbeat and log in one: entries after (prev_index, prev_term), and a round to acknowledge."""
+    """COORDINATOR, heartbeat and log in one: entries after (prev_index, prev_term), and a round to acknowledge.
+
+    `level`: of the cluster, as the leader has applied it; 0 while it does not know.
+    """
 
     term: int
     round: int
@@ -186,11 +191,15 @@ class Append:
     commit: int
     alive: tuple[str, ...]  # members that acknowledged this leader lately
     entries: tuple[Entry, ...]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AppendAnswer:
-    """`ok`: the log matches up to `index`, durably. Else `index` is where the leader should try next."""
+    """`ok`: the log matches up to `index`, durably. Else `index` is where the leader should try next.
+
+    `oldest` to `newest` are the versions of the protocol that this node speaks.
+    """
 
     term: int
     round: int
@@ -199,6 +208,8 @@ class AppendAnswer:
     store: str
     ready: tuple[str, ...]  # workloads this node could run now
     listens: bool = True  # clients of this node wait for what is committed: tell at once
+    oldest: int = 1
+    newest: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,4 +362,5 @@ COMMANDS: dict[int, type] = {
     33: Undrain,
     40: Hooked,
     41: Proven,
+    60: Level,
 }

@@ -48,3 +48,5 @@ class Record:
     workloads: tuple[WorkloadView, ...]
     troubles: tuple[str, ...] = ()  # checks of the node itself that fail
     risks: tuple[str, ...] = ()  # that its operator has accepted: two_owners
+    oldest: int = 1  # version of the protocol that it speaks,
+    newest: int = 1  # ... and up to which

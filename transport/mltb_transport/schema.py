@@ -29,6 +29,10 @@ class FrameError(Exception):
     """Bytes or values that no conforming peer sends. Says what and why; the receiver counts and drops."""
 
 
+class UnknownCommand(FrameError):
+    """A well-formed entry with a command that this release does not have: a newer one wrote it."""
+
+
 def pack(value: object) -> list[Any]:
     """The fields of a message, or of a value inside one, as lists and scalars that msgpack takes.
 
@@ -251,7 +255,7 @@ def _union_codec(members: tuple[Any, ...], name: str) -> tuple[Check, Check]:
             raise FrameError(f"{name} is not a command but {_kind(value)}")
         cls = COMMANDS.get(value[0])
         if cls is None:
-            raise FrameError(f"{name}: unknown command {value[0]}")
+            raise UnknownCommand(f"{name}: unknown command {value[0]}")
         return unpack(cls, value[1])
 
     return pack_command, unpack_command

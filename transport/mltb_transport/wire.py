@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
 from mltb_transport.frames import FROM_CLIENTS, PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
 from mltb_transport.gossip import News
 from mltb_transport.messages import Heartbeat, Message, Sync
+from mltb_transport.schema import UnknownCommand
 
 SENDERS_MAX = 1024
 FOREIGN_MAX = 16
@@ -17,7 +19,11 @@ GOSSIP_KINDS = (Heartbeat, News)
 MEETING_KINDS = (Heartbeat, Sync)
 """Delivered from other clusters too, so that membership can refuse them by name."""
 
-_COUNTER_OF: dict[type, str] = {UnknownKind: "unknown_kind", UnknownVersion: "unknown_version"}
+_COUNTER_OF: dict[type, str] = {
+    UnknownKind: "unknown_kind",
+    UnknownCommand: "unknown_kind",
+    UnknownVersion: "unknown_version",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +44,28 @@ class Outbound:
         self.incarnation = incarnation
         self._seq = 0
 
-    def seal(self, message: Message) -> bytes:
-        """The payload for one message, with a sequence number of its own. Raises FrameError."""
+    def seal(self, message: Message, to: str = "") -> bytes:
+        """The payload for one message, with a sequence number of its own. Raises FrameError.
+
+        `to`: the node it is meant for, wherever the link that was made to it leads by now.
+        """
         self._seq += 1
-        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message))
+        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message, to))
 
 
 class Inbound:
     """Opens what arrives: decodes, checks role and cluster, counts everything it drops.
 
     Set `cluster` as soon as the node belongs to one. `foreign` remembers the first few other clusters
-    that were met, and a node of each.
+    that were met, and a node of each. `on_unreadable` is told whenever a node turns out to speak a version of the
+    protocol that this release does not read.
     """
 
     def __init__(self, node: str, counters: dict[str, int], cluster: str = "") -> None:
         self.cluster = cluster
         self.foreign: dict[str, str] = {}
+        self.on_unreadable: Callable[[str, int], None] = lambda _sender, _version: None
+        self._unreadable: dict[str, int] = {}
         self._node = node
         self._counters = counters
         self._newest: dict[tuple[str, str], tuple[int, int]] = {}
@@ -64,6 +76,13 @@ class Inbound:
             frame = decode(payload)
         except FrameError as error:
             self._counters[_COUNTER_OF.get(type(error), "frame_error")] += 1
+            if isinstance(error, UnknownVersion) and source.role in ("node", "open"):
+                self._cannot_read(error.sender, error.version)
+            return None
+        if frame.to not in ("", self._node):
+            # Its sender's link leads to us: we have the address of another now. A vote must not count here, nor an
+            # answer be taken for one to a question of ours.
+            self._counters["misdelivered"] += 1
             return None
         role = _effective_role(frame, source)
         if role is None:
@@ -78,7 +97,17 @@ class Inbound:
             if not isinstance(frame.message, MEETING_KINDS):
                 return None
         self._observe(frame, source.path)
+        if self._unreadable:
+            self._unreadable.pop(frame.sender, None)
         return Delivery(frame, role, source.route)
+
+    def _cannot_read(self, sender: str, version: int) -> None:
+        """Told once, until it changes."""
+        if not sender or self._unreadable.get(sender) == version:
+            return
+        if sender in self._unreadable or len(self._unreadable) < FOREIGN_MAX:
+            self._unreadable[sender] = version
+            self.on_unreadable(sender, version)
 
     def _observe(self, frame: Frame, path: str) -> None:
         """Counts what looks wrong but is the core's to judge: repeats and other nodes of our name."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltbd.core.consensus import Consensus
+from mltbd.core.level_rules import NotSpoken, check_disk
 from mltbd.core.log import InvariantViolation
 from mltbd.core.outbox import Outbox
 from mltbd.core.shipping import DamagedOnTheWay, Intake
@@ -63,7 +64,9 @@ class Archive:
             return
         state = self._state
         try:
-            snapshot = Snapshot.take(applied, log.term_at(applied), state.cluster, state.voters, state.dump())
+            snapshot = Snapshot.take(
+                applied, log.term_at(applied), state.cluster, state.voters, state.dump(), state.levels.level
+            )
         except SnapshotError as error:
             self._tried = applied  # Not again before the log has grown as much once more.
             self._out.note("error", f"the log cannot be compacted: {error}")
@@ -84,6 +87,10 @@ class Archive:
                 self._answer(leader, piece, len(self._intake))
                 return
             self._install(whole, piece)
+        except NotSpoken as error:
+            self._refused = piece.digest
+            self._out.note("error", f"does not take over the snapshot of {leader}: {error}")
+            return
         except SnapshotError as error:
             if not isinstance(error, DamagedOnTheWay):
                 self._refused = piece.digest  # It would be no better the next time.
@@ -99,6 +106,7 @@ class Archive:
             ours or snapshot.cluster
         ):
             raise SnapshotError(f"it is one of entry {snapshot.index} of cluster {snapshot.cluster}")
+        check_disk(self._consensus.speaks, snapshot, ())
         self._arrived = (snapshot.index, loaded(snapshot, dump))
         self._consensus.install(snapshot)
         self._out.note("info", f"takes over a snapshot up to entry {snapshot.index}")

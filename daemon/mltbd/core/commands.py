@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
+from mltb_transport.level import FIRST, STORE_LEVEL_OF
 from mltb_transport.limits import BATCH_BYTES_MAX
 from mltb_transport.store import Batch, Forward, Forwarded, Packed, unpacked
 from mltbd.core.consensus import Consensus
@@ -73,6 +74,10 @@ class Commands:
         leads = self._consensus.reign is not None
         room = PENDING_MAX - len(self._pending)
         fresh = [c for c in commands if c.key not in self._pending]  # A repeat learns what the first one will.
+        if STORE_LEVEL_OF:
+            early = [c.key for c in fresh if not self._known_to_all(c)]
+            fresh = [c for c in fresh if c.key not in early]
+            self._refuse(early, "unavailable", "not every node of this cluster knows this yet: finish the upgrade")
         if len(fresh) > room:
             self.counters["overloaded"] += len(fresh) - room
             self._refuse([c.key for c in fresh[room:]], "overloaded", f"{PENDING_MAX} commands are on their way")
@@ -89,6 +94,11 @@ class Commands:
             self._forward(leader, fresh, keys)
         for key in keys:
             self._pending[key] = now + PATIENCE_S
+
+    def _known_to_all(self, packed: Packed) -> bool:
+        """Below the level that brought its kind a command would be passed over by every node."""
+        command = unpacked(packed.body)
+        return command is None or STORE_LEVEL_OF.get(command.kind, FIRST) <= max(self._consensus.level, FIRST)
 
     def _forward(self, leader: str, commands: list[Packed], keys: tuple[Key, ...]) -> None:
         self.counters["forwarded"] += len(commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mltb_transport.level import FIRST, LEVEL_OF
 from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.messages import (
     Append,
@@ -19,6 +20,7 @@ from mltbd.core.chronicle import first_entry
 from mltbd.core.election import Tally
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership, Progress, Transfer
+from mltbd.core.level_rules import Speaks
 from mltbd.core.log import InvariantViolation
 from mltbd.core.outbox import Outbox
 from mltbd.core.ports import Entropy
@@ -64,6 +66,8 @@ class Consensus(Voting):
         self._look_at = now
         self._news_at = float("inf")
         self.piece_bytes = PIECE_BYTES_MAX
+        self.speaks = Speaks()
+        self.level, self.level_at = 0, 0  # of the cluster after this entry, the last that was applied
         self._shipments = Shipments(0, 0.0)
 
     @property
@@ -137,6 +141,8 @@ class Consensus(Voting):
             return None
         if isinstance(command, ChangeVoters) and not self.may_change(command):
             return None
+        if LEVEL_OF.get(type(command), FIRST) > max(self.level, FIRST):
+            return None  # Somebody here may not know it yet.
         index = self._append(command, wall)
         for node, peer in self.reign.peers.items():
             self._send_append(node, peer, now)
@@ -204,7 +210,9 @@ class Consensus(Voting):
     def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
         reign = self._must_reign()
         alive = reign.alive(now, self.silence_s)
-        return Append(self.term, reign.round, previous, self.log.term_at(previous), self.commit, alive, entries)
+        before = self.log.term_at(previous)
+        level = self.level if reign.first_index <= self.level_at else 0  # Until then it may have risen unseen.
+        return Append(self.term, reign.round, previous, before, self.commit, alive, entries, level)
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
@@ -291,8 +299,11 @@ class Consensus(Voting):
             self._answer_append(leader, message, True, matched)
 
     def _answer_append(self, leader: str, message: Append, ok: bool, index: int) -> None:
-        company = self._company
-        answer = AppendAnswer(self.term, message.round, ok, index, self.store, company.ready(), company.listens())
+        company, speaks = self._company, self.speaks
+        answer = AppendAnswer(
+            self.term, message.round, ok, index, self.store, company.ready(), company.listens(), speaks.oldest,
+            speaks.newest,
+        )  # fmt: skip
         self._out.send_when_saved(leader, answer)
 
     def append_answered(self, follower: str, answer: AppendAnswer, now: float) -> None:

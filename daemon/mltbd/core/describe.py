@@ -152,6 +152,10 @@ def _control(event: Event) -> str:
     return f"{what}{by}" + (f": {event.reason}" if event.reason else "")
 
 
+def _level(event: Event) -> str:
+    return f"the protocol level rose from {event.reason}: all members speak it"
+
+
 def _other(event: Event) -> str:
     """Of a kind that has no words of its own: what it concerns, who asked and why."""
     about = " ".join(part for part in (event.kind.replace("_", " "), event.workload, event.node) if part)
@@ -180,5 +184,6 @@ _SENTENCES = {
     "release": _release,
     "cancel_failback": _cancel_failback,
     "hook": _hook,
+    "level": _level,
     **dict.fromkeys(VOTER_CAUSES, _voters),
 }

@@ -135,7 +135,14 @@ class Leave:
     """Everything is handed over; the process may end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """This build must not take part in its cluster: end, and say why. Nothing is handed over."""
+
+    why: str
+
+
 Effect = (
     Save | Send | Publish | Contact | Link | Unlink | Arm | StartWorkload | StopWorkload | Reply | Outcomes | Refusals
-    | Note | Leave
+    | Note | Leave | Halt
 )  # fmt: skip

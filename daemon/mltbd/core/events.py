@@ -117,6 +117,14 @@ class Strain:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A node speaks a version of the protocol that this release does not read."""
+
+    sender: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """SIGTERM: hand everything over, then leave."""
 
@@ -161,5 +169,5 @@ class Listen:
 
 Event = (
     Tick | Received | Saved | GuardSays | HookEnded | Checked | Lost | Strain | StopRequested | Ask | Submit | ReadState
-    | Listen
+    | Listen | Unreadable
 )  # fmt: skip

@@ -9,6 +9,7 @@ from mltb_transport.records import Record
 from mltb_transport.voters import Voter
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import rank
+from mltbd.core.level_rules import Speaks
 from mltbd.core.outbox import Outbox
 from mltbd.core.voter_rules import VOTERS_MAX, VOTING_ROLES
 
@@ -35,6 +36,11 @@ def voters_of(me: str, present: list[Record]) -> tuple[Voter, ...]:
     if count > 2 and count % 2 == 0:
         count -= 1  # An even voter adds a way to lose quorum and no tolerance; it observes.
     return tuple(Voter(record.node, record.store) for record in sorted(able[:count], key=lambda r: r.node))
+
+
+def level_for(present: list[Record], ours: Speaks) -> int:
+    """The level to begin at: the lowest that all present speak. It rises by itself, and never falls."""
+    return min(ours.newest, max([ours.oldest, *(record.oldest for record in present)]))
 
 
 class FoundingWatch:
@@ -98,14 +104,14 @@ class FoundingDesk:
         """`present`: the members within reach, this node included."""
         self._look_at = now + ASK_AGAIN_S
         if not self._consensus.log.last_index and self.watch.ripe(present, now):
-            self._found(voters_of(self._consensus.me, present), wall)
+            self._found(voters_of(self._consensus.me, present), level_for(present, self._consensus.speaks), wall)
         if self._consensus.log.last_index:
             self._spread()
 
-    def _found(self, voters: tuple[Voter, ...], wall: int) -> None:
+    def _found(self, voters: tuple[Voter, ...], level: int, wall: int) -> None:
         cluster, name = self._identity
         self._out.note("info", f"founds cluster {cluster} with {' '.join(voter.node for voter in voters)}")
-        self._consensus.found(Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters)))
+        self._consensus.found(Entry(1, FOUNDING_TERM, wall, Founding(cluster, name, voters, level)))
 
     def _spread(self) -> None:
         missing = [v for v in self._consensus.voters if v != self._consensus.me and v not in self._confirmed]
@@ -116,14 +122,21 @@ class FoundingDesk:
             self._out.send_when_saved(node, Found(self._consensus.log.entry(1)))
 
     def asked_to_join(self, founder: str, entry: Entry) -> None:
-        """Take over a founding entry if we have no log; confirm it once it is on disk."""
+        """Take over a founding entry if we have no log; confirm it once it is on disk.
+
+        It must name this very disk. A founder that was left behind still asks for an earlier one of our name, and its
+        cluster is not to be ours for ever: the log we need, a leader brings.
+        """
         if not isinstance(entry.command, Founding) or entry.index != 1:
             return
-        if not self._consensus.log.last_index:
+        if not self._consensus.log.last_index and self._names_us(entry.command):
             self._consensus.found(entry)
         log = self._consensus.log
         if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:
             self._out.send_when_saved(founder, Founded(entry.command.cluster))
+
+    def _names_us(self, founding: Founding) -> bool:
+        return Voter(self._consensus.me, self._consensus.store) in founding.voters
 
     def joined(self, node: str, cluster: str) -> None:
         if cluster == self._consensus.log.cluster:

@@ -26,6 +26,9 @@ class Progress:
     store: str = ""
     ready: tuple[str, ...] = ()
     listens: bool = True
+    speaks: tuple[int, int] | None = None  # versions of the protocol, as it said itself in this reign
+    said_round: int = 0  # in the youngest round it answered
+    said_since: float = float("inf")  # without saying anything else
 
 
 @dataclass(slots=True)
@@ -78,6 +81,10 @@ class Leadership:
             # Another disk than before: what the lost one held is not there, and must be sent again.
             peer.store, peer.match_index, peer.since = answer.store, 0, now
         peer.ready, peer.listens = answer.ready, answer.listens
+        if answer.round >= peer.said_round:  # An older answer may come from a daemon that is gone.
+            if peer.speaks != (answer.oldest, answer.newest):
+                peer.speaks, peer.said_since = (answer.oldest, answer.newest), now
+            peer.said_round = min(answer.round, self.round)
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
             peer.next_index = max(peer.next_index, peer.match_index + 1)

@@ -42,10 +42,13 @@ from mltbd.core.events import (
     Strain,
     Submit,
     Tick,
+    Unreadable,
 )
 from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
 from mltbd.core.health import Health
+from mltbd.core.level_desk import LevelDesk
+from mltbd.core.level_rules import check_disk
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig
@@ -69,6 +72,8 @@ class Node:
     """`handle` is the only way to change it, and leaves it valid. `next_deadline` says when it wants a Tick."""
 
     def __init__(self, config: NodeConfig, recovered: Recovered, entropy: Entropy, now: float) -> None:
+        """Raises NotSpoken when the disk holds what only a newer build can read."""
+        check_disk(config.speaks, recovered.snapshot, recovered.entries)
         self.config = config
         self.me = config.node
         self.store = recovered.store
@@ -89,6 +94,7 @@ class Node:
             self.me, recovered.incarnation, 0, recovered.store, self.consensus.log.cluster, config.address, config.port,
             config.role, config.priority, "JOINING", "HEALTHY", 0, config.version, config.founder.designated,
             recovered.term, "", 0, (), (), risks=() if config.lease_enforced else (TWO_OWNERS,),
+            oldest=config.speaks.oldest, newest=config.speaks.newest,
         )  # fmt: skip
         self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
         self._founding = FoundingDesk(
@@ -102,6 +108,7 @@ class Node:
         self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
+        self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)
         self._now = now
         self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
@@ -152,6 +159,8 @@ class Node:
         return "" if self.cluster else self._founding.watch.why_not(self._present(self._now))
 
     def next_deadline(self) -> float:
+        if self.levels.halted:
+            return float("inf")
         return min(self._due, self.consensus.next_deadline(), self.desk.next_deadline())
 
     # -- the door --------------------------------------------------------------------------------------------
@@ -164,6 +173,8 @@ class Node:
 
     def handle(self, event: Event, now: float, wall: int) -> list[Effect]:
         """The only way to change a Node. `now` in seconds on its monotonic clock, `wall` in milliseconds for people."""
+        if self.levels.halted:
+            return []
         self._now = now
         frozen = now - self._last > self.config.timing.lease_s / 2
         if frozen and now > self.consensus.next_deadline():  # Else it only had nothing to do.
@@ -185,6 +196,8 @@ class Node:
                 self.owner.checked(event, now, wall)
             case Lost(node):
                 self.consensus.doubt(node, now)
+            case Unreadable(sender, version):
+                self.levels.unreadable(sender, version)
             case Strain(lag_s):
                 self._put_all(self.membership.strain(lag_s, now))
             case StopRequested():
@@ -199,7 +212,8 @@ class Node:
                 self.desk.read(request, now)
             case Listen(wanted):
                 self.desk.listening = wanted
-        if only_clients(event) and now < self._due and self._stood == self._standing() and self._serve(now, wall):
+        calm = only_clients(event) and now < self._due and self._stood == self._standing()
+        if self.levels.halted or (calm and self._serve(now, wall)):
             return self.out.take()
         return self._settle(now, wall)
 
@@ -223,6 +237,7 @@ class Node:
 
     def _received(self, event: Received, now: float, wall: int) -> None:
         message, sender = event.message, event.sender
+        self.levels.heard(sender)
         if isinstance(message, TELLING):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
@@ -245,7 +260,9 @@ class Node:
             case Append():
                 self.belonging.replicated_to()
                 self.owner.met_leader(message.prev_index + len(message.entries))
-                self.consensus.append(sender, message, now)
+                readable = self.levels.readable(sender, message)
+                if readable is not None:
+                    self.consensus.append(sender, readable, now)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
             case Renew():
@@ -316,6 +333,7 @@ class Node:
             moved |= self.placer.work(now, wall)
             moved |= self.desk.work(now, wall)
             moved |= self.voter_desk.work(now, wall)
+            moved |= self.levels.work(now, wall)
             if not moved:
                 break
         self._archive.compact()
@@ -356,6 +374,7 @@ class Node:
                 placed = True
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
                 self.voter_desk.applied(entry)
+        self.levels.applied()
         self.belonging.look(now)
         return placed
 

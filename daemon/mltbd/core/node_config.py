@@ -8,6 +8,7 @@ from mltbd.core.archive import Compaction
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import Rule
+from mltbd.core.level_rules import PATIENCE_S, Speaks
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
 
@@ -36,3 +37,5 @@ class NodeConfig:
     version: str = "0"
     checks: tuple[Rule, ...] = ()
     lease_enforced: bool = True
+    speaks: Speaks = field(default_factory=Speaks)
+    level_patience_s: float = PATIENCE_S

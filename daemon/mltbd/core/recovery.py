@@ -51,5 +51,5 @@ def alone(found: Recovered, me: str, cluster: str, wall: int) -> Save:
     state.apply(Entry(state.applied + 1, term, wall, command))
     state.applied += INDEX_LEAP
     state.cluster = cluster
-    snapshot = Snapshot.take(state.applied, term, cluster, state.voters, state.dump())
+    snapshot = Snapshot.take(state.applied, term, cluster, state.voters, state.dump(), state.levels.level)
     return Save(1, term, "", (), snapshot, (snapshot.index, snapshot.term))

@@ -12,6 +12,7 @@ from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
 from mltbd.core.leadership import Leadership
+from mltbd.core.level_rules import Speaks
 from mltbd.core.membership import Membership
 from mltbd.core.outbox import Outbox
 from mltbd.core.voter_rules import (
@@ -136,6 +137,7 @@ class VoterDesk:
                     and (record is None or record.store == peer.store),
                     answering_s=now - max(peer.since, reign.won_at),
                     leaving=record is not None and record.state == "LEAVING",
+                    speaks_level=peer.speaks is None or Speaks(*peer.speaks).has(self._state.levels.level),
                 )
             )
         return tuple(found)

@@ -32,6 +32,7 @@ class Follower:
     answering_s: float  # without a break
     leaving: bool = False
     knows_voters: bool = True  # it holds the last change of the voters
+    speaks_level: bool = True  # of the cluster
 
     def unfit(self) -> str:
         """Why it cannot become a voter now; empty when it can."""
@@ -45,6 +46,8 @@ class Follower:
             return f"it is {self.behind} entries behind"
         if not self.knows_voters:
             return "it has not heard of the last change of the voters"
+        if not self.speaks_level:
+            return "it does not speak the protocol level of the cluster"
         return ""
 
 

@@ -24,7 +24,8 @@ from mltb_transport.store import Bundle
 from mltb_transport.wire import Delivery, Inbound
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
 from mltbd.config.settings import Settings
-from mltbd.core.events import Received
+from mltbd.core.events import Received, Unreadable
+from mltbd.core.level_rules import NotSpoken
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
@@ -41,7 +42,7 @@ from mltbd.runtime.environment import Environment
 from mltbd.runtime.founding_mark import marked
 from mltbd.runtime.guard_line import GuardGone, GuardLine
 from mltbd.runtime.journal import Journal
-from mltbd.runtime.journal_errors import JournalError
+from mltbd.runtime.journal_errors import JournalError, NewerJournal
 from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
@@ -73,9 +74,9 @@ def run(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
-    except (JournalError, SnapshotError, GuardGone) as error:
+    except (JournalError, SnapshotError, GuardGone, NotSpoken) as error:
         log.error("%s", _said(error))
-        return EXIT_FATAL
+        return EXIT_CONFIG if isinstance(error, NewerJournal | NotSpoken) else EXIT_FATAL
 
 
 def _said(error: Exception) -> str:
@@ -147,6 +148,11 @@ class Ending:
         if not self.code.done():
             self.code.set_result(code)
 
+    def halt(self, why: str) -> None:
+        """This build must not take part; to start it again would help nobody."""
+        log.error("%s", why)
+        self.say(EXIT_CONFIG)
+
     def disk_failed(self, error: JournalError) -> None:
         """Called in the writer's thread: nothing is acknowledged any more."""
         log.error("%s", _said(error))
@@ -184,9 +190,10 @@ async def _serve(
     )
     control = Control(bus, settings.network_timeout_s)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
-    driver.on_link = met.keep
+    driver.on_link, driver.on_halt = met.keep, ending.halt
     control.attach(driver, checks)
     inbound = Inbound(node.me, bus.counters)
+    inbound.on_unreadable = lambda sender, version: driver.handle(Unreadable(sender, version))
 
     def on_frame(payload: bytes, source: Source) -> None:
         inbound.cluster = node.cluster

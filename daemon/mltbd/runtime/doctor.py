@@ -20,7 +20,7 @@ from mltb_transport.access import fingerprint
 from mltb_transport.bus import DOWN, REFUSED, Bus
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Loaded
-from mltbd.runtime import views
+from mltbd.runtime import level_views, views
 from mltbd.runtime.clock import boottime, wall_ms
 from mltbd.runtime.clocks import Clocks, Sample
 from mltbd.runtime.control import Control, Done
@@ -45,7 +45,9 @@ PER_NODE = frozenset(
     | {"HA_DEBUG_MODE"}
 )
 """Options that may well differ between nodes."""
-COUNTERS = ("auth_denied", "handshake_failed", "peer_refused", "frame_error", "own_name", "wrong_cluster")
+COUNTERS = (
+    "auth_denied", "handshake_failed", "peer_refused", "frame_error", "own_name", "wrong_cluster", "misdelivered",
+)  # fmt: skip
 
 
 def comparable(loaded: Loaded) -> dict[str, Any]:
@@ -192,6 +194,7 @@ class CheckUp:
         return {
             "node": node.me,
             "version": node.config.version,
+            "protocol": level_views.member_view(node.membership.own) | {"level": node.levels.level},
             "incarnation": node.incarnation,
             "has_quorum": views.has_quorum(node, now),
             "leader": node.consensus.leader or None,

@@ -15,6 +15,7 @@ from mltbd.core.effects import (
     Arm,
     Contact,
     Effect,
+    Halt,
     Leave,
     Link,
     Note,
@@ -81,6 +82,8 @@ class Driver:
         self._closed = False
         self.on_handled: Callable[[float], None] = _nothing
         """Told the time after each event that the node has handled: proof that it decides."""
+        self.on_halt: Callable[[str], None] = _nothing
+        """Told why this build must not take part: the process has to end."""
 
     def start(self) -> None:
         self._perform(self.node.start(boottime(), wall_ms()))
@@ -106,15 +109,15 @@ class Driver:
         for node in [node for node, where in self._addresses.items() if where == (address, port)]:
             self.handle(Lost(node))
 
-    def frame(self, message: Message) -> bytes:
-        """A message of this node as bytes. Numbers grow over all that this incarnation sends."""
+    def frame(self, message: Message, to: str = "") -> bytes:
+        """A message of this node as bytes, for one node or for all. Numbers grow over all this incarnation sends."""
         self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
-        return self._outbound.seal(message)
+        return self._outbound.seal(message, to)
 
     def send(self, to: str, message: Message) -> bool:
         """To a member; False when it is not linked, or its queue is full."""
         where = self._addresses.get(to)
-        return where is not None and self._bus.send(*where, self.frame(message))
+        return where is not None and self._bus.send(*where, self.frame(message, to))
 
     def _schedule(self) -> None:
         due = self.node.next_deadline()
@@ -166,6 +169,8 @@ class Driver:
                     log.log(LEVELS[level], text, extra={"term": self.node.consensus.term})
                 case Leave():
                     self._on_leave()
+                case Halt(why):
+                    self.on_halt(why)
         # Last: the writer's thread wants the interpreter at once, and whoever is sent something works meanwhile.
         for save in saves:
             self._disk.submit(save, partial(self._saved, save.save))
@@ -197,5 +202,5 @@ class Driver:
         return {(host, int(port)) for host, _, port in pairs}
 
 
-def _nothing(now: float) -> None:
-    del now
+def _nothing(_told: object) -> None:
+    """Nobody listens."""

@@ -13,6 +13,9 @@ _NOT_OURS = (
 )  # fmt: skip
 
 
+NEWER = "install the newer mltbd that wrote it"
+
+
 class JournalError(Exception):
     """The journal cannot be used (any further). `hint` says what to do next."""
 
@@ -23,6 +26,10 @@ class JournalError(Exception):
 
 class StateLocked(JournalError):
     """Another mltbd uses this state directory."""
+
+
+class NewerJournal(JournalError):
+    """A newer release wrote it. Nothing is wrong with it; this release must not touch it."""
 
 
 class WrongStateDirectory(JournalError):

@@ -17,14 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from mltb_transport.messages import Entry
-from mltb_transport.schema import FrameError, pack_entry, unpack_entry
+from mltb_transport.schema import FrameError, UnknownCommand, pack_entry, unpack_entry
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.snapshots import Snapshot, SnapshotError
 from mltbd.runtime.journal_errors import (
+    NEWER,
     InvalidSave,
-    JournalError,
     JournalFailed,
+    NewerJournal,
     WrongStateDirectory,
     corrupt,
     failed,
@@ -130,7 +131,7 @@ class JournalFile:
             return State(FORMAT, node, secrets.token_hex(STORE_BYTES), incarnation=0, commits=0)
         state, seal = rows[0]
         if not isinstance(state.format, int) or not 1 <= state.format <= FORMAT:
-            raise JournalError(
+            raise NewerJournal(
                 f"`{self.path}` has format {state.format}, this mltbd reads 1 to {FORMAT}", "install a newer mltbd"
             )
         if len(rows) != 1 or state.seal() != seal:
@@ -166,6 +167,8 @@ class JournalFile:
                 raise corrupt(self.path, f"entry {index} does not match its checksum")
             try:
                 entry = unpack_entry(body)
+            except UnknownCommand as error:
+                raise NewerJournal(f"`{self.path}`: entry {index}: {error}", NEWER) from error
             except FrameError as error:
                 raise corrupt(self.path, f"entry {index} cannot be read: {error}") from error
             if entry.index != index or entry.term != entry_term or not term <= entry_term <= state.term:
@@ -185,7 +188,7 @@ class JournalFile:
             snapshot, _ = Snapshot.read(body)
         except SnapshotError as error:
             # Whole, as its checksum says: not damaged, but not for us.
-            raise JournalError(f"`{self.path}`: {error}", "install the newer mltbd that wrote it") from error
+            raise NewerJournal(f"`{self.path}`: {error}", NEWER) from error
         if not (snapshot.index == state.snapshot and state.base <= snapshot.index <= state.last):
             raise corrupt(self.path, f"a snapshot of entry {snapshot.index} stands beside a log it does not belong to")
         return snapshot

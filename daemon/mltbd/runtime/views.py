@@ -12,7 +12,7 @@ from mltbd.core.node import Node
 from mltbd.core.peers import UNREACHABLE, Member
 from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
-from mltbd.runtime import control_views
+from mltbd.runtime import control_views, level_views
 from mltbd.runtime.instants import instant
 from mltbd.state.copies import is_copy
 from mltbd.state.placements import Operation, Placement
@@ -52,6 +52,7 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
     known = [member.record for member in node.membership.members(now)]
     workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
     cluster = cluster_view(node, members, workloads, near, now)
+    cluster["protocol"] = level_views.cluster_view(node, lead)
     return {
         "schema": 1,
         "view": {"node": node.me, "age_seconds": age(node, now), "waiting_for": node.waiting_for() or None},
@@ -75,7 +76,7 @@ def leader_facts(node: Node, now: float) -> dict[str, Any]:
         if placement.owner:
             leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), node.config.timing) - now), 3)
         failbacks[name] = failback_in(node.config.policy, facts, now)
-    return {"leases": leases, "failbacks": failbacks}
+    return {"leases": leases, "failbacks": failbacks, "level_waits": node.levels.waits(now)}
 
 
 def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "applied_index": _applied(node, record),
         "lag": max(0, node.consensus.commit - _applied(node, record)),
         "version": record.version,
+        "protocol": level_views.member_view(record),
         "voter": node.consensus.voters.get(record.node) == record.store,
         "troubles": list(record.troubles) if answers else [],
         "drained": control_views.drained_view(node, record.node),
@@ -314,6 +316,7 @@ def alerts(
 ) -> list[dict[str, str]]:
     """What an operator should know without asking, as {kind, message}. Empty when all is well."""
     found = control_views.alerts(node) + control_views.risk_alerts(known) + control_views.form_alerts(known)
+    found += level_views.alerts(node, known)
     if waiting := node.waiting_for():
         found.append(("forming", waiting))
     quorum_seen = cluster["quorum"]

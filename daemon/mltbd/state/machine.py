@@ -9,6 +9,7 @@ from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.state.audit import Audit
 from mltbd.state.controls import Controls, told
 from mltbd.state.dumps import row, rows, unrow
+from mltbd.state.levels import Levels
 from mltbd.state.placements import Placements
 from mltbd.state.removals import Removals
 from mltbd.state.store import Done, Store
@@ -24,6 +25,7 @@ class Part(Protocol):
 
 PARTS: dict[str, type[Part]] = {
     "placements": Placements, "audit": Audit, "store": Store, "controls": Controls, "removals": Removals,
+    "levels": Levels,
 }  # fmt: skip
 """The parts of a State by attribute name, in the order in which a snapshot holds them. Names are never reused."""
 
@@ -46,13 +48,14 @@ class State:
         self.controls = Controls()
         self.audit = Audit()
         self.removals = Removals()
+        self.levels = Levels()
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry. Raises ValueError when entries are skipped or repeated."""
         if entry.index != self.applied + 1:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
-        self.done = self.store.apply(entry)
+        self.done = self.store.apply(entry, self.levels.level)
         before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster
@@ -69,6 +72,8 @@ class State:
         if self.controls.apply(entry):
             kind, facts = told(entry.command)
             self.audit.note(entry, kind, **facts)
+        if before_level := self.levels.apply(entry):
+            self.audit.note(entry, "level", reason=f"{before_level} to {self.levels.level}")
 
     def dump(self) -> list[Any]:
         """All of it as plain lists: two nodes that applied the same entries give the same."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mltb_transport.level import FIRST, STORE_LEVEL_OF
 from mltb_transport.limits import VALUE_BYTES_MAX
 from mltb_transport.messages import Entry
 from mltb_transport.store import (
@@ -67,14 +68,17 @@ class Store:
             OPEN: self._open,
         }
 
-    def apply(self, entry: Entry) -> list[Done]:
-        """Apply the commands of one entry, in order; the outcome of each."""
+    def apply(self, entry: Entry, level: int = FIRST) -> list[Done]:
+        """Apply the commands of one entry, in order; the outcome of each.
+
+        What the `level` of the cluster does not have is passed over by whoever knows it, as by whoever does not.
+        """
         done: list[Done] = []
         if not isinstance(entry.command, Batch):
             return done
         for body in entry.command.commands:
             command = unpacked(body)
-            if command is not None:
+            if command is not None and STORE_LEVEL_OF.get(command.kind, FIRST) <= level:
                 done.append((command.client, command.seq, self._apply(command, entry)))
         return done
 

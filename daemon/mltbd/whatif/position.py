@@ -59,8 +59,9 @@ def position_of(node: Node, near: set[str], now: float) -> Position:
     """`near`: the members that were heard lately. Raises SnapshotError for a state too large to copy."""
     state, consensus = node.state, node.consensus
     snapshot = Snapshot.take(
-        state.applied, consensus.log.term_at(state.applied), state.cluster, consensus.log.voters, _dump(state)
-    )
+        state.applied, consensus.log.term_at(state.applied), state.cluster, consensus.log.voters, _dump(state),
+        state.levels.level,
+    )  # fmt: skip
     mates = []
     for member in node.membership.members(now):
         record = member.record

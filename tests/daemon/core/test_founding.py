@@ -17,8 +17,10 @@ from mltbd.core.founding import (
     Founder,
     FoundingDesk,
     FoundingWatch,
+    level_for,
     voters_of,
 )
+from mltbd.core.level_rules import Speaks
 from mltbd.core.voter_rules import VOTERS_MAX
 from tests.daemon.core.core_kit import THREE, WALL, Member, founding, saves, sent
 from tests.daemon.core.membership_kit import record
@@ -53,6 +55,14 @@ def test_the_founder_and_the_highest_ranked_vote() -> None:
 def test_observers_do_not_vote_and_witnesses_do() -> None:
     present = [record("n1"), record("n2", role="observer", priority=999), record("n3", role="witness")]
     assert [voter.node for voter in voters_of("n1", present)] == ["n1", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "oldest", "level"),
+    [(Speaks(1, 2), (1, 1), 1), (Speaks(1, 2), (1, 2), 2), (Speaks(2, 3), (1,), 2), (Speaks(1, 2), (3,), 2)],
+)
+def test_it_begins_at_the_lowest_level_that_all_speak(ours: Speaks, oldest: tuple[int, ...], level: int) -> None:
+    assert level_for([record(f"n{place}", oldest=each) for place, each in enumerate(oldest)], ours) == level
 
 
 # -- the moment ----------------------------------------------------------------------------------------------------
@@ -149,6 +159,17 @@ def test_the_founder_writes_its_entry_first_and_tells_the_voters_when_it_is_dura
     assert [save.entries for save in saves(effects)] == [(founding(*THREE),)]
     assert sent(Found, effects) == []
     assert sent(Found, one.member.save()) == [("n2", Found(founding(*THREE))), ("n3", Found(founding(*THREE)))]
+
+
+def test_a_founding_that_names_an_earlier_disk_of_ours_is_of_the_past() -> None:
+    one = Desk("n2", designated=False)
+    named = founding(*THREE)
+    assert isinstance(named.command, Founding)
+    earlier = tuple(replace(voter, store=f"{voter.store}-before") for voter in named.command.voters)
+    one.desk.asked_to_join("n1", replace(named, command=replace(named.command, voters=earlier)))
+    assert one.member.consensus.log.last_index == 0
+    one.desk.asked_to_join("n1", named)
+    assert one.member.consensus.log.last_index == 1
 
 
 def test_the_voters_are_asked_again_until_each_has_it_on_disk() -> None:

@@ -83,6 +83,16 @@ def test_numbers_of_frames_grow_over_all_that_is_sent() -> None:
         assert {(frame.sender, frame.cluster, frame.incarnation) for frame in heard} == {("n1", "c-1", 1)}
 
 
+def test_what_is_sent_to_one_says_to_whom_and_what_is_published_does_not() -> None:
+    with Live() as live:
+        one = live.formed()["n1"]
+        heard = listener(live, "x.test")
+        one.driver.handle(of_another(one, "x", "x.test"))
+        live.until(lambda: {type(frame.message) for frame in heard} >= {Append, Heartbeat})
+        assert {frame.to for frame in heard if isinstance(frame.message, Append)} == {"x"}
+        assert {frame.to for frame in heard if isinstance(frame.message, Heartbeat)} == {""}
+
+
 def test_a_message_to_nobody_is_not_sent() -> None:
     with Live() as live:
         one = live.formed()["n1"]

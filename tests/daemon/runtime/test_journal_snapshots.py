@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from mltb_transport.messages import Entry
@@ -15,7 +16,7 @@ from mltb_transport.voters import Voter
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.snapshots import Snapshot
-from mltbd.runtime.journal_errors import InvalidSave, JournalCorrupt, JournalError
+from mltbd.runtime.journal_errors import InvalidSave, JournalCorrupt, NewerJournal
 from mltbd.runtime.journal_file import JOURNAL, MARK, JournalFile, chained
 from mltbd.runtime.journal_row import FORMAT, LOG_TABLE, State
 from mltbd.runtime.state_directory import Mark, MarkFile
@@ -177,15 +178,27 @@ def test_damage_is_found_at_the_start(tmp_path: Path, statement: str, why: str) 
 
 def test_a_snapshot_of_a_newer_release_is_not_called_damaged(tmp_path: Path) -> None:
     state = tmp_path / "s"
-    data = b"\x96\x07" + snapshot(7).data[2:]  # layout 7
+    data = b"\x97\x07" + snapshot(7).data[2:]  # layout 7
     written_by_newer = Save(2, 1, "n1", (), Snapshot(7, 1, "c1", VOTERS, data), (5, 1))
     state.mkdir()
     file = JournalFile(state, "n1")
     file.write([save(1, entries(1, 9)), written_by_newer])
     file.close()
-    with pytest.raises(JournalError, match="layout 7, this release reads 1") as told:
+    with pytest.raises(NewerJournal, match="layout 7, this release reads 1") as told:
         found(state)
-    assert not isinstance(told.value, JournalCorrupt)
+    assert told.value.hint == "install the newer mltbd that wrote it"
+
+
+def test_an_entry_of_a_newer_release_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "s"
+    body = msgpack.packb([1, 1, 0, [77, []]])
+    monkeypatch.setattr("mltbd.runtime.journal_file.pack_entry", lambda _entry: body)
+    state.mkdir()
+    file = JournalFile(state, "n1")
+    file.write([save(1, entries(1, 1))])
+    file.close()
+    with pytest.raises(NewerJournal, match=r"entry 1: Entry\.command: unknown command 77") as told:
+        found(state)
     assert told.value.hint == "install the newer mltbd that wrote it"
 
 

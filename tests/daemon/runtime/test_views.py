@@ -104,7 +104,7 @@ def test_stable_is_the_same_on_every_node() -> None:
     assert shown["n1"]["cluster"] == {
         "name": "homelab", "id": "c-1", "state": "STABLE", "is_healthy": True, "term": 2, "leader": "n1",
         "quorum": {"voters": 3, "needed": 2, "reachable": 3, "has_quorum": True}, "failure_tolerance": 1,
-        "total_nodes": 3, "active_nodes": 3, "paused": None,
+        "total_nodes": 3, "active_nodes": 3, "paused": None, "protocol": {"level": 1, "waits": None},
     }  # fmt: skip
     failover = shown["n1"]["failover"]
     assert (failover["state"], failover["mode"]) == ("NORMAL", "automatic")

@@ -1,0 +1,17 @@
+"""What a seed can be played as, by name, for soak and replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.faults import MEMBERS
+from tests.sim.recovery_scenario import run_recovery_seed
+from tests.sim.scenario import Outcome, run_seed
+from tests.sim.store_scenario import StoreOutcome, run_store_seed
+
+SCENARIOS: dict[str, Callable[[int], Outcome | StoreOutcome]] = {
+    "storm": run_seed,
+    "members": lambda seed: run_seed(seed, MEMBERS),
+    "store": run_store_seed,
+    "recovery": run_recovery_seed,
+}
