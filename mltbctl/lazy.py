@@ -86,7 +86,9 @@ class LazyGroup(TyperGroup):
             command = typer.main.get_command(member.source)
         else:
             alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
-            alone.command(name, cls=_bare_options(member.bare))(member.source)
+            alone.command(name, cls=_bare_options(member.bare), help=flowing(getdoc(member.source) or ""))(
+                member.source
+            )
             command = typer.main.get_command(alone)
         command.name = name
         if isinstance(command, TyperGroup):
@@ -200,6 +202,11 @@ def print_help(ctx: typer.Context) -> NoReturn:
     if text:  # With boxes it is printed already.
         typer.echo(text)
     raise typer.Exit
+
+
+def flowing(doc: str) -> str:
+    """Each paragraph on one line: it is broken where the terminal ends, not where the source did."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in doc.split("\n\n"))
 
 
 def usage_error(error: typer.TyperException) -> CliError:

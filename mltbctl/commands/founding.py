@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mltb_transport.invitation import Invitation
     from mltbctl.session import Session
 
+MEMBERS_S = 2.0
 MARK = "founder"
 """As mltbd.runtime.founding_mark has it; the command line imports nothing of the daemon."""
 _WORKLOAD = """
@@ -46,7 +47,7 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
 
     config = config_file(place, os.environ)
     if token:
-        return _invite(session, config, {})
+        return _invite(session, config, {}, _members(session))
     state = state_directory(place, os.environ)
     if _journal(state):
         raise CliError(
@@ -59,7 +60,7 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
         written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name, "CLUSTER_SEED_NODES": []}), 0o644)
         written.directory(state)
         written.file(state / MARK, "", 0o600)
-        result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)})
+        result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)}, [])
         written.keep()
     session.say(f"wrote {config} and {secret}; start this node with `mltbd run --config {config}`, then on each other:")
     return result
@@ -90,10 +91,22 @@ def join(session: Session, place: Place, token: str) -> Result:
     return Result(data, start)
 
 
-def _invite(session: Session, config: Path, more: dict[str, Any]) -> Result:
+def _members(session: Session) -> list[str]:
+    """Where the members are that the daemon here knows and that answer; none while it does not run."""
+    from mltbctl.errors import MltbError
+
+    try:
+        with session.client(MEMBERS_S) as client:
+            nodes = client.status()["nodes"]
+    except MltbError:
+        return []
+    return [f"{node['address']}:{node['port']}" for node in nodes if node.get("answers")]
+
+
+def _invite(session: Session, config: Path, more: dict[str, Any], members: list[str]) -> Result:
     from mltb_transport.invitation import token_of
 
-    invitation = _invitation(config)
+    invitation = _invitation(config, members)
     if invitation.seeds[0].startswith(("127.", "localhost")):
         session.say("warning: this node is known at a loopback address; other machines need `--address`")
     line = f"mltbctl join {token_of(invitation)}"
@@ -101,14 +114,16 @@ def _invite(session: Session, config: Path, more: dict[str, Any]) -> Result:
     return Result({**data, **more}, line)
 
 
-def _invitation(config: Path) -> Invitation:
+def _invitation(config: Path, members: list[str]) -> Invitation:
+    """Of several nodes where there are several: the line shall be good while any of them is down."""
     from mltb_transport.invitation import Invitation
     from mltbctl.commands.secret import needed
 
     found = needed(str(config))
     settings = effective(config)
     own = f"{settings['CLUSTER_ADVERTISE_ADDRESS']}:{settings['CLUSTER_PORT']}"
-    seeds = dict.fromkeys([own, *(settings["CLUSTER_SEED_NODES"] or [])])
+    here = members if own in members else []  # Else the daemon that answered is of another cluster.
+    seeds = dict.fromkeys([own, *here, *(settings["CLUSTER_SEED_NODES"] or [])])
     return Invitation(settings["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
 
 

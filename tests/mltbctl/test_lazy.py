@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from mltbctl.cli import Root
+from mltbctl.lazy import flowing
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import DEADLINE_S, Terminal, environment
 
 _PROBE = """
@@ -49,6 +51,13 @@ def test_status_loads_what_it_needs(serve: Callable[..., FakeDaemon], runtime: P
     assert "zmq" in modules
     assert not modules & {"rich", "asyncio", "logging", "mltbd", "platformdirs", "mltb_transport.schema", "concurrent"}
     assert "mltbctl.commands.move" not in modules
+    assert "mltbctl.bundling" not in modules
+
+
+def test_a_change_needs_no_messages(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+    modules = loaded("state", "set", "k", "1", environ=environment(MLTB_RUNTIME_DIR=str(runtime)))
+    assert "mltbctl.bundling" in modules
+    assert not modules & {"asyncio", "mltb_transport.store", "mltb_transport.schema", "concurrent"}
 
 
 def test_help_has_boxes_on_a_terminal_only() -> None:
@@ -59,6 +68,15 @@ def test_help_has_boxes_on_a_terminal_only() -> None:
     with Terminal("config", "validate", "-h", environ=environment()) as terminal:
         assert terminal.end() == 0
         assert "╭─" in terminal.text
+
+
+def test_paragraphs_flow() -> None:
+    assert flowing("One\ntwo.\n\nThree\n  four.") == "One two.\n\nThree four."
+    with Terminal("lock", "run", "--help", environ=environment()) as terminal:
+        assert terminal.end() == 0
+        lines = [line.strip() for line in terminal.text.splitlines()]
+        assert any(line.endswith("Should it be lost, the command") for line in lines)
+        assert any(line.startswith("and all it started are dead before: SIGTERM") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["list"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mltb_transport.keys import read_secret
 from mltbctl.commands.founding import MARK, effective
 from mltbd.core.founding import Founder
 from mltbd.runtime import founding_mark
+from tests.mltbctl.fake_daemon import FakeDaemon
 from tests.mltbctl.terminal import Outcome, run_here
 
 Capture = pytest.CaptureFixture[str]
@@ -99,6 +101,19 @@ def test_a_primary_node_named_later_is_no_second_founder(capsys: Capture, here: 
 def test_the_line_can_be_had_again(capsys: Capture, here: Path) -> None:
     line = founded(capsys, here).out
     assert run_here(capsys, "init", "--token", "--config", str(here / "n1.toml")).out == line
+
+
+@pytest.mark.parametrize(("own", "met"), [("127.0.0.1:7946", True), ("127.0.0.1:7999", False)])
+def test_the_line_names_members_that_answer_lest_one_that_is_down_keeps_others_out(
+    capsys: Capture, here: Path, serve: Callable[..., FakeDaemon], own: str, met: bool
+) -> None:
+    founded(capsys, here)
+    ports = (int(own.rpartition(":")[2]), 7948, 7950)
+    nodes = [{"address": "127.0.0.1", "port": port, "answers": port != 7948} for port in ports]
+    serve("n1", status=lambda _: {"nodes": nodes})
+    line = run_here(capsys, "init", "--token", "--config", str(here / "n1.toml")).out
+    seeds = ("127.0.0.1:7946", "127.0.0.1:7950") if met else ("127.0.0.1:7946",)
+    assert invitation_of(line.split()[2]).seeds == seeds  # A daemon of another cluster is not asked twice.
 
 
 @pytest.mark.parametrize("kept", ["n1.toml", "n1.secret"])
