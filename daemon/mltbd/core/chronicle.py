@@ -20,9 +20,9 @@ MARKS_MAX = 256
 """Four per workload."""
 
 
-def first_entry(reign: Leadership, tally: Tally, *, doubted: bool) -> NoOp:
-    """The no-op of a new reign, with the story of its election."""
-    cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "silence"
+def first_entry(reign: Leadership, tally: Tally, *, doubted: bool, reborn: bool) -> NoOp:
+    """The no-op of a new reign, with the story of its election. `reborn`: we have heard no leader since we began."""
+    cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "restart" if reborn else "silence"
     detect_s = reign.age_min - reign.election_s
     phases = _told(("detect", 0.0 if cause == "transfer" else detect_s), ("election", reign.election_s))
     return NoOp(reign.me, cause, tuple(sorted(tally.ages)), phases)
