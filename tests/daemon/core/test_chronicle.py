@@ -107,8 +107,17 @@ def test_the_first_entry_tells_of_its_election(
     stage: str, doubted: bool, reborn: bool, cause: str, phases: tuple[Phase, ...]
 ) -> None:
     tally = Tally(4, stage, {"n1": "d1", "n2": "d2", "n3": "d3"}, 0, {"n2": 1.5, "n1": 1.5})
-    entry = first_entry(reign(), tally, doubted=doubted, reborn=reborn)
+    led = reign()
+    led.first_index = 9
+    entry = first_entry(led, tally, doubted=doubted, reborn=reborn)
     assert (entry.leader, entry.cause, entry.votes, entry.phases) == ("n1", cause, ("n1", "n2"), phases)
+
+
+def test_nothing_was_before_the_first_reign() -> None:
+    led = reign()
+    led.first_index = 2
+    tally = Tally(4, VOTE, {"n1": "d1"}, 0, {"n1": 1.5})
+    assert first_entry(led, tally, doubted=False, reborn=True).cause == "silence"
 
 
 @pytest.mark.parametrize(
