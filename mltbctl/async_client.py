@@ -1,13 +1,18 @@
-"""AsyncClient: the calls of Client for a running event loop, each in a thread, so that many go on at once."""
+"""AsyncClient: the calls of Client for a running event loop.
+
+Those of locks and state need no thread: the loop reads their answers itself. The few others have one each.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mltbctl import locks
+from mltbctl import store_client as steps
+from mltbctl.async_lines import AsyncLines
 from mltbctl.client import Client
 from mltbctl.locks import TTL_S, HeldLock, Lock
 from mltbctl.settings import TIMEOUT_S
@@ -16,31 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
-    from mltbctl.store_client import Change, Conflict, Entry, Watch
+    from mltbctl.store_client import Change, Conflict, Entry
 
-QUICK_MAX, PATIENT_MAX = 16, 48
+THREADS_MAX = 16
 T = TypeVar("T")
 Token = HeldLock | tuple[str, int] | None
 
 
 class _Threads:
-    """Where the calls wait: so many at once, others queue. Those that may wait long cannot hold up the others."""
+    """Where the other calls wait: so many at once, others queue."""
 
     def __init__(self) -> None:
-        self._quick = ThreadPoolExecutor(QUICK_MAX, thread_name_prefix="mltb-client")
-        self._patient = ThreadPoolExecutor(PATIENT_MAX, thread_name_prefix="mltb-client-patient")
+        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="mltb-client")
 
-    async def run(self, call: Callable[[], T], *, patient: bool = False) -> T:
-        pool = self._patient if patient else self._quick
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
-
-    def submit(self, call: Callable[[], object]) -> None:
-        """Do it some time; nobody waits."""
-        self._quick.submit(call)
+    async def run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        self._quick.shutdown(wait=False)
-        self._patient.shutdown(wait=False)
+        self._pool.shutdown(wait=False)
 
 
 class AsyncClient:
@@ -48,6 +46,7 @@ class AsyncClient:
 
     def __init__(self, *nodes: str, secret: str | None = None, timeout: float = TIMEOUT_S, config: str = "") -> None:
         self._client = Client(*nodes, secret=secret, timeout=timeout, config=config)
+        self._lines = AsyncLines(self._client._lines)
         self._threads = _Threads()
 
     async def __aenter__(self) -> AsyncClient:
@@ -61,23 +60,24 @@ class AsyncClient:
     async def close(self) -> None:
         """Hang up for good; calls under way end first."""
         await self._run(self._client.close)
+        self._lines.close()
         self._threads.close()
 
     @property
     def state(self) -> AsyncState:
         """The replicated key-values."""
-        return AsyncState(self._client, self._threads)
+        return AsyncState(self._lines)
 
     @property
     def locks(self) -> AsyncLocks:
         """Single calls for locks that nobody extends."""
-        return AsyncLocks(self._client, self._threads)
+        return AsyncLocks(self._lines)
 
     def lock(
         self, name: str, ttl: float = TTL_S, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
     ) -> AsyncLock:
         """As Client.lock, for `async with`."""
-        return AsyncLock(self._client.lock(name, ttl, wait, delay=delay, holder=holder), self._threads)
+        return AsyncLock(self._client.lock(name, ttl, wait, delay=delay, holder=holder), self._lines, self._threads)
 
     async def status(self) -> dict[str, Any]:
         """As Client.status; so for each call below."""
@@ -165,66 +165,60 @@ class AsyncClient:
 class AsyncState:
     """As State, as coroutines."""
 
-    def __init__(self, client: Client, threads: _Threads) -> None:
-        self._state = client.state
-        self._threads = threads
+    def __init__(self, lines: AsyncLines) -> None:
+        self._lines = lines
 
     async def get(self, key: str, *, stale: bool = False) -> Entry | None:
         """As State.get; so for each call below."""
-        return await self._threads.run(lambda: self._state.get(key, stale=stale))
+        return await self._lines.play(steps.getting(key, stale))
 
     async def set(self, key: str, value: Any, *, token: Token = None) -> Entry:
-        return await self._threads.run(lambda: self._state.set(key, value, token=token))
+        return await self._lines.play(steps.setting(key, value, token))
 
     async def compare_and_swap(
         self, key: str, expected_version: int, value: Any, *, token: Token = None
     ) -> Entry | Conflict:
-        return await self._threads.run(lambda: self._state.compare_and_swap(key, expected_version, value, token=token))
+        return await self._lines.play(steps.swapping(key, expected_version, value, token))
 
     async def delete(self, key: str, *, expected_version: int | None = None, token: Token = None) -> bool | Conflict:
-        return await self._threads.run(lambda: self._state.delete(key, expected_version=expected_version, token=token))
+        return await self._lines.play(steps.deleting(key, expected_version, token))
 
     async def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> list[Entry]:
-        return await self._threads.run(lambda: self._state.list(prefix, stale=stale, limit=limit))
+        return await self._lines.play(steps.listing(prefix, stale, limit))
 
     async def watch(
         self, prefix: str = "", *, after: int | None = None, idle: float | None = None
     ) -> AsyncIterator[Change]:
         """As State.watch, for `async for`; it begins with the first step of the loop."""
-        watch: Watch = await self._threads.run(lambda: self._state.watch(prefix, after=after, idle=idle))
-        try:
-            while (change := await self._threads.run(lambda: next(watch, None), patient=True)) is not None:
-                yield change
-        finally:
-            watch.close()
+        news = steps.News(prefix, idle)
+        await self._lines.play(news.begin(after))
+        while (change := await self._lines.play(news.following())) is not None:
+            yield change
 
 
 class AsyncLocks:
     """As Locks, as coroutines."""
 
-    def __init__(self, client: Client, threads: _Threads) -> None:
-        self._locks = client.locks
-        self._threads = threads
+    def __init__(self, lines: AsyncLines) -> None:
+        self._lines = lines
 
     async def acquire(
         self, name: str, *, ttl: float = TTL_S, wait: float = 0.0, delay: float | None = None, holder: str = ""
     ) -> HeldLock:
-        """As Locks.acquire; so for each call below."""
-        return await self._threads.run(
-            lambda: self._locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder), patient=wait > 0
-        )
+        """As Locks.acquire; so for each call below. One that is cancelled while it waits leaves the line."""
+        return await self._lines.play(locks.acquiring(name, ttl, wait, delay, holder))
 
     async def extend(self, held: HeldLock, ttl: float | None = None) -> HeldLock:
-        return await self._threads.run(lambda: self._locks.extend(held, ttl))
+        return await self._lines.play(locks.extending(held, ttl))
 
     async def release(self, held: HeldLock) -> bool:
-        return await self._threads.run(lambda: self._locks.release(held))
+        return await self._lines.play(locks.releasing(held))
 
     async def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
-        return await self._threads.run(lambda: self._locks.show(name, stale=stale))
+        return await self._lines.play(locks.showing(name, stale))
 
     async def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
-        return await self._threads.run(lambda: self._locks.list(prefix, stale=stale))
+        return await self._lines.play(locks.listing(prefix, stale))
 
 
 class AsyncLost:
@@ -253,11 +247,10 @@ class AsyncLost:
 class AsyncLock:
     """As Lock, for `async with`."""
 
-    def __init__(self, lock: Lock, threads: _Threads) -> None:
+    def __init__(self, lock: Lock, lines: AsyncLines, threads: _Threads) -> None:
         self._lock = lock
+        self._lines = lines
         self._threads = threads
-        self._mutex = threading.Lock()
-        self._entered = self._abandoned = False
         self.lost = AsyncLost(lock)
 
     @property
@@ -281,26 +274,10 @@ class AsyncLock:
         return self._lock.remaining()
 
     async def __aenter__(self) -> AsyncLock:
-        try:
-            await self._threads.run(self._enter, patient=True)
-        except asyncio.CancelledError:
-            # The thread goes on, and must not keep for ever what nobody will release.
-            with self._mutex:
-                self._abandoned = True
-                entered = self._entered
-            if entered:
-                self._threads.submit(self._lock.close)
-            raise
+        # Nothing is awaited once it is held: who is cancelled before holds nothing.
+        self._lock.take(await self._lines.play(locks.acquiring(self._lock.name, **self._lock.options)))
+        self._lock.keep()
         return self
-
-    def _enter(self) -> None:
-        self._lock.acquire()
-        with self._mutex:
-            self._entered = not self._abandoned
-            if self._entered:
-                self._lock.keep()
-                return
-        self._lock.close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

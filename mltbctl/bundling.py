@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mltb_transport.channel import not_understood
+from mltb_transport.answers import not_understood
 from mltb_transport.control import CallFailed
 from mltb_transport.limits import COMMAND_BYTES_MAX, VALUE_BYTES_MAX
-from mltb_transport.store import ACQUIRE, ARGUMENTS, DELETE, EXTEND, HINTS, RELEASE, SET, packed
+from mltb_transport.store_kinds import ACQUIRE, ARGUMENTS, DELETE, EXTEND, HINTS, RELEASE, SET, packed_body
 
 ANY_VERSION = -1
 CHANGES = frozenset({"state_set", "state_delete", "lock_acquire", "lock_extend", "lock_release"})
@@ -35,7 +35,7 @@ def body_of(method: str, command: Command, client: str, seq: int) -> bytes:
     """The command as it travels."""
     kind, arguments = command
     try:
-        body = packed(client, seq, kind, *arguments).body
+        body = packed_body(client, seq, kind, *arguments)
     except (OverflowError, ValueError) as error:
         raise _usage(method, f"it cannot be sent: {error}") from error
     if len(body) > COMMAND_BYTES_MAX:

@@ -95,9 +95,18 @@ class Hub:
         channel = self._channel
         if channel is None or not channel.usable:
             channel = self._open(began, deadline, share_s)
-        elif channel.leader and began >= self._follow_at and len(self.endpoints) > 1:
+        elif self._may_follow(channel, began):
             channel = self._follow(channel, began, deadline)
         return channel, self._until(began, deadline, share_s)
+
+    @property
+    def opens_at_once(self) -> bool:
+        """Whether `open` would wait for nobody."""
+        channel = self._channel
+        return channel is not None and channel.usable and not self._may_follow(channel, time.monotonic())
+
+    def _may_follow(self, channel: Channel, now: float) -> bool:
+        return bool(channel.leader) and now >= self._follow_at and len(self.endpoints) > 1
 
     def turn_away(self, channel: Channel | None) -> None:
         """The next calls go to another endpoint, where there is one; those under way here may still be answered."""

@@ -9,28 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl import hub as hubs
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome
 from mltbctl.settling import ANSWERED, PAUSE_S, PAUSE_S_MAX, Settling, answer_in, told_of
+from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
 
 RETREAT_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retreat:
-    """How a wait is given up early: the same change once more with `params` over its own, and, where it was made all
-    the same, the change that undoes it (method and parameters)."""
-
-    params: dict[str, Any]
-    undo: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]
+T = TypeVar("T")
 
 
 class Lines:
@@ -114,43 +106,44 @@ class Lines:
         self._try(call, deadline, self.timeout_s)
         return answer_in(call, method, params)
 
-    def settle(
-        self,
-        method: str,
-        params: dict[str, Any],
-        *,
-        changes: bool,
-        timeout_s: float | None = None,
-        wait_s: float = 0.0,
-        retreat: Retreat | None = None,
-    ) -> dict[str, Any]:
+    def play(self, steps: Steps[T]) -> T:
+        """What the steps come to, when each is settled."""
+        try:
+            ask = next(steps)
+            while True:
+                try:
+                    answer = self.settle(ask)
+                except MltbError as error:
+                    ask = steps.throw(error)
+                else:
+                    ask = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def settle(self, ask: Ask) -> dict[str, Any]:
         """The definite answer, asked for again and elsewhere until it is there or the timeout has passed.
 
-        `wait_s`: how long the daemon is asked to wait by `params`; it comes on top. `retreat`: what to do when the
-        caller is interrupted meanwhile. UnknownOutcome only when a change may have been made and no repeat could
-        find out.
+        `ask.wait_s`: how long the daemon is asked to wait by the parameters; it comes on top. `ask.retreat`: what to
+        do when the caller is interrupted meanwhile. UnknownOutcome only when a change may have been made and no
+        repeat could find out.
         """
-        allowed_s = (self.timeout_s if timeout_s is None else timeout_s) + wait_s
+        allowed_s = self.allowed_s(ask)
         deadline = time.monotonic() + allowed_s
         hub = self.hub()
-        if wait_s:
+        if ask.wait_s:
             with _one_of(hub.patient, deadline), _one_of(hub.free, deadline):
-                return self._settled(hub, method, params, changes, deadline, allowed_s, wait_s, retreat)
+                return self._settled(hub, ask, deadline, allowed_s)
         with _one_of(hub.free, deadline):
-            return self._settled(hub, method, params, changes, deadline, allowed_s, wait_s, retreat)
+            return self._settled(hub, ask, deadline, allowed_s)
 
-    def _settled(
-        self,
-        hub: hubs.Hub,
-        method: str,
-        params: dict[str, Any],
-        changes: bool,
-        deadline: float,
-        allowed_s: float,
-        wait_s: float,
-        retreat: Retreat | None,
-    ) -> dict[str, Any]:
-        if not changes:
+    def allowed_s(self, ask: Ask) -> float:
+        """How long it may take in all."""
+        return (self.timeout_s if ask.timeout_s is None else ask.timeout_s) + ask.wait_s
+
+    def _settled(self, hub: hubs.Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        method, params, wait_s = ask.method, ask.params, ask.wait_s
+        if not ask.changes:
             return self._run(Settling(self, method, params, None).within(deadline, allowed_s, wait_s), deadline)
         row = hub.row()
         row.number += 1
@@ -162,8 +155,8 @@ class Lines:
                 hub.rest(row)
             raise
         except BaseException:
-            if retreat is not None:
-                self._retreat(row, method, params, retreat)
+            if ask.retreat is not None:
+                self._retreat(row, method, params, ask.retreat)
             raise
         hub.rest(row)
         return answer
@@ -191,11 +184,15 @@ class Lines:
                 self.endpoints = hub.endpoints
             if channel.ask(call, until):
                 break
+        self.answered(call, channel)
+        hub.close_if_idle()
+        return channel
+
+    def answered(self, call: Call, channel: Channel) -> None:
+        """A try is over."""
         if call.done and call.trouble is None:
             self.met = True
             self.connected_to = channel.endpoint
-        hub.close_if_idle()
-        return channel
 
     def _retreat(self, row: hubs.Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
         """After an interruption of `settle`: end what it began, if that can be done quickly. The row is used up."""

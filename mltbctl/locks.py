@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
 from mltbctl.errors import LockLost, LockNotAcquired, MltbError, UnknownOutcome
-from mltbctl.lines import Retreat
+from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,61 +105,88 @@ class Locks:
         Nobody extends it: that is for `extend`, or use `Client.lock`. `delay`: seconds for which nobody gets the
         lock after it ran out (not after a release). `holder`: shown to others; by default host and pid.
         """
-        check_times(ttl, wait)
-        began = boottime()
-        params: dict[str, Any] = {"name": name, "ttl": ttl, "wait": wait, "holder": holder or myself()}
-        if delay is not None:
-            params["delay"] = delay
-        retreat = Retreat({"wait": 0.0}, lambda late: _release_of(name, late)) if wait else None
-        answer = self._lines.settle("lock_acquire", params, changes=True, wait_s=wait, retreat=retreat)
-        if not answer["acquired"]:
-            raise _not_acquired(name, answer.get("holder"))
-        held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
-        if boottime() - began > ttl / 3:
-            # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
-            try:
-                self.extend(held)
-            except LockLost as lost:
-                raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
-            except MltbError as error:
-                # Whatever became of the extension: the lock itself was granted, and that must not read as undone.
-                why = f"`{name}` was acquired, but not in time to be sure of it: {error.message}"
-                raise UnknownOutcome(why, f"it runs out by itself; run `mltbctl lock show {name}`") from error
-        return held
+        return self._lines.play(acquiring(name, ttl, wait, delay, holder, reserve_s))
 
     def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:
         """Start its time anew, or with another `ttl`; `held` knows. LockLost when it is not held any more."""
-        began = boottime()
-        answer = self._ask("lock_extend", held.name, held.lock_id, timeout, ttl)
-        if not answer["extended"]:
-            raise LockLost(f"`{held.name}` is no longer held by this holder", f"run `mltbctl lock show {held.name}`")
-        held.extended(answer, began)
-        return held
+        return self._lines.play(extending(held, ttl, timeout))
 
     def release(self, held: HeldLock, *, timeout: float | None = None) -> bool:
         """Give it back; False when it was not held any more."""
-        return bool(self._ask("lock_release", held.name, held.lock_id, timeout)["released"])
+        return self._lines.play(releasing(held, timeout))
 
     def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
         """Holder (None while a delay keeps it closed), lock_id, token, ttl_seconds, remaining_seconds (the
         leader's estimate, None where another node answers), since, waiters; None when nobody has to do with it."""
-        answer = self._lines.settle("lock_show", {"name": name, **({"stale": True} if stale else {})}, changes=False)
-        found: dict[str, Any] | None = answer["lock"]
-        return found
+        return self._lines.play(showing(name, stale))
 
     def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
         """The locks that are held and whose names begin with `prefix`, each as `show` has it."""
-        params = {"prefix": prefix, **({"stale": True} if stale else {})}
-        found: list[dict[str, Any]] = self._lines.settle("lock_list", params, changes=False)["locks"]
-        return found
+        return self._lines.play(listing(prefix, stale))
 
-    def _ask(
-        self, method: str, name: str, lock_id: str, timeout: float | None, ttl: float | None = None
-    ) -> dict[str, Any]:
-        params: dict[str, Any] = {"name": name, "lock_id": lock_id}
-        if ttl is not None:
-            params["ttl"] = ttl
-        return self._lines.settle(method, params, changes=True, timeout_s=timeout)
+
+# -- step by step ----------------------------------------------------------------------------------------------------
+
+
+def acquiring(
+    name: str,
+    ttl: float,
+    wait: float = 0.0,
+    delay: float | None = None,
+    holder: str = "",
+    reserve_s: float | None = None,
+) -> Steps[HeldLock]:
+    """As Locks.acquire; so for each below."""
+    check_times(ttl, wait)
+    began = boottime()
+    params: dict[str, Any] = {"name": name, "ttl": ttl, "wait": wait, "holder": holder or myself()}
+    if delay is not None:
+        params["delay"] = delay
+    retreat = Retreat({"wait": 0.0}, lambda late: _release_of(name, late))
+    answer = yield Ask("lock_acquire", params, changes=True, wait_s=wait, retreat=retreat)
+    if not answer["acquired"]:
+        raise _not_acquired(name, answer.get("holder"))
+    held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
+    if boottime() - began > ttl / 3:
+        # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
+        try:
+            yield from extending(held, retreat=Retreat({}, lambda _: ("lock_release", _named(held))))
+        except LockLost as lost:
+            raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
+        except MltbError as error:
+            # Whatever became of the extension: the lock itself was granted, and that must not read as undone.
+            why = f"`{name}` was acquired, but not in time to be sure of it: {error.message}"
+            raise UnknownOutcome(why, f"it runs out by itself; run `mltbctl lock show {name}`") from error
+    return held
+
+
+def extending(
+    held: HeldLock, ttl: float | None = None, timeout_s: float | None = None, retreat: Retreat | None = None
+) -> Steps[HeldLock]:
+    began = boottime()
+    params = {**_named(held), **({} if ttl is None else {"ttl": ttl})}
+    answer = yield Ask("lock_extend", params, changes=True, timeout_s=timeout_s, retreat=retreat)
+    if not answer["extended"]:
+        raise LockLost(f"`{held.name}` is no longer held by this holder", f"run `mltbctl lock show {held.name}`")
+    held.extended(answer, began)
+    return held
+
+
+def releasing(held: HeldLock, timeout_s: float | None = None) -> Steps[bool]:
+    answer = yield Ask("lock_release", _named(held), changes=True, timeout_s=timeout_s)
+    return bool(answer["released"])
+
+
+def showing(name: str, stale: bool) -> Steps[dict[str, Any] | None]:
+    answer = yield Ask("lock_show", {"name": name, **({"stale": True} if stale else {})})
+    found: dict[str, Any] | None = answer["lock"]
+    return found
+
+
+def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
+    answer = yield Ask("lock_list", {"prefix": prefix, **({"stale": True} if stale else {})})
+    found: list[dict[str, Any]] = answer["locks"]
+    return found
 
 
 class Lost(threading.Event):
@@ -261,10 +288,19 @@ class Lock:
 
     def acquire(self) -> None:
         """Get it, without extending it yet."""
+        self.take(self._locks.acquire(self.name, **self.options))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it is to be acquired."""
         if self._held is not None:
             raise RuntimeError(f"the lock `{self.name}` was acquired already")
-        self._held = self._locks.acquire(self.name, **self._options)
-        self.lost.moment = self._held.until
+        return self._options
+
+    def take(self, held: HeldLock) -> None:
+        """It was acquired."""
+        self._held = held
+        self.lost.moment = held.until
 
     def keep(self) -> None:
         """Begin to extend it."""
@@ -322,6 +358,10 @@ class Lock:
                 self._tell(held.until)
         if not self._ending.is_set():
             self.lost.set()
+
+
+def _named(held: HeldLock) -> dict[str, Any]:
+    return {"name": held.name, "lock_id": held.lock_id}
 
 
 def _release_of(name: str, late: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:

@@ -122,7 +122,7 @@ class Settling:
 
 def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """What is in the answer to a call. ControlError when it is none."""
-    from mltb_transport.channel import result
+    from mltb_transport.answers import result
     from mltb_transport.control import CallTimeout
 
     if call.trouble is not None:

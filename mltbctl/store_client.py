@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import Compacted
+from mltbctl.steps import Ask, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from mltbctl.lines import Lines
     from mltbctl.locks import HeldLock
+
+    Token: TypeAlias = HeldLock | tuple[str, int] | None
 
 PAGE = 256
 """Entries one answer of a list may hold."""
@@ -65,7 +69,7 @@ def encoded(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def guarded(token: HeldLock | tuple[str, int] | None) -> dict[str, Any] | None:
+def guarded(token: Token) -> dict[str, Any] | None:
     """The lock a write depends on: one that is held, or its name and token."""
     if token is None:
         return None
@@ -86,50 +90,26 @@ class State:
 
     def get(self, key: str, *, stale: bool = False) -> Entry | None:
         """The entry of `key`, None where there is none."""
-        answer = self._read("state_get", key=key, stale=stale or None)
-        if answer["entry"] is None:
-            return None
-        return entry_of(answer["entry"], answer["revision"], answer.get("age_seconds"))
+        return self._lines.play(getting(key, stale))
 
-    def set(self, key: str, value: Any, *, token: HeldLock | tuple[str, int] | None = None) -> Entry:
+    def set(self, key: str, value: Any, *, token: Token = None) -> Entry:
         """Write `value`, whatever is there."""
-        answer = self._change("state_set", key=key, value=encoded(value), token=guarded(token))
-        return Entry(key, value, answer["version"], answer["revision"])
+        return self._lines.play(setting(key, value, token))
 
-    def compare_and_swap(
-        self, key: str, expected_version: int, value: Any, *, token: HeldLock | tuple[str, int] | None = None
-    ) -> Entry | Conflict:
+    def compare_and_swap(self, key: str, expected_version: int, value: Any, *, token: Token = None) -> Entry | Conflict:
         """Write `value` if the key has this version; version 0 means that it must not exist."""
-        answer = self._change(
-            "state_set", key=key, value=encoded(value), if_version=expected_version, token=guarded(token)
-        )
-        if "conflict" in answer:
-            return _conflict(answer)
-        return Entry(key, value, answer["version"], answer["revision"])
+        return self._lines.play(swapping(key, expected_version, value, token))
 
-    def delete(
-        self, key: str, *, expected_version: int | None = None, token: HeldLock | tuple[str, int] | None = None
-    ) -> bool | Conflict:
+    def delete(self, key: str, *, expected_version: int | None = None, token: Token = None) -> bool | Conflict:
         """Remove `key`; False where there was none. Conflict where it has another version."""
-        answer = self._change("state_delete", key=key, if_version=expected_version, token=guarded(token))
-        return _conflict(answer) if "conflict" in answer else bool(answer["deleted"])
+        return self._lines.play(deleting(key, expected_version, token))
 
     def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> list[Entry]:
         """The entries whose keys begin with `prefix`, in the order of their keys.
 
         A list longer than one answer (256 entries) is put together from several, each true at its own revision.
         """
-        found: list[Entry] = []
-        after: str | None = None
-        while limit is None or len(found) < limit:
-            page = PAGE if limit is None else min(PAGE, limit - len(found))
-            answer = self._read("state_list", prefix=prefix, stale=stale or None, limit=page, after=after)
-            age = answer.get("age_seconds")
-            found += [entry_of(entry, answer["revision"], age) for entry in answer["entries"]]
-            if not answer["more"] or not answer["entries"]:
-                break
-            after = found[-1].key
-        return found
+        return self._lines.play(listing(prefix, stale, limit))
 
     def watch(self, prefix: str = "", *, after: int | None = None, idle: float | None = None) -> Watch:
         """The changes of keys that begin with `prefix`, in order, each once: from now on, or after a revision.
@@ -137,51 +117,117 @@ class State:
         `idle`: end when nothing changed for so many seconds; None never ends. Watch.revision is where to go on
         with `after`, from any node.
         """
-        return Watch(self._lines, prefix, after, idle)
-
-    def _read(self, method: str, **params: Any) -> dict[str, Any]:
-        return self._lines.settle(method, _given(params), changes=False)
-
-    def _change(self, method: str, **params: Any) -> dict[str, Any]:
-        return self._lines.settle(method, _given(params), changes=True)
+        news = News(prefix, idle)
+        # Asked now and not at the first `next`: what is written after this call returned is not missed.
+        self._lines.play(news.begin(after))
+        return Watch(self._lines, news)
 
 
 class Watch:
-    """An iterator of Change. `revision` is the last one that was seen, of this prefix or not."""
+    """An iterator of Change."""
 
-    def __init__(self, lines: Lines, prefix: str, after: int | None, idle: float | None) -> None:
+    def __init__(self, lines: Lines, news: News) -> None:
         self._lines = lines
-        self._prefix = prefix
-        self._idle_s = idle
-        self._waiting: list[Change] = []
-        self._closed = False
-        # Asked now and not at the first `next`: what is written after this call returned is not missed.
-        self.revision = int(self._poll(-1, 0.0)["revision"]) if after is None else after
+        self._news = news
+
+    @property
+    def revision(self) -> int:
+        """The last one that was seen, of this prefix or not."""
+        return self._news.revision
 
     def __iter__(self) -> Iterator[Change]:
         return self
 
     def __next__(self) -> Change:
         """The next change, waited for. Compacted when it is no longer kept; then list and watch anew."""
-        began = time.monotonic()
-        while not self._waiting and not self._closed:
-            left_s = POLL_S if self._idle_s is None else self._idle_s - (time.monotonic() - began)
-            if left_s <= 0:
-                raise StopIteration
-            self._take(self._poll(self.revision, min(POLL_S, left_s)))
-        if self._closed:
+        change = self._lines.play(self._news.following())
+        if change is None:
             raise StopIteration
-        change = self._waiting.pop(0)
-        self.revision = change.revision
         return change
 
     def close(self) -> None:
         """End the iteration; a wait under way goes on for some seconds."""
-        self._closed = True
+        self._news.closed = True
 
-    def _poll(self, after: int, wait_s: float) -> dict[str, Any]:
+
+# -- step by step ----------------------------------------------------------------------------------------------------
+
+
+def getting(key: str, stale: bool) -> Steps[Entry | None]:
+    """As State.get; so for each below."""
+    answer = yield Ask("state_get", _given(key=key, stale=stale or None))
+    if answer["entry"] is None:
+        return None
+    return entry_of(answer["entry"], answer["revision"], answer.get("age_seconds"))
+
+
+def setting(key: str, value: Any, token: Token) -> Steps[Entry]:
+    answer = yield Ask("state_set", _given(key=key, value=encoded(value), token=guarded(token)), changes=True)
+    return Entry(key, value, answer["version"], answer["revision"])
+
+
+def swapping(key: str, expected_version: int, value: Any, token: Token) -> Steps[Entry | Conflict]:
+    params = _given(key=key, value=encoded(value), if_version=expected_version, token=guarded(token))
+    answer = yield Ask("state_set", params, changes=True)
+    return _conflict(answer) if "conflict" in answer else Entry(key, value, answer["version"], answer["revision"])
+
+
+def deleting(key: str, expected_version: int | None, token: Token) -> Steps[bool | Conflict]:
+    params = _given(key=key, if_version=expected_version, token=guarded(token))
+    answer = yield Ask("state_delete", params, changes=True)
+    return _conflict(answer) if "conflict" in answer else bool(answer["deleted"])
+
+
+def listing(prefix: str, stale: bool, limit: int | None) -> Steps[list[Entry]]:
+    found: list[Entry] = []
+    after: str | None = None
+    while limit is None or len(found) < limit:
+        page = PAGE if limit is None else min(PAGE, limit - len(found))
+        answer = yield Ask("state_list", _given(prefix=prefix, stale=stale or None, limit=page, after=after))
+        age = answer.get("age_seconds")
+        found += [entry_of(entry, answer["revision"], age) for entry in answer["entries"]]
+        if not answer["more"] or not answer["entries"]:
+            break
+        after = found[-1].key
+    return found
+
+
+class News:
+    """The changes of one prefix, one after the other. `revision` is the last one that was seen."""
+
+    def __init__(self, prefix: str, idle_s: float | None) -> None:
+        self.revision = 0
+        self.closed = False
+        self._prefix = prefix
+        self._idle_s = idle_s
+        self._waiting: list[Change] = []
+
+    def begin(self, after: int | None) -> Steps[None]:
+        """From this revision on, or from now."""
+        if after is not None:
+            self.revision = after
+            return
+        answer = yield self._ask(-1, 0.0)
+        self.revision = int(answer["revision"])
+
+    def following(self) -> Steps[Change | None]:
+        """The next change; None at the end."""
+        began = time.monotonic()
+        while not self._waiting and not self.closed:
+            left_s = POLL_S if self._idle_s is None else self._idle_s - (time.monotonic() - began)
+            if left_s <= 0:
+                return None
+            answer = yield self._ask(self.revision, min(POLL_S, left_s))
+            self._take(answer)
+        if self.closed:
+            return None
+        change = self._waiting.pop(0)
+        self.revision = change.revision
+        return change
+
+    def _ask(self, after: int, wait_s: float) -> Ask:
         params = {"prefix": self._prefix, "after": after, "wait": wait_s}
-        return self._lines.settle("state_watch", params, changes=False, wait_s=wait_s)
+        return Ask("state_watch", params, wait_s=wait_s)
 
     def _take(self, answer: dict[str, Any]) -> None:
         if answer["compacted"]:
@@ -197,7 +243,7 @@ class Watch:
             self.revision = max(self.revision, int(answer["revision"]))
 
 
-def _given(params: dict[str, Any]) -> dict[str, Any]:
+def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 

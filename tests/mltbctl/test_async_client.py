@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import os
+import threading
+from collections.abc import Callable, Coroutine
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mltbctl.async_client import AsyncClient, AsyncLocks, AsyncState
-from mltbctl.client import Client, Conflict, Entry, LockLost, LockNotAcquired
+from mltbctl.client import Client, Conflict, Entry, LockLost, LockNotAcquired, Timeout, UnknownOutcome
 from mltbctl.locks import Locks
 from mltbctl.store_client import State
+from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
 
@@ -106,8 +110,127 @@ def test_a_cancelled_wait_keeps_nothing(store: FakeStore) -> None:
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            await node.locks.release(held)
-            # The thread gets it, sees that nobody wants it any more, and gives it back.
-            await asyncio.to_thread(until, lambda: not store.lines["k"])
+            assert [grant.lock_id for grant in store.lines["k"]] == [held.lock_id], "it has left the line"
+            assert await node.locks.release(held)
+            assert not store.lines["k"]
 
     run(story())
+
+
+def test_what_was_granted_to_one_who_is_cancelled_is_given_back(store: FakeStore) -> None:
+    """The daemon's answer is on its way, or never comes."""
+    granted = asyncio.Event()
+    real = store.daemons[0].answers["lock_acquire"]
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+
+        def mute(params: dict[str, Any]) -> dict[str, Any]:
+            answer = real(params)
+            if not granted.is_set():
+                loop.call_soon_threadsafe(granted.set)
+                raise Silence
+            return answer
+
+        store.daemons[0].answers["lock_acquire"] = mute
+        async with AsyncClient(timeout=30) as node:
+            asking = asyncio.create_task(node.locks.acquire("k", ttl=60))
+            await granted.wait()
+            assert len(store.lines["k"]) == 1
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert not store.lines["k"]
+
+    run(story())
+
+
+def test_the_calls_of_a_turn_travel_together_and_need_no_threads(store: FakeStore) -> None:
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            await node.state.set("first", 1)
+            before = threading.active_count()
+            entries = await asyncio.gather(*(node.state.set(f"k{number}", number) for number in range(50)))
+            assert sorted(entry.value for entry in entries) == list(range(50))
+            found = await asyncio.gather(*(node.state.get(f"k{number}") for number in range(50)))
+            assert [entry.value for entry in found if entry] == list(range(50))
+            assert threading.active_count() == before
+
+    run(story())
+    assert store.daemons[0].bundles == [1, 50, 50]
+
+
+def test_tasks_and_threads_share_a_connection(store: FakeStore) -> None:
+    async def story() -> None:
+        path = str(store.daemons[0].path)
+        with Client(path, timeout=30) as threaded:
+            async with AsyncClient(path, timeout=30) as node:
+
+                def work(number: int) -> None:
+                    for turn in range(20):
+                        threaded.state.set(f"{number}/{turn}", turn)
+
+                works = [asyncio.to_thread(work, number) for number in range(3)]
+                sets = [node.state.set(f"async/{number}", number) for number in range(60)]
+                await asyncio.gather(*works, *sets)
+                assert threaded._lines.hub() is node._client._lines.hub()
+
+    run(story())
+    assert store.executed == 120
+
+
+def test_a_daemon_that_is_lost_meanwhile_is_left_for_the_next(serve: Callable[..., FakeDaemon], runtime: Path) -> None:
+    store = FakeStore()
+    path = runtime / "mltb" / "n1.sock"
+    here = serve("n2", **store.answers())
+
+    async def story() -> None:
+        asked = threading.Event()
+
+        def mute(params: dict[str, Any]) -> dict[str, Any]:
+            store.answers()["state_set"](params)
+            asked.set()
+            raise Silence
+
+        async with AsyncClient(str(path), str(here.path), timeout=30) as node:
+            with FakeDaemon(path, {"state_set": mute}):
+                setting = asyncio.create_task(node.state.set("k", 1))
+                assert await asyncio.to_thread(asked.wait, 30)
+            assert (await setting).version == 1
+            assert (await node.state.set("k", 2)).version == 2
+
+    run(story())
+    assert store.executed == 2
+
+
+def test_no_answer_in_time(serve: Callable[..., FakeDaemon]) -> None:
+    def mute(_: dict[str, Any]) -> dict[str, Any]:
+        raise Silence
+
+    serve("n2", state_set=mute, state_get=mute)
+
+    async def story() -> None:
+        async with AsyncClient(timeout=0.1) as node:
+            with pytest.raises(UnknownOutcome):
+                await node.state.set("k", 1)
+            with pytest.raises(Timeout):
+                await node.state.get("k")
+
+    run(story())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_one_loop_after_the_other_leaves_nothing_open(store: FakeStore) -> None:
+    path = str(store.daemons[0].path)
+
+    async def story() -> None:
+        async with AsyncClient(path, timeout=30) as node:
+            await node.state.set("k", 1)
+
+    with Client(path, timeout=30) as other:
+        other.state.set("k", 0)
+        run(story())
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(4):
+            run(story())
+        assert len(os.listdir("/proc/self/fd")) <= before

@@ -13,6 +13,7 @@ from mltbctl.cli import Root
 from mltbctl.lazy import flowing
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import DEADLINE_S, Terminal, environment
 
 _PROBE = """
@@ -50,6 +51,13 @@ def test_status_loads_what_it_needs(serve: Callable[..., FakeDaemon], runtime: P
     assert "zmq" in modules
     assert not modules & {"rich", "asyncio", "logging", "mltbd", "platformdirs", "mltb_transport.schema", "concurrent"}
     assert "mltbctl.commands.move" not in modules
+    assert "mltbctl.bundling" not in modules
+
+
+def test_a_change_needs_no_messages(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+    modules = loaded("state", "set", "k", "1", environ=environment(MLTB_RUNTIME_DIR=str(runtime)))
+    assert "mltbctl.bundling" in modules
+    assert not modules & {"asyncio", "mltb_transport.store", "mltb_transport.schema", "concurrent"}
 
 
 def test_help_has_boxes_on_a_terminal_only() -> None:

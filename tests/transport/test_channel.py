@@ -13,7 +13,8 @@ import msgpack
 import pytest
 
 from mltb_transport import channel as channels
-from mltb_transport.channel import Call, Channel, command, read, request, result
+from mltb_transport.answers import answers_in, result
+from mltb_transport.channel import Call, Channel, command, read, request
 from mltb_transport.control import CallFailed, Unreachable, connect
 from mltb_transport.store import SET, packed
 from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
@@ -256,7 +257,7 @@ def test_one_that_nobody_joins_is_sent_all_the_same(channel: Channel, daemon: Fa
     ],
 )
 def test_noise_answers_nothing(frame: bytes) -> None:
-    assert channels._answers(frame)[0] == []
+    assert answers_in(frame)[0] == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.channel import Channel, request, result
+from mltb_transport.answers import result
+from mltb_transport.channel import Channel, request
 from mltb_transport.control import (
     ENDPOINTS_MAX,
     CallFailed,

@@ -13,23 +13,15 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import zmq
 
+from mltb_transport.answers import Key, answers_in
 from mltb_transport.control import CallFailed, ControlError, Peer, Unreachable
-from mltb_transport.limits import (
-    BUNDLE_ANSWER_KIND,
-    BUNDLE_KIND,
-    FRAME_BYTES_MAX,
-    HEADER_FIELDS,
-    ITEMS_MAX,
-    PROTOCOL,
-    REQUEST_KIND,
-    RESPONSE_KIND,
-    TEXT_CHARS_MAX,
-)
+from mltb_transport.limits import BUNDLE_KIND, PROTOCOL, REQUEST_KIND, TEXT_CHARS_MAX
 
 CALLS_MAX = 2048
 """Without an answer, on one connection."""
@@ -40,13 +32,12 @@ GATHER_S = 0.001
 """How long the first of several threads that were answered together waits for the others' next calls."""
 
 POLL_S = 600.0
-Key = int | tuple[str, int]
 
 
 class Call:
-    """One call: what to send, and what came of it."""
+    """One call: what to send, and what came of it. `tell` is called when that is known, from any thread."""
 
-    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "sent", "trouble")
+    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "sent", "tell", "trouble")
 
     def __init__(self, key: Key, body: bytes) -> None:
         self.key = key
@@ -58,6 +49,7 @@ class Call:
         self.trouble: ControlError | None = None
         self.leads = False
         self.gate: threading.Lock | None = None
+        self.tell: Callable[[], object] | None = None
 
 
 def request(method: str, params: dict[str, Any]) -> Call:
@@ -103,14 +95,15 @@ class Channel:
         self._owed = 0
         self._owed_until = 0.0
         self._shut = False
+        self._watchers: list[tuple[object, Callable[[], object]]] = []
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
         self._poller = select.poll()
-        files = [int(peer.socket.get(zmq.FD)), int(peer.monitor.get(zmq.FD)), self._wake_out]
-        for file in files:
+        self._files = [int(peer.socket.get(zmq.FD)), int(peer.monitor.get(zmq.FD)), self._wake_out]
+        for file in self._files:
             self._poller.register(file, select.POLLIN)
-        self._news = [(files[0], select.POLLIN)]
+        self._news = [(self._files[0], select.POLLIN)]
 
     # -- for callers ---------------------------------------------------------------------------------------------
 
@@ -149,15 +142,61 @@ class Channel:
             self.usable = False
             self._shut_when_over()
 
+    # -- for event loops -----------------------------------------------------------------------------------------
+
+    def start(self, call: Call) -> bool:
+        """As `ask`, without waiting: `call.tell` is called. It leaves with the next `flush`."""
+        with self._mutex:
+            if not self._register(call):
+                return False
+            if isinstance(call.key, int) or len(self._commands) + len(self._reads) >= BUNDLE_MAX:
+                self._flush()
+            self._keep(call)
+        return True
+
+    def flush(self) -> None:
+        """Send what was started."""
+        with self._mutex:
+            self._flush()
+            self._drain(None)
+
+    def watch(self, watcher: object, end: Callable[[], object]) -> tuple[int, int] | None:
+        """Two files that are readable when there is something to `look` at; the caller closes them. `end` is called
+        when there will be nothing any more. None: this watcher is known, or it has ended."""
+        with self._mutex:
+            if self._shut or any(watcher is known for known, _ in self._watchers):
+                return None
+            self._watchers.append((watcher, end))
+            return os.dup(self._files[0]), os.dup(self._files[1])
+
+    def unwatch(self, watcher: object) -> None:
+        """Its `end` is not called any more."""
+        with self._mutex:
+            self._watchers = [known for known in self._watchers if known[0] is not watcher]
+
+    def look(self) -> None:
+        """Take in what has come."""
+        with self._mutex:
+            self._drain(None)
+            if not self._shut and self._peer.lost:
+                self._lose()
+
+    # -- under the mutex -----------------------------------------------------------------------------------------
+
+    def _register(self, call: Call) -> bool:
+        if self.usable and not self._calls and self._peer.lost:
+            self._lose()
+        if not self.usable:
+            return False
+        if len(self._calls) >= CALLS_MAX:
+            raise CallFailed("overloaded", f"{CALLS_MAX} calls of this process are under way", "use fewer at once")
+        self._calls[call.key] = call
+        return True
+
     def _begin(self, call: Call) -> bool:
         with self._mutex:
-            if self.usable and not self._calls and self._peer.lost:
-                self._lose()
-            if not self.usable:
+            if not self._register(call):
                 return False
-            if len(self._calls) >= CALLS_MAX:
-                raise CallFailed("overloaded", f"{CALLS_MAX} calls of this process are under way", "use fewer at once")
-            self._calls[call.key] = call
             if self._leader is None:
                 self._leader = call
                 call.leads = True
@@ -167,18 +206,13 @@ class Channel:
             self._say(call)
         return True
 
-    # -- under the mutex -----------------------------------------------------------------------------------------
-
     def _say(self, call: Call) -> None:
         """Send it, or keep it for a moment because others of a crowd come back from the same answer."""
+        self._keep(call)
         if isinstance(call.key, int):
-            self._flush()
-            self._send(call.body, [call])
             self._drain(call)
             return
-        (self._commands if call.key[0] else self._reads).append(call)
-        self._size += len(call.body)
-        full = len(self._commands) + len(self._reads) >= BUNDLE_MAX or self._size >= BUNDLE_BYTES_MAX
+        full = len(self._commands) + len(self._reads) >= BUNDLE_MAX
         if self._owed > 1 and not full and time.monotonic() < self._owed_until:
             self._owed -= 1
             if self._patient:
@@ -187,6 +221,17 @@ class Channel:
         self._owed = 0
         self._flush()
         self._drain(call)
+
+    def _keep(self, call: Call) -> None:
+        """A request is sent, all else waits for the next `_flush`."""
+        if isinstance(call.key, int):
+            self._send(call.body, [call])
+            return
+        (self._commands if call.key[0] else self._reads).append(call)
+        self._size += len(call.body)
+        if self._size >= BUNDLE_BYTES_MAX:
+            self._flush()
+            self._drain(None)
 
     def _flush(self) -> None:
         """Send what was kept."""
@@ -215,14 +260,14 @@ class Channel:
             return
         socket, served = self._peer.socket, 0
         while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
-            answers, leader = _answers(socket.recv_multipart(zmq.NOBLOCK)[-1])
+            answers, leader = answers_in(socket.recv_multipart(zmq.NOBLOCK)[-1])
             self.leader = self.leader if leader is None else leader
             for key, answer in answers:
                 call = self._calls.pop(key, None)
                 if call is not None:
                     call.answer = answer
                     self._finish(call, me)
-                    served += 1
+                    served += call.tell is None
         if served > 1:
             self._owed = served
             self._owed_until = time.monotonic() + GATHER_S
@@ -232,7 +277,9 @@ class Channel:
         call.done = True
         if call is me:
             return
-        if call is self._leader:
+        if call.tell is not None:
+            call.tell()
+        elif call is self._leader:
             self._wake()
         elif call.gate is not None:
             call.gate.release()
@@ -271,6 +318,9 @@ class Channel:
             self._peer.close()
             os.close(self._wake_in)
             os.close(self._wake_out)
+            for _, end in self._watchers:
+                end()
+            self._watchers.clear()
 
     # -- whoever reads -------------------------------------------------------------------------------------------
 
@@ -291,72 +341,10 @@ class Channel:
             ready = self._poller.poll(max(0, int(min(POLL_S, until - now) * 1000)) + 1)
             self._patient = False
             if ready != self._news:
-                self._look_around(call)
+                self._look_around()
 
-    def _look_around(self, me: Call) -> None:
+    def _look_around(self) -> None:
         """It was not, or not only, the socket that has news."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_out, 4096)
-        with self._mutex:
-            self._drain(me)
-            if self._peer.lost:
-                self._lose()
-
-
-def _answers(frame: bytes) -> tuple[list[tuple[Key, Any]], str | None]:
-    """What is answered by this frame, and how; nothing where it is not understood. And what it says of the leader."""
-    fields = _unpacked(frame)
-    if fields is None or len(fields) < HEADER_FIELDS or type(fields[6]) is not list:
-        return [], None
-    kind, body = fields[5], fields[6]
-    if kind == RESPONSE_KIND and len(body) >= 3:
-        number, ok, text = body[:3]
-        known = type(number) is int and type(ok) is bool and type(text) is str
-        return ([(number, (ok, text))] if known else []), None
-    found: list[tuple[Key, Any]] = []
-    if kind == BUNDLE_ANSWER_KIND and body and type(body[0]) is list:
-        for packed in body[0]:
-            outcome = _unpacked(packed) if type(packed) is bytes else None
-            if outcome and len(outcome) > 2 and type(outcome[0]) is str and type(outcome[1]) is int:
-                found.append(((outcome[0], outcome[1]), outcome[2:]))
-    return found, str(body[1]) if kind == BUNDLE_ANSWER_KIND and len(body) > 1 else None
-
-
-def _unpacked(packed: bytes) -> list[Any] | None:
-    try:
-        value = msgpack.unpackb(
-            packed,
-            raw=False,
-            max_str_len=FRAME_BYTES_MAX,
-            max_array_len=ITEMS_MAX,
-            max_bin_len=FRAME_BYTES_MAX,
-            max_map_len=0,
-            max_ext_len=0,
-        )
-    except (ValueError, msgpack.UnpackException):
-        return None
-    return value if type(value) is list else None
-
-
-def result(answer: tuple[bool, str]) -> dict[str, Any]:
-    """What a request is answered with. Raises CallFailed where it was refused."""
-    ok, text = answer
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise not_understood()
-    if ok:
-        return body
-    raise CallFailed(
-        str(body.get("code", "failed")),
-        str(body.get("message", "the daemon gave no reason")),
-        str(body.get("hint", "")),
-        body,
-    )
-
-
-def not_understood() -> CallFailed:
-    """For an answer of a shape that no daemon of this version gives."""
-    return CallFailed("failed", "the daemon's answer is not understood", "are `mltbctl` and `mltbd` of one version?")
+        self.look()

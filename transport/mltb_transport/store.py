@@ -12,25 +12,47 @@ from typing import Any, NamedTuple, cast
 import msgpack
 
 from mltb_transport.limits import COMMAND_BYTES_MAX
+from mltb_transport.store_kinds import (
+    ACQUIRE,
+    ARGUMENTS,
+    DELETE,
+    EXPIRE,
+    EXTEND,
+    HINTS,
+    INTERNAL,
+    OPEN,
+    RELEASE,
+    SET,
+    WITHDRAW,
+    packed_body,
+)
 
-SET, DELETE = 1, 2
-ACQUIRE, EXTEND, RELEASE, WITHDRAW, EXPIRE, OPEN = 10, 11, 12, 13, 14, 15
-
-_TEXT, _NUMBER = str, int
-ARGUMENTS: dict[int, tuple[type, ...]] = {
-    SET: (_TEXT, _TEXT, _NUMBER, _TEXT, _NUMBER),  # key, value, if_version (-1: any), lock (empty: none), token
-    DELETE: (_TEXT, _NUMBER, _TEXT, _NUMBER),  # key, if_version, lock, token
-    ACQUIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER, _TEXT),  # name, ttl_ms, wait_ms, delay_ms, holder
-    EXTEND: (_TEXT, _TEXT, _NUMBER),  # name, lock_id, ttl_ms (0: as before)
-    RELEASE: (_TEXT, _TEXT),  # name, lock_id
-    WITHDRAW: (_TEXT, _TEXT),  # name, lock_id of a waiter
-    EXPIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER),  # name, token, generation, term of the leader whose clock says so
-    OPEN: (_TEXT, _NUMBER, _NUMBER),  # name, generation, term: its delay after an expiry is over
-}
-"""The arguments of each kind. Kinds are never reused; arguments may be added at the end."""
-
-INTERNAL = "~"
-"""Clients whose id begins so are daemons: their commands are safe to repeat and are remembered by nobody."""
+__all__ = [
+    "ACQUIRE",
+    "ARGUMENTS",
+    "DELETE",
+    "EXPIRE",
+    "EXTEND",
+    "HINTS",
+    "INTERNAL",
+    "OPEN",
+    "RELEASE",
+    "SET",
+    "WITHDRAW",
+    "Arguments",
+    "Batch",
+    "Bundle",
+    "BundleAnswer",
+    "Command",
+    "Forward",
+    "Forwarded",
+    "Packed",
+    "packed",
+    "packed_outcome",
+    "packed_read",
+    "unpacked",
+    "unpacked_read",
+]
 
 Arguments = tuple[Any, ...]
 
@@ -59,7 +81,7 @@ class Packed(NamedTuple):
 
 def packed(client: str, seq: int, kind: int, *arguments: str | int) -> Packed:
     """A command, ready to travel. Its shape is the caller's to keep; `unpacked` drops what has another one."""
-    return Packed(client, seq, cast(bytes, msgpack.packb([client, seq, kind, *arguments])))
+    return Packed(client, seq, packed_body(client, seq, kind, *arguments))
 
 
 def unpacked(body: bytes) -> Command | None:
@@ -154,16 +176,3 @@ def unpacked_read(body: bytes) -> tuple[int, str] | None:
     if type(fields) is not list or len(fields) < 2 or type(fields[0]) is not int or type(fields[1]) is not str:
         return None
     return fields[0], fields[1]
-
-
-HINTS = {
-    "no_quorum": "mltbctl status",
-    "unavailable": "try again",
-    "unknown_outcome": "repeat it under the same sequence number, or read what became of it",
-    "overloaded": "try again, slower",
-    "forgotten": "begin anew as another client",
-    "full": "mltbctl state list, mltbctl lock list",
-    "refused": "mltbctl lock show NAME",
-    "usage": "mltbctl state --help",
-}
-"""What to do about an error of locks and state, by its code; for all others `mltbctl status`."""

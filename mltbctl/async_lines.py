@@ -1,0 +1,221 @@
+"""The calls of one client from an event loop: the loop itself reads the connection, and no thread waits for an answer.
+
+What the tasks of one turn of the loop ask leaves in one frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mltbctl.errors import MltbError, Timeout
+from mltbctl.lines import RETREAT_S
+from mltbctl.settling import ANSWERED, Settling
+from mltbctl.steps import Ask, Retreat, Steps
+
+if TYPE_CHECKING:
+    from mltb_transport.channel import Call, Channel
+    from mltbctl.hub import Hub, Row
+    from mltbctl.lines import Lines
+
+PERMIT_PAUSE_S = 0.02
+T = TypeVar("T")
+
+
+class AsyncLines:
+    """As Lines, for coroutines. The connection is the same."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._readers: dict[asyncio.AbstractEventLoop, LoopReader] = {}
+
+    async def play(self, steps: Steps[T]) -> T:
+        """What the steps come to, when each is settled."""
+        try:
+            ask = next(steps)
+            while True:
+                try:
+                    answer = await self.settle(ask)
+                except MltbError as error:
+                    ask = steps.throw(error)
+                else:
+                    ask = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def settle(self, ask: Ask) -> dict[str, Any]:
+        """As Lines.settle. When it is cancelled, what `ask.retreat` says is done first; all else is left as it is."""
+        allowed_s = self._lines.allowed_s(ask)
+        deadline = time.monotonic() + allowed_s
+        hub = self._lines.hub()
+        async with _one_of(hub.patient if ask.wait_s else None, deadline), _one_of(hub.free, deadline):
+            if not ask.changes:
+                reading = Settling(self._lines, ask.method, ask.params, None)
+                return await self._run(reading.within(deadline, allowed_s, ask.wait_s), deadline)
+            return await self._change(hub, ask, deadline, allowed_s)
+
+    async def _change(self, hub: Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        row = hub.row()
+        row.number += 1
+        changing = Settling(self._lines, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        try:
+            answer = await self._run(changing, deadline)
+        except MltbError as error:
+            if error.code in ANSWERED:
+                hub.rest(row)
+            raise
+        except BaseException:
+            if ask.retreat is not None:
+                await self._retreat(row, ask.method, ask.params, ask.retreat)
+            raise
+        hub.rest(row)
+        return answer
+
+    async def _retreat(self, row: Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+        """As Lines does it."""
+        deadline = time.monotonic() + RETREAT_S
+        with contextlib.suppress(MltbError):  # It ends by its own time limits.
+            giving_up = Settling(self._lines, method, {**params, **retreat.params}, row)
+            undo = retreat.undo(await self._run(giving_up.within(deadline, RETREAT_S, 0.0), deadline))
+            if undo is not None:
+                row.number += 1
+                undoing = Settling(self._lines, *undo, row)
+                await self._run(undoing.within(deadline, RETREAT_S, 0.0), deadline)
+
+    async def _run(self, settling: Settling, deadline: float) -> dict[str, Any]:
+        from mltb_transport.control import ControlError
+
+        while True:
+            channel: Channel | None = None
+            try:
+                call = settling.call()
+                channel = await self._try(call, deadline, settling.share_s)
+                return settling.answer(call)
+            except (ControlError, MltbError) as error:
+                pause_s = settling.failed(error, channel)
+            await asyncio.sleep(pause_s)
+
+    async def _try(self, call: Call, deadline: float, share_s: float) -> Channel:
+        """One try, through the connection that there is or a new one: that is made in a thread."""
+        loop = asyncio.get_running_loop()
+        while True:
+            hub = self._lines.hub()
+            try:
+                if hub.opens_at_once:
+                    channel, until = hub.open(deadline, share_s)
+                else:
+                    channel, until = await loop.run_in_executor(None, hub.open, deadline, share_s)
+            finally:
+                self._lines.endpoints = hub.endpoints
+            if await self._reader(loop).ask(channel, call, until):
+                break
+        self._lines.answered(call, channel)
+        hub.close_if_idle()
+        return channel
+
+    def close(self) -> None:
+        """This loop reads no more; a later call begins anew."""
+        reader = self._readers.pop(asyncio.get_running_loop(), None)
+        if reader is not None:
+            reader.close()
+
+    def _reader(self, loop: asyncio.AbstractEventLoop) -> LoopReader:
+        reader = self._readers.get(loop)
+        if reader is None:
+            self._readers = {known: one for known, one in self._readers.items() if not known.is_closed()}
+            reader = self._readers[loop] = LoopReader(loop)
+        return reader
+
+
+class LoopReader:
+    """One event loop, reading the connections that its tasks use."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._started: list[Channel] = []
+        self._files: dict[Channel, tuple[int, int]] = {}
+
+    async def ask(self, channel: Channel, call: Call, deadline: float) -> bool:
+        """As Channel.ask."""
+        loop = self._loop
+        answered: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            if threading.get_ident() == self._thread:
+                _end(answered)
+            else:
+                self._later(_end, answered)
+
+        call.tell = tell
+        try:
+            self._watch(channel)
+            if not channel.start(call):
+                return False
+            if not self._started:
+                loop.call_soon(self._flush)
+            if channel not in self._started:
+                self._started.append(channel)
+            timer = loop.call_later(max(0.0, deadline - time.monotonic()), _end, answered)
+            try:
+                await answered
+            finally:
+                timer.cancel()
+        finally:
+            channel.leave(call)
+        return True
+
+    def _flush(self) -> None:
+        started, self._started = self._started, []
+        for channel in started:
+            channel.flush()
+
+    def _watch(self, channel: Channel) -> None:
+        """The loop looks when there is something to see, until the channel is closed."""
+        files = channel.watch(self, lambda: self._later(self._forget, channel))
+        if files:
+            self._files[channel] = files
+            for file in files:
+                self._loop.add_reader(file, channel.look)
+
+    def close(self) -> None:
+        """Read no more. For the thread of the loop."""
+        for channel in list(self._files):
+            channel.unwatch(self)
+            self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        for file in self._files.pop(channel, ()):
+            self._loop.remove_reader(file)
+            os.close(file)
+
+    def _later(self, call: Any, argument: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits in it.
+            self._loop.call_soon_threadsafe(call, argument)
+
+
+def _end(answered: asyncio.Future[None]) -> None:
+    if not answered.done():
+        answered.set_result(None)
+
+
+@asynccontextmanager
+async def _one_of(permits: threading.BoundedSemaphore | None, deadline: float) -> AsyncIterator[None]:
+    if permits is None:
+        yield
+        return
+    while not permits.acquire(blocking=False):
+        if time.monotonic() >= deadline:
+            raise Timeout("too many calls are under way and none ended in time", "use fewer tasks at once")
+        await asyncio.sleep(PERMIT_PAUSE_S)
+    try:
+        yield
+    finally:
+        permits.release()
