@@ -142,17 +142,13 @@ def test_a_refused_renewal_stops_it_and_ends_the_lease() -> None:
     assert post.confirm(request) == []  # a yes to the same question comes too late
 
 
-def test_a_refusal_is_told_once() -> None:
-    """Where the log comes late, it is asked and refused again and again."""
+def test_a_refusal_is_told_once_however_late_the_log_comes() -> None:
     post = Post()
     post.run(RUNS)
-    refused = 0
     for turn in range(1, 9):
         for request in post.tick(now=100.0 + turn * TIMING.renew_s):
             if isinstance(request, Renew):
                 post.owner.renewed(Renewed("main", 10, request.nonce, False, "token 12 belongs to n2"), WALL)
-                refused += 1
-    assert refused > 2
     assert levels(post.out.take()) == ["warning"]
 
 
