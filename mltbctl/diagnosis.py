@@ -74,7 +74,7 @@ def quorum(status: dict[str, Any]) -> Iterator[Finding]:
             if who
             else "bring a disk that voted back"
             if gone
-            else "wait"
+            else "see what else is found here"
         )
         yield Finding(
             PROBLEM,
@@ -102,10 +102,13 @@ def silent(survey: dict[str, Any]) -> Iterator[Finding]:
     for node, told in survey["facts"].items():
         if told is None:
             heard_by = [
-                other for other, facts in survey["facts"].items() if facts and _hears(facts, node) and other != node
+                other for other, facts in survey["facts"].items() if facts and _connected(facts, node) and other != node
             ]
             heard = f"heard by {', '.join(heard_by)} but " if heard_by else ""
             hint = f"on {node}: `mltbctl doctor`, and `mltbctl doctor --pre` where it does not run"
+            here = survey["node"]
+            if heard_by and here not in heard_by:
+                hint = f"check that {here} and {node} can connect to both ports of each other"
             yield Finding(WARNING, "answers", node, f"{heard}does not answer {survey['node']}", hint)
 
 
@@ -114,24 +117,32 @@ def _hears(facts: dict[str, Any], other: str) -> bool:
     return entry is not None and entry["state"] != "UNREACHABLE"
 
 
+def _connected(facts: dict[str, Any], other: str) -> bool:
+    """It hears the other, and not only of it, through those that both are connected to."""
+    return _hears(facts, other) and facts["heard"][other]["link"] != "down"
+
+
 def reach(survey: dict[str, Any]) -> Iterator[Finding]:
     """Ways that are cut, in one direction or both, and links that end at a key."""
     facts = {node: told for node, told in survey["facts"].items() if told is not None}
     cut = 0
     for one, two in combinations(sorted(facts), 2):
-        there, back = _hears(facts[one], two), _hears(facts[two], one)
+        there, back = _connected(facts[one], two), _connected(facts[two], one)
         if there and back:
             continue
         cut += 1
+        silent = not (_hears(facts[one], two) and _hears(facts[two], one))
         if not there and not back:
+            how = "do not hear each other" if silent else "are not connected: they hear of each other through others"
             yield Finding(
-                WARNING, "reach", one, f"{one} and {two} do not hear each other",
+                WARNING, "reach", one, f"{one} and {two} {how}",
                 "check the firewall between them: both ports, both ways",
             )  # fmt: skip
         else:
             deaf, other = (one, two) if back else (two, one)
+            how = f"hear {other}, though {other} hears" if silent else f"connect to {other}, though {other} connects to"
             yield Finding(
-                WARNING, "reach", deaf, f"{deaf} does not hear {other}, though {other} hears {deaf}",
+                WARNING, "reach", deaf, f"{deaf} does not {how} {deaf}",
                 f"check that {deaf} can connect to both ports of {other}",
             )  # fmt: skip
     if len(facts) > 1 and not cut:

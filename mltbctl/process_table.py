@@ -20,9 +20,12 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
+_libc = ctypes.CDLL(None)  # Here, once: a forked child would pay for it in copied pages.
+
+
 def _prctl(option: int, argument: ctypes.c_ulong | bytes) -> None:
     if LINUX:
-        ctypes.CDLL(None).prctl(option, argument, *[ctypes.c_ulong(0)] * 3)
+        _libc.prctl(option, argument, *[ctypes.c_ulong(0)] * 3)
 
 
 def adopt_orphans() -> None:
@@ -126,6 +129,15 @@ def kill_below(root: int, spared: Iterable[int] = ()) -> bool:
     for row in stopped.values():
         send(row, signal.SIGKILL)
     return bool(stopped)
+
+
+def childless() -> bool:
+    """Whether the caller has no child, not even an ended one. For one that adopts orphans: nothing descends from it."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def reap() -> list[tuple[int, int]]:

@@ -61,7 +61,9 @@ def _hearing(entry: Entry, style: Style) -> Cell:
         return Cell("keys", "red")
     if not entry["hears"]:
         return Cell(style.glyph("no"), "red")
-    return Cell(style.glyph("ok"), "green") if entry["link"] == "up" else Cell("hears only", "yellow")
+    if entry["link"] == "down":
+        return Cell("by others", "yellow")  # It is heard of, but what is sent to it does not arrive.
+    return Cell(style.glyph("ok"), "green") if entry["link"] == "up" else Cell("no need", "dim")
 
 
 def _round_trip(entry: Entry, style: Style) -> Cell:

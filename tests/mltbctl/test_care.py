@@ -43,6 +43,7 @@ SURVEYED = {
     "doctor-json": ("doctor n1 -o json", spoilt("facts.n1.disk.free_percent", 2.0)),
     "reachability": ("reachability", surveys.healthy()),
     "reachability-trouble": ("reachability", spoilt("facts.n3", None)),
+    "reachability-relayed": ("reachability", spoilt("facts.n1.heard.n3.link", "down")),
     "reachability-keys": ("reachability", spoilt("facts.n1.heard.n3.link", "refused")),
     "reachability-jsonl": ("reachability -o jsonl", surveys.healthy()),
     "rtt": ("rtt", spoilt("facts.n1.heard.n3.rtt_ms", None)),

@@ -30,6 +30,14 @@ REFUSED = [{"address": "10.0.1.12:7946", "node": "n3"}]
     ("path", "value", "level", "check", "node", "words"),
     [
         ("facts.n1.heard.n3", UNREACHABLE, WARNING, "reach", "n1", "n1 does not hear n3, though n3 hears n1"),
+        (
+            "facts.n1.heard.n3.link",
+            "down",
+            WARNING,
+            "reach",
+            "n1",
+            "n1 does not connect to n3, though n3 connects to n1",
+        ),
         ("facts.n1.refused_by", REFUSED, PROBLEM, "secret", "n1", "n3 (10.0.1.12:7946) takes n1's connections and"),
         ("facts.n1.secret.also", "99999999", WARNING, "secret", "", "is being changed: two are taken on n1"),
         ("facts.n1.secret.uses", "99999999", WARNING, "secret", "", "is being changed"),
@@ -106,6 +114,26 @@ def test_a_node_that_does_not_answer() -> None:
     (seen,) = found(survey)
     assert (seen.level, seen.node, seen.message) == (WARNING, "n3", "heard by n1, n2 but does not answer n2")
     assert "doctor --pre" in seen.hint
+
+
+def test_a_cut_line_is_seen_though_others_pass_on_who_lives() -> None:
+    survey = spoilt("facts.n1.heard.n3.link", "down")
+    survey["facts"]["n3"]["heard"]["n1"]["link"] = "down"
+    (cut,) = found(survey)
+    assert (cut.level, cut.check, cut.node) == (WARNING, "reach", "n1")
+    assert cut.message == "n1 and n3 are not connected: they hear of each other through others"
+
+
+def test_lines_that_nobody_keeps_are_not_cut() -> None:
+    assert found(spoilt("facts.n1.heard.n3.link", "none")) == []
+
+
+def test_who_answers_others_alone_is_behind_a_cut_line() -> None:
+    survey = spoilt("facts.n2.heard.n3.link", "down")
+    survey["facts"]["n3"] = None
+    (cut,) = [each for each in found(survey) if each.check == "answers"]
+    assert cut.message == "heard by n1 but does not answer n2"
+    assert cut.hint == "check that n2 and n3 can connect to both ports of each other"
 
 
 def test_a_lost_majority_names_who_since_when_and_the_way_out_last() -> None:

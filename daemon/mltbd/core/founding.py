@@ -129,7 +129,8 @@ class FoundingDesk:
         """
         if not isinstance(entry.command, Founding) or entry.index != 1:
             return
-        if not self._consensus.log.last_index and self._names_us(entry.command):
+        ours = self._names_us(entry.command) and self._consensus.speaks.has(entry.command.level)
+        if not self._consensus.log.last_index and ours:
             self._consensus.found(entry)
         log = self._consensus.log
         if log.entry(1) == entry if log.holds(1) else log.cluster == entry.command.cluster:

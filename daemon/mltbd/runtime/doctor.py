@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mltb_transport.access import fingerprint
-from mltb_transport.bus import DOWN, REFUSED, Bus
+from mltb_transport.bus import REFUSED, Bus
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Loaded
 from mltbd.runtime import level_views, views
@@ -27,6 +27,7 @@ from mltbd.runtime.control import Control, Done
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.notify import watchdog_s
 
+UNLINKED = "none"  # among many nodes each keeps lines to some: of the rest it hears from those
 LAG_LOOK_S = 0.5
 LAG_LOOKS = 120
 """Over so many looks the worst lateness of the loop is told."""
@@ -188,7 +189,7 @@ class CheckUp:
                 "state": member.state,
                 "silent_seconds": round(member.silent_s, 3),
                 "rtt_ms": None if member.rtt_s is None else round(member.rtt_s * 1000, 2),
-                "link": links.get((record.address, record.port), DOWN),
+                "link": links.get((record.address, record.port), UNLINKED),
             }
         refused = [where for where, state in links.items() if state == REFUSED]
         return {

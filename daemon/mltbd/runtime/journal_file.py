@@ -45,6 +45,8 @@ from mltbd.runtime.state_directory import Mark, MarkFile, sync_directory
 JOURNAL = "journal.db"
 MARK = "journal.mark"
 STORE_BYTES = 16
+WAL_BYTES = 32 + (1000 + 64) * (24 + 4096)
+"""After the commit that fills 1,000 pages SQLite makes a checkpoint, and begins the write-ahead log anew."""
 _CHAINED = struct.Struct(">QQI")  # index, term, checksum of the entry before
 
 
@@ -109,6 +111,7 @@ class JournalFile:
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise JournalFailed(f"`{self.path}` is open in another program", "close it")
+        make_room(self.path.with_name(self.path.name + "-wal"))
         self._connection.execute("BEGIN IMMEDIATE")
         if state.commits == 0:
             for statement in SCHEMA:
@@ -301,6 +304,17 @@ def invalid(save: Save, state: State) -> str:
     if save.entries and not base < save.entries[0].index <= last + 1:
         return f"its entries begin at {save.entries[0].index}, the log reaches from {base + 1} to {last}"
     return ""
+
+
+def make_room(wal: Path) -> None:
+    """Fill an empty write-ahead log with zeros up to where SQLite begins it anew.
+
+    It overwrites them, and takes what is not overwritten for nothing. A commit then changes no size, which spares the
+    file system a transaction of its own for every one of ours: the first thousand pages take half the time.
+    """
+    with contextlib.suppress(OSError), wal.open("r+b", buffering=0) as file:  # Without it all works as well.
+        file.write(bytes(max(0, WAL_BYTES - wal.stat().st_size)))
+        os.fsync(file)
 
 
 def chained(index: int, term: int, before: int, body: bytes) -> int:

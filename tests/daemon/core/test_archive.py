@@ -8,6 +8,7 @@ import pytest
 
 from mltb_transport.messages import Append, AppendAnswer, Entry, Grant, Message, NoOp
 from mltb_transport.pieces import Piece, PieceAnswer
+from mltb_transport.plain import pack_plain, unpack_plain
 from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.archive import Compaction
 from mltbd.core.effects import Effect, Note, Save, Send
@@ -15,7 +16,7 @@ from mltbd.core.events import Received, Recovered, Saved
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
-from mltbd.core.snapshots import Snapshot
+from mltbd.core.snapshots import Snapshot, SnapshotError
 from mltbd.state.machine import State
 from tests.daemon.core.core_kit import THREE, TIMING, WALL, Fixed, Member, entries, founding, log_of, of, saves
 
@@ -209,6 +210,28 @@ def test_only_its_own_leader_may_send_one(changes: dict[str, Any]) -> None:
     assert answers(follower.hears(piece(whole, 0, 10, **changes)), PieceAnswer) == []
     stranger = follower.node.handle(Received("n3", 1, "c1", piece(whole)), follower.now, WALL)
     assert answers(stranger, PieceAnswer) == saves(stranger) == []
+
+
+def test_a_snapshot_of_a_level_that_is_not_spoken_is_not_even_read() -> None:
+    whole = snapshot(1, 1, 2)
+    beyond = Snapshot.take(whole.index, whole.term, "c1", whole.voters, [["a part", ["of tomorrow"]]], 9)
+    follower = greeted((founding(*THREE),), commit=1)
+    refused = follower.hears(piece(beyond))
+    (note,) = of(Note, refused)
+    assert note.text.endswith("the cluster is at protocol level 9, this mltbd speaks 1: install a newer mltbd")
+    assert kept(refused) == []
+    assert not follower.hears(piece(beyond))
+    assert follower.node.consensus.log.last_index == 1
+
+
+def test_a_snapshot_says_its_level_and_one_of_before_is_of_the_first() -> None:
+    whole = snapshot(1, 1, 2)
+    assert Snapshot.read(Snapshot.take(4, 1, "c1", (), [], 3).data)[0].level == 3
+    without = unpack_plain(whole.data)[:-1]
+    assert Snapshot.read(pack_plain(without))[0] == Snapshot(4, 2, "c1", whole.voters, pack_plain(without), 1)
+    for level in (0, "1", None):
+        with pytest.raises(SnapshotError, match="a snapshot without a level"):
+            Snapshot.read(pack_plain([*without, level]))
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,12 @@ def test_what_is_no_founding_entry_is_not_taken(entry: Entry) -> None:
     one = Desk("n2", designated=False)
     one.desk.asked_to_join("n1", entry)
     assert (one.member.out.take(), one.member.consensus.log.last_index) == ([], 0)
+
+
+@pytest.mark.parametrize(("level", "taken"), [(1, True), (2, False)])
+def test_a_cluster_that_begins_at_a_level_beyond_us_is_not_ours(level: int, taken: bool) -> None:
+    one = Desk("n2", designated=False)
+    named = founding(*THREE)
+    assert isinstance(named.command, Founding)
+    one.desk.asked_to_join("n1", replace(named, command=replace(named.command, level=level)))
+    assert bool(one.member.consensus.log.last_index) is taken

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.level import LEVEL_OF, Level
+from mltb_transport.level import LEVEL_OF, STORE_LEVEL_OF, Level
 from mltb_transport.messages import Append, AppendAnswer, Entry, Found, Founding, NoOp, Settled
+from mltb_transport.store import DELETE, SET, packed
 from mltb_transport.voters import Voter
-from mltbd.core.effects import Halt, Note, Send
-from mltbd.core.events import Recovered, Tick, Unreadable
+from mltbd.core.effects import Halt, Note, Outcomes, Refusals, Send
+from mltbd.core.events import Recovered, Submit, Tick, Unreadable
 from mltbd.core.level_desk import STRANGERS_MAX
 from mltbd.core.level_rules import NotSpoken, Speaks
 from mltbd.core.node import Node
@@ -230,3 +231,23 @@ def test_a_leader_says_the_level_only_once_it_knows_it() -> None:
     ]
     wired.run(2.0)
     assert wired.nodes[wired.leader()].consensus.level == 2
+
+
+@pytest.mark.parametrize("served_by", ["n1", "n2"])
+def test_a_client_command_of_a_later_level_is_refused_where_it_is_taken_in(
+    served_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STORE_LEVEL_OF, SET, 2)
+    wired = Mixed("n1", "n2", "n3").settled()
+    commands = (packed("a", 1, SET, "k", "1", -1, "", 0), packed("b", 1, DELETE, "k", -1, "", 0))
+    wired.feed(served_by, Submit(commands))
+    wired.run(1.0)
+    (refused,) = [effect for _, effect in wired.done(Refusals)]
+    assert (refused.keys, refused.code) == ((("a", 1),), "unavailable")
+    assert [done[:2] for _, effect in wired.done(Outcomes) for done in effect.done] == [("b", 1)] * 3
+    wired.until(lambda: wired.levels() == [2, 2, 2])
+    wired.effects.clear()
+    wired.feed(served_by, Submit(commands[:1]))
+    wired.run(1.0)
+    assert not wired.done(Refusals)
+    assert [done[:2] for _, effect in wired.done(Outcomes) for done in effect.done] == [("a", 1)] * 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mltbd.runtime.journal_errors import JournalCorrupt, JournalError
-from mltbd.runtime.journal_file import JOURNAL, MARK
+from mltbd.runtime.journal_file import JOURNAL, MARK, WAL_BYTES
 from tests.daemon.runtime.journal_kit import Book, entries, save
 
 COUNT = 20
@@ -45,6 +45,17 @@ def change(directory: Path, statement: str) -> None:
             connection.execute(statement)
     finally:
         connection.close()
+
+
+FRAME = 24 + 4096
+
+
+def end_of(log: bytes) -> int:
+    """Where the frames of a write-ahead log end: behind them it is zeros."""
+    end = 32
+    while any(log[end : end + 24]):
+        end += FRAME
+    return end
 
 
 def flip(path: Path, place: int) -> None:
@@ -125,9 +136,11 @@ def test_a_bit_flipped_anywhere_in_the_file_is_found_or_harmless(written: Path) 
 
 def test_a_torn_tail_that_nobody_was_promised_is_dropped(killed: Path) -> None:
     log = killed / f"{JOURNAL}-wal"
-    frame = log.read_bytes()[-4096 - 24 :]
-    with log.open("ab") as torn:
-        torn.write(frame[:2000])
+    found = log.read_bytes()
+    end = end_of(found)
+    with log.open("r+b") as torn:
+        torn.seek(end)
+        torn.write(found[end - FRAME :][:2000])
     with Book(killed) as book:
         assert len(book.recovered.entries) == COUNT
 
@@ -137,14 +150,32 @@ def test_a_lost_end_of_the_write_ahead_log_is_found(killed: Path, frames: int) -
     """SQLite itself opens this without a word, at an earlier commit."""
     log = killed / f"{JOURNAL}-wal"
     found = log.read_bytes()
-    log.write_bytes(found[: -frames * (4096 + 24)])
+    log.write_bytes(found[: end_of(found) - frames * FRAME])
     assert "its end is lost" in refused(killed)
 
 
 def test_a_bit_flipped_in_the_middle_of_the_write_ahead_log_is_found(killed: Path) -> None:
     log = killed / f"{JOURNAL}-wal"
-    flip(log, log.stat().st_size // 2)
+    flip(log, end_of(log.read_bytes()) // 2)
     assert "its end is lost" in refused(killed)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 15])
+def test_zeros_where_the_write_ahead_log_had_an_end_are_found(killed: Path, frames: int) -> None:
+    """As a file system leaves it that lost the writes and kept the size."""
+    log = killed / f"{JOURNAL}-wal"
+    found = log.read_bytes()
+    end = end_of(found)
+    log.write_bytes(found[: end - frames * FRAME] + bytes(len(found) - end + frames * FRAME))
+    assert "its end is lost" in refused(killed)
+
+
+def test_the_write_ahead_log_does_not_grow_while_it_is_used(tmp_path: Path) -> None:
+    with Book(tmp_path) as book:
+        before = (tmp_path / f"{JOURNAL}-wal").stat().st_size
+        for number in range(1, 600):
+            book.write(save(number, entries(number, number, term=3), term=3))
+        assert (tmp_path / f"{JOURNAL}-wal").stat().st_size == before == WAL_BYTES
 
 
 def test_a_missing_write_ahead_log_is_found(killed: Path) -> None:
