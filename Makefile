@@ -1,7 +1,7 @@
 # Needs Python >= 3.11 and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-SEEDS ?= 1000
+SEEDS ?= 2000
 WIDER ?= 10
 
 .PHONY: help setup demo test lint sim sim-gossip explore docs completions clean

@@ -232,6 +232,7 @@ def nonces_again(patch: pytest.MonkeyPatch) -> None:
 
 
 TAKEOVER = mostly(isolate=5, split=3, one_way=3, crash_daemon=4, pause=4, lag=2)
+APART = Mix({"isolate": 5, "split": 3, "crash_daemon": 1}, pause_s=(0.5, 4.0), aim=0.9, back_s=(3.0, 8.0))
 RETURNS = Mix({"slow_disk": 6, "isolate": 6}, pause_s=(0.1, 1.0), back_s=(0.7, 2.0))
 UNSURE = Mix({"slow_disk": 6, "isolate": 5, "dethrone": 4, "lag": 3}, pause_s=(0.1, 1.5))
 OUTSIDER = Mix({"outsider": 1}, pause_s=(4.0, 9.0), aim=0.9)
@@ -245,14 +246,14 @@ LEASE_BUGS = (
     Bug("age ignored", age_ignored, OVERLAP, TAKEOVER),
     Bug("unknown age is old", unknown_age_is_old, OVERLAP, OUTSIDER, TOP),
     Bug("own renewals ignored", own_renewals_ignored, OVERLAP, TAKEOVER),
-    Bug("short wait", short_wait, OVERLAP, TAKEOVER),
-    Bug("confirmed alone", confirmed_alone, OVERLAP, TAKEOVER),
+    Bug("short wait", short_wait, OVERLAP, APART, THREE_FAST),
+    Bug("confirmed alone", confirmed_alone, OVERLAP, APART, THREE_FAST),
     Bug("confirmed by old round", confirmed_by_old_round, OVERLAP, TAKEOVER, FIVE),
     Bug("pending ignored", pending_ignored, OVERLAP, RETURNS, THREE_FAST),
-    Bug("not current", not_current, OVERLAP, UNSURE),
+    Bug("not current", not_current, OVERLAP, UNSURE, THREE_FAST),
     Bug("released while running", released_while_running, OVERLAP, GIVING),
     Bug("runs after release", runs_after_release, OVERLAP, UPS_AND_DOWNS, impatient),
     Bug("lease from disk", lease_from_disk, OVERLAP, mostly(crash_machine=6, isolate=4, crash_daemon=4)),
-    Bug("old token resumed", old_token_resumed, OVERLAP, RESIGN, impatient_three),
+    Bug("old token resumed", old_token_resumed, OVERLAP, RESIGN, impatient_three, first=54),
     Bug("nonces again", nonces_again, (*OVERLAP, "cut off stops"), STUTTER, THREE),
 )

@@ -15,6 +15,8 @@ from mltbd.state import store as store_module
 from mltbd.state.clients import Clients, Outcome
 from mltbd.state.locks import Lock, Locks
 from mltbd.state.store import Store
+from tests.sim.faults import Mix
+from tests.sim.store_scenario import MIX
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -27,6 +29,9 @@ class StoreBug:
     plant: Plant
     caught_by: tuple[str, ...] = ("linearizable",)
     seeds_max: int = 200
+    first: int = 1
+    """As in Bug."""
+    mix: Mix = MIX
 
 
 # -- reads -------------------------------------------------------------------------------------------------------
@@ -189,6 +194,11 @@ def tokens_start_anew(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Locks, "_give", small)
 
 
+LATE = Mix(
+    {"lag": 5, "slow_disk": 4, "loss": 1}, pause_s=(0.1, 1.0), back_s=(0.5, 3.0), duration_s=MIX.duration_s
+)  # fmt: skip
+"""What clients and leaders say is on its way for long."""
+
 STORE_BUGS = (
     StoreBug("stale read", stale_read),
     StoreBug("leader reads unasked", leader_reads_unasked),
@@ -198,9 +208,9 @@ STORE_BUGS = (
     StoreBug("old number done", old_number_done),
     StoreBug("clients not kept", clients_not_kept, ("linearizable", "clients are remembered")),
     StoreBug("double grant", double_grant),
-    StoreBug("expiry without compare", expiry_without_compare, seeds_max=500),
+    StoreBug("expiry without compare", expiry_without_compare, seeds_max=500, mix=LATE),
     StoreBug("new leader counts on", new_leader_counts_on),
-    StoreBug("late revoke", late_revoke, seeds_max=500),
+    StoreBug("late revoke", late_revoke, seeds_max=500, mix=LATE),
     StoreBug("any token does", any_token_does, ("old tokens are refused",)),
     StoreBug("tokens start anew", tokens_start_anew, ("linearizable", "lock tokens grow")),
 )

@@ -15,6 +15,7 @@ from mltbd.core.voter_desk import VoterDesk
 from tests.sim.cluster import Shape
 from tests.sim.faults import Mix
 from tests.sim.planted import Bug, wiped_disk_votes
+from tests.sim.planted_stories import half_filled
 from tests.sim.scenario import draw_shape
 
 UNSAFE = ("committed is stable", "nothing broke", "one leader per term", "one at a time", "logs match")
@@ -95,12 +96,9 @@ def removed_still_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(VoterDesk, "_drop_removed", lambda _self: None)
 
 
-WIPES = replace(CHANGES, weights={"wipe": 5, "crash_all": 1, "lag": 2, "slow_disk": 3, "isolate": 3, "crash_daemon": 2,
-                                  "ask": 3}, back_s=(0.1, 1.0), heedless=True)  # fmt: skip
-
 VOTER_BUGS = (
-    Bug("two changes at once", two_at_once, UNSAFE, CHANGES, FIVE_LATER),
+    Bug("two changes at once", two_at_once, UNSAFE, CHANGES, FIVE_LATER, first=14),
     Bug("quorum of the visible", quorum_of_the_visible, UNSAFE, CHANGES),
-    Bug("wiped disk counts", wiped_disk_counts, UNSAFE, WIPES, growing("voter", "voter", "voter")),
-    Bug("removed still counts", removed_still_counts, UNSAFE, CHANGES, FOUR),
+    Bug("wiped disk counts", wiped_disk_counts, ("committed is stable",), run=half_filled),
+    Bug("removed still counts", removed_still_counts, UNSAFE, CHANGES, FOUR, first=34),
 )

@@ -18,7 +18,7 @@ from tests.sim.test_holding import told
 
 pytestmark = pytest.mark.sim
 
-SEEDS = max(4, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 8)
+SEEDS = max(4, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 16)
 FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
 STORIES = range(1, 5)
 CHUNK = 25

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from tests.sim.checkers import FALSE
+from tests.sim.cluster import Shape
+from tests.sim.faults import Mix
 from tests.sim.planted import BUGS, DISK, THREE, Bug, Plant
 from tests.sim.planted_controls import CONTROL_BUGS
 from tests.sim.planted_copies import COPY_BUGS
@@ -12,8 +17,9 @@ from tests.sim.planted_levels import LEVEL_BUGS
 from tests.sim.planted_raising import RAISING
 from tests.sim.planted_recovery import RECOVERY_BUGS
 from tests.sim.planted_snapshots import SNAPSHOT_BUGS
+from tests.sim.planted_stories import STORIES
 from tests.sim.planted_voters import VOTER_BUGS
-from tests.sim.scenario import run_seed
+from tests.sim.scenario import Outcome, run_seed
 from tests.sim.wrong import PlantRaised
 
 pytestmark = pytest.mark.sim
@@ -27,12 +33,18 @@ def test_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys
     bug.plant(monkeypatch)
     for seed in range(bug.first, bug.first + bug.seeds_max):
         outcome = bug.run(seed, bug.mix, bug.shape(seed))
-        found = [verdict for verdict in outcome.failed if verdict.checker in bug.caught_by]
+        found = [each for each in outcome.verdicts if each.answer == FALSE and each.checker in bug.caught_by]
         if found:
             with capsys.disabled():
                 print(f"\n  {bug.name}: caught by seed {seed}: {found[0]}", end="")
             return
     pytest.fail(f"{bug.name}: not caught within {bug.seeds_max} seeds")
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_without_a_bug_the_story_ends_well(seed: int, story: Callable[[int, Mix, Shape], Outcome]) -> None:
+    assert not story(seed, DISK, THREE(seed)).failed
 
 
 @pytest.mark.parametrize("plant", RAISING, ids=lambda plant: plant.__name__)

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests.sim.checkers import FALSE
 from tests.sim.planted_store import STORE_BUGS, StoreBug
 from tests.sim.store_scenario import StoreOutcome, run_store_seed
 
@@ -46,8 +47,9 @@ def test_planted_bug_is_caught(
     bug: StoreBug, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bug.plant(monkeypatch)
-    for seed in range(1, bug.seeds_max + 1):
-        found = [verdict for verdict in run_store_seed(seed).failed if verdict.checker in bug.caught_by]
+    for seed in range(bug.first, bug.first + bug.seeds_max):
+        verdicts = run_store_seed(seed, bug.mix).verdicts
+        found = [each for each in verdicts if each.answer == FALSE and each.checker in bug.caught_by]
         if found:
             with capsys.disabled():
                 print(f"\n  {bug.name}: caught by seed {seed}: {str(found[0])[:150]}", end="")

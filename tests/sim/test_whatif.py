@@ -17,7 +17,7 @@ from tests.sim.stage import apart, healthy, leader, owner, voters
 
 pytestmark = pytest.mark.sim
 
-SEEDS = range(1, 1 + max(4, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 200))
+SEEDS = range(1, 1 + max(4, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 400))
 WORLDS = 5
 TOLERANCE_S = 0.7
 """Elections and stops are drawn by chance: a few worlds do not meet every extreme."""

@@ -21,7 +21,7 @@ from mltbd.core.election import Tally
 from mltbd.core.events import Recovered
 from mltbd.core.leadership import Leadership, Progress, Transfer
 from mltbd.core.level_rules import Speaks
-from mltbd.core.log import InvariantViolation
+from mltbd.core.log import InvariantViolation, never_back
 from mltbd.core.outbox import Outbox
 from mltbd.core.ports import Entropy
 from mltbd.core.shipping import Shipments
@@ -57,6 +57,7 @@ class Consensus(Voting):
         )
         self.commit = 0
         self.durable = self.log.last_index
+        self._checked = (0, self.log.covered)  # commit and snapshot at the last check: neither ever goes back
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.busy = False  # more entries follow in this very step, and carry the news of what is committed
         self._said: tuple[str, int, int, int] | None = None  # what we last told a leader that we hold
@@ -129,7 +130,7 @@ class Consensus(Voting):
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
         self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
-        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._append(first_entry(self.reign, tally, doubted=self._doubted, reborn=self.acked_at is None), wall)
         self._stood_at, self._doubted = None, False
         self.begin_round(now)
 
@@ -394,5 +395,6 @@ class Consensus(Voting):
             raise InvariantViolation(f"commit {self.commit} is behind the end of the log {self.log.last_index}")
         if (self.role == LEADER) != (self.reign is not None):
             raise InvariantViolation(f"a {self.role} with{'out' if self.reign is None else ''} a reign")
+        self._checked = never_back(self._checked, self.commit, self.log.covered)
         if self.log.last_term > self.term:
             raise InvariantViolation(f"the log ends in term {self.log.last_term}, ahead of term {self.term}")

@@ -184,6 +184,16 @@ class Log:
         return False
 
 
+def never_back(before: tuple[int, int], commit: int, covered: int) -> tuple[int, int]:
+    """What is committed and what the snapshot covers, to be compared `before` the next time; both only grow, and what a
+    new snapshot covers is committed."""
+    if commit < before[0]:
+        raise InvariantViolation(f"entry {before[0]} was committed, now only {commit} is")
+    if covered < before[1] or covered > max(before[1], commit):
+        raise InvariantViolation(f"a snapshot of {covered} after one of {before[1]}, where {commit} is committed")
+    return commit, covered
+
+
 def weight(value: Any) -> int:
     """About how many bytes this takes on the wire and on disk; never fewer than it does."""
     if isinstance(value, str):

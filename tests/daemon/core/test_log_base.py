@@ -7,7 +7,7 @@ import pytest
 from mltb_transport.messages import Entry, Grant, NoOp
 from mltb_transport.voters import Voter
 from mltbd.core.events import Recovered
-from mltbd.core.log import BATCH_BYTES_MAX, InvariantViolation, Log, weight
+from mltbd.core.log import BATCH_BYTES_MAX, InvariantViolation, Log, never_back, weight
 from mltbd.core.snapshots import Snapshot
 from tests.daemon.core.core_kit import WALL, entries, log_of
 
@@ -104,3 +104,18 @@ def test_weights_add_up_from_the_base_on() -> None:
     assert log.weight_between(0, 2) == weight(whole[0]) + weight(whole[1])
     log.append(Entry(4, 1, 0, Grant("main", "n1", "placement", "ü" * 100)))
     assert 400 < log.weight_between(3, 4) == log.weight_between(0, 4) - log.weight_between(0, 3)
+
+
+@pytest.mark.parametrize(("commit", "covered"), [(5, 3), (9, 3), (9, 9), (9, 7)])
+def test_commit_and_snapshot_only_grow(commit: int, covered: int) -> None:
+    assert never_back((5, 3), commit, covered) == (commit, covered)
+
+
+def test_a_snapshot_found_on_disk_may_be_ahead_of_what_a_leader_has_said() -> None:
+    assert never_back((0, 8), 0, 8) == (0, 8)
+
+
+@pytest.mark.parametrize(("commit", "covered"), [(4, 3), (5, 2), (5, 6)])
+def test_neither_goes_back_and_nothing_uncommitted_is_covered(commit: int, covered: int) -> None:
+    with pytest.raises(InvariantViolation):
+        never_back((5, 3), commit, covered)
