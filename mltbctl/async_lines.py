@@ -57,14 +57,14 @@ class AsyncLines:
         hub = self._lines.hub()
         async with _one_of(hub.patient if ask.wait_s else None, deadline), _one_of(hub.free, deadline):
             if not ask.changes:
-                reading = Settling(self._lines, ask.method, ask.params, None)
+                reading = Settling(self._lines, hub, ask.method, ask.params, None)
                 return await self._run(reading.within(deadline, allowed_s, ask.wait_s), deadline)
             return await self._change(hub, ask, deadline, allowed_s)
 
     async def _change(self, hub: Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         row = hub.row()
         row.number += 1
-        changing = Settling(self._lines, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        changing = Settling(self._lines, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
         try:
             answer = await self._run(changing, deadline)
         except MltbError as error:
@@ -73,20 +73,20 @@ class AsyncLines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                await self._retreat(row, ask.method, ask.params, ask.retreat)
+                await self._retreat(hub, row, ask.method, ask.params, ask.retreat)
             raise
         hub.rest(row)
         return answer
 
-    async def _retreat(self, row: Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+    async def _retreat(self, hub: Hub, row: Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
         """As Lines does it."""
         deadline = time.monotonic() + RETREAT_S
         with contextlib.suppress(MltbError):  # It ends by its own time limits.
-            giving_up = Settling(self._lines, method, {**params, **retreat.params}, row)
+            giving_up = Settling(self._lines, hub, method, {**params, **retreat.params}, row)
             undo = retreat.undo(await self._run(giving_up.within(deadline, RETREAT_S, 0.0), deadline))
             if undo is not None:
                 row.number += 1
-                undoing = Settling(self._lines, *undo, row)
+                undoing = Settling(self._lines, hub, *undo, row)
                 await self._run(undoing.within(deadline, RETREAT_S, 0.0), deadline)
 
     async def _run(self, settling: Settling, deadline: float) -> dict[str, Any]:
@@ -96,17 +96,16 @@ class AsyncLines:
             channel: Channel | None = None
             try:
                 call = settling.call()
-                channel = await self._try(call, deadline, settling.share_s)
+                channel = await self._try(settling.hub, call, deadline, settling.share_s)
                 return settling.answer(call)
             except (ControlError, MltbError) as error:
                 pause_s = settling.failed(error, channel)
             await asyncio.sleep(pause_s)
 
-    async def _try(self, call: Call, deadline: float, share_s: float) -> Channel:
+    async def _try(self, hub: Hub, call: Call, deadline: float, share_s: float) -> Channel:
         """One try, through the connection that there is or a new one: that is made in a thread."""
         loop = asyncio.get_running_loop()
         while True:
-            hub = self._lines.hub()
             try:
                 if hub.opens_at_once:
                     channel, until = hub.open(deadline, share_s)

@@ -67,28 +67,31 @@ class Lines:
         """The answer to one call. What carries no number of its own is repeated only after `unavailable`: nothing was
         done, and that passes."""
         deadline, pause_s = time.monotonic() + self.timeout_s, PAUSE_S
-        with _one_of(self.hub().free, deadline):
+        hub = self.hub()
+        with _one_of(hub.free, deadline):
             while True:
                 try:
-                    return self._once(method, params, changes, deadline)
+                    return self._once(hub, method, params, changes, deadline)
                 except MltbError as error:
                     if error.code != "unavailable" or time.monotonic() + pause_s >= deadline:
                         raise
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
-    def _once(self, method: str, params: dict[str, Any], changes: bool, deadline: float) -> dict[str, Any]:
+    def _once(
+        self, hub: hubs.Hub, method: str, params: dict[str, Any], changes: bool, deadline: float
+    ) -> dict[str, Any]:
         """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut."""
         from mltb_transport import control
 
-        before = self.hub().has_channel
+        before = hub.has_channel
         try:
             try:
-                return self._answered(method, params, deadline)
+                return self._answered(hub, method, params, deadline)
             except control.Unreachable as error:
                 if changes if error.sent else not before:
                     raise
-            return self._answered(method, params, deadline)
+            return self._answered(hub, method, params, deadline)
         except control.CallTimeout as error:
             if not changes:
                 raise told_of(error, self.timeout_s) from error
@@ -99,11 +102,11 @@ class Lines:
                 raise UnknownOutcome(error.message, error.hint) from error
             raise told_of(error, self.timeout_s) from error
 
-    def _answered(self, method: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
+    def _answered(self, hub: hubs.Hub, method: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
         from mltb_transport.channel import request
 
         call = request(method, params)
-        self._try(call, deadline, self.timeout_s)
+        self._try(hub, call, deadline, self.timeout_s)
         return answer_in(call, method, params)
 
     def play(self, steps: Steps[T]) -> T:
@@ -144,11 +147,11 @@ class Lines:
     def _settled(self, hub: hubs.Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         method, params, wait_s = ask.method, ask.params, ask.wait_s
         if not ask.changes:
-            return self._run(Settling(self, method, params, None).within(deadline, allowed_s, wait_s), deadline)
+            return self._run(Settling(self, hub, method, params, None).within(deadline, allowed_s, wait_s), deadline)
         row = hub.row()
         row.number += 1
         try:
-            answer = self._run(Settling(self, method, params, row).within(deadline, allowed_s, wait_s), deadline)
+            answer = self._run(Settling(self, hub, method, params, row).within(deadline, allowed_s, wait_s), deadline)
         except MltbError as error:
             # Without a definite answer no higher number may follow: the row is forgotten.
             if error.code in ANSWERED:
@@ -156,7 +159,7 @@ class Lines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                self._retreat(row, method, params, ask.retreat)
+                self._retreat(hub, row, method, params, ask.retreat)
             raise
         hub.rest(row)
         return answer
@@ -168,16 +171,15 @@ class Lines:
             channel: Channel | None = None
             try:
                 call = settling.call()
-                channel = self._try(call, deadline, settling.share_s)
+                channel = self._try(settling.hub, call, deadline, settling.share_s)
                 return settling.answer(call)
             except (ControlError, MltbError) as error:
                 pause_s = settling.failed(error, channel)
             time.sleep(pause_s)
 
-    def _try(self, call: Call, deadline: float, share_s: float) -> Channel:
+    def _try(self, hub: hubs.Hub, call: Call, deadline: float, share_s: float) -> Channel:
         """One try, through the connection that there is or a new one."""
         while True:
-            hub = self.hub()
             try:
                 channel, until = hub.open(deadline, share_s)
             finally:
@@ -194,15 +196,15 @@ class Lines:
             self.met = True
             self.connected_to = channel.endpoint
 
-    def _retreat(self, row: hubs.Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+    def _retreat(self, hub: hubs.Hub, row: hubs.Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
         """After an interruption of `settle`: end what it began, if that can be done quickly. The row is used up."""
         deadline = time.monotonic() + RETREAT_S
         try:
-            giving_up = Settling(self, method, {**params, **retreat.params}, row).within(deadline, RETREAT_S, 0.0)
+            giving_up = Settling(self, hub, method, {**params, **retreat.params}, row).within(deadline, RETREAT_S, 0.0)
             undo = retreat.undo(self._run(giving_up, deadline))
             if undo is not None:
                 row.number += 1
-                self._run(Settling(self, *undo, row).within(deadline, RETREAT_S, 0.0), deadline)
+                self._run(Settling(self, hub, *undo, row).within(deadline, RETREAT_S, 0.0), deadline)
         except MltbError:
             return  # It ends by its own time limits.
 

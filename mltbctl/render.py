@@ -110,11 +110,18 @@ def verdict_lines(candidates: list[dict[str, Any]], style: Style) -> list[str]:
     return lines
 
 
-def print_result(result: Result, output: str, style: Style, *, compact: bool = False) -> None:
+def print_result(result: Result, output: str, style: Style) -> None:
     """`result` to stdout. A reader that has gone away is no failure."""
-    text = text_of(result, output, style, compact=compact)
+    text = text_of(result, output, style)
     if text:
         write(sys.stdout, text + "\n")
+
+
+def print_one_of_many(result: Result, output: str, style: Style, *, end: str = "\n") -> None:
+    """One more picture or object, on a line of its own, of a command that goes on until Ctrl-C. A reader that has
+    gone away has seen enough: that ends the command as well."""
+    if not write(sys.stdout, text_of(result, output, style, compact=True) + end):
+        raise SystemExit(0)
 
 
 def print_failure(error: MltbError, output: str, style: Style) -> None:
@@ -125,8 +132,8 @@ def print_failure(error: MltbError, output: str, style: Style) -> None:
         write(sys.stdout, _json(failure_data(error), style, indent=indent) + "\n")
 
 
-def write(stream: TextIO, text: str) -> None:
-    """`text` to `stream`, now; quietly nowhere when the reader is gone; `?` for what its encoding lacks.
+def write(stream: TextIO, text: str) -> bool:
+    """`text` to `stream`, now; `?` for what its encoding lacks. False when the reader is gone: it went nowhere.
 
     Raises CliError when stdout cannot take it: a full disk must not look like an answer.
     """
@@ -143,6 +150,8 @@ def write(stream: TextIO, text: str) -> None:
         os.close(null)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
             raise CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
+        return False
+    return True
 
 
 def _json(data: object, style: Style, indent: int | None) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
     from mltb_transport.control import ControlError
     from mltbctl.bundling import Command
-    from mltbctl.hub import Row
+    from mltbctl.hub import Hub, Row
     from mltbctl.lines import Lines
 
 ATTEMPT_S = 1.5
@@ -41,8 +41,9 @@ ANSWERED = frozenset({"refused", "full"})
 class Settling:
     """One call on its way to a definite answer. Ask with `call` and `share_s`, tell what `failed`, pause, ask again."""
 
-    def __init__(self, lines: Lines, method: str, params: dict[str, Any], row: Row | None) -> None:
+    def __init__(self, lines: Lines, hub: Hub, method: str, params: dict[str, Any], row: Row | None) -> None:
         """`row`: of a change; its number is the change's."""
+        self.hub = hub
         self._lines = lines
         self._method = method
         self._params = params
@@ -104,9 +105,8 @@ class Settling:
         """The next try goes elsewhere. Who answered is left alone where there is no other."""
         from mltb_transport.control import CallFailed
 
-        hub = self._lines.hub()
-        if len(hub.endpoints) > 1 or not isinstance(trouble, CallFailed):
-            hub.turn_away(channel)
+        if len(self.hub.endpoints) > 1 or not isinstance(trouble, CallFailed):
+            self.hub.turn_away(channel)
 
     def _may_pass(self, trouble: ControlError | MltbError) -> bool:
         """Whether another try may find out more."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltbctl.errors import CliError, MltbError
-from mltbctl.render import failure_text, print_result
+from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import Result
 from mltbctl.tables import Cell, Column, table
 
@@ -97,9 +97,10 @@ def follow(session: Session, since: str, kind: str, workload: str) -> NoReturn:
 def _show(session: Session, found: list[dict[str, Any]]) -> None:
     if session.output in ("json", "jsonl"):
         for event in found:
-            print_result(Result(event), "json", session.out, compact=True)
+            print_one_of_many(Result(event), "json", session.out)
         return
-    print_result(Result({}, "\n".join(_line(event, session.out) for event in found)), session.output, session.out)
+    lines = "\n".join(_line(event, session.out) for event in found)
+    print_one_of_many(Result({}, lines), session.output, session.out)
 
 
 def _line(event: dict[str, Any], style: Style) -> str:

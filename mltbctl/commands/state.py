@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import CliError, MltbError
-from mltbctl.render import failure_text, print_result
+from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import ago
@@ -124,7 +124,7 @@ def watch(session: Session, client: Client, prefix: str, after: int | None, limi
             "key": change.key, "value": change.value, "version": change.version, "revision": change.revision,
             "kind": change.kind,
         }  # fmt: skip
-        print_result(Result(data, _changed(change, session.out)), session.output, session.out, compact=True)
+        print_one_of_many(Result(data, _changed(change, session.out)), session.output, session.out)
 
 
 def _next(session: Session, changes: Watch) -> Change:

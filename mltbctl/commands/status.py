@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.overview import overview
-from mltbctl.render import failure_text, print_result, text_of, write
+from mltbctl.render import failure_text, print_one_of_many, text_of, write
 from mltbctl.result import ExitCode, Result
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ def watch(session: Session, every_s: float) -> NoReturn:
         if session.output == "table" and sys.stdout.isatty():
             _watch_in_place(session, client, every_s)
         while True:
-            print_result(result, session.output, session.out, compact=True)
-            if session.output in ("table", "plain"):
-                write(sys.stdout, "\n")  # Pictures are told apart by an empty line, objects by their lines.
+            pictures = session.output in ("table", "plain")  # Told apart by an empty line, objects by their lines.
+            print_one_of_many(result, session.output, session.out, end="\n\n" if pictures else "\n")
             time.sleep(every_s)
             result = _next(session, client)
 

@@ -188,6 +188,7 @@ def test_a_call_under_way_keeps_its_answer_when_the_client_is_closed(serve: Serv
     assert got == [{"node": "n2"}]
     assert channel is not None
     assert channel._shut
+    assert not hubs._hubs, "nobody opened it anew"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from mltbctl.commands.status import verdict
 from mltbctl.result import ExitCode
 from tests.mltbctl import pictures
@@ -111,3 +113,21 @@ def test_pipes_get_no_escape_codes_and_terminals_their_width(serve: Serve, runti
     with Terminal("status", environ=environ | {"NO_COLOR": "1"}) as terminal:
         assert terminal.end() == 0
         assert "\x1b" not in terminal.seen
+
+
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_watch_ends_with_its_reader(serve: Serve, runtime: Path, output: str) -> None:
+    serve(status=lambda _: pictures.healthy())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mltbctl", "status", "-o", output, "--watch", "0.1"],
+        env=environment(MLTB_RUNTIME_DIR=str(runtime)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -130,7 +130,16 @@ def test_somebody_always_reads(channel: Channel) -> None:
     assert channel._leader is None
 
 
-def test_an_interrupted_reader_hands_over(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_reader_hands_over(
+    channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "LOOK_S", PATIENT_S)
+    go = threading.Event()
+
+    def late(params: dict[str, Any]) -> dict[str, Any]:
+        raise Later(lambda: params if go.is_set() else None)
+
+    daemon.answers["late"] = late
     real = channel._lead
     cut = threading.Event()
 
@@ -140,7 +149,7 @@ def test_an_interrupted_reader_hands_over(channel: Channel, monkeypatch: pytest.
             raise KeyboardInterrupt
         real(call, deadline)
 
-    first = request("ping", {})
+    first = request("mute", {})
     monkeypatch.setattr(channel, "_lead", lead)
 
     def be_interrupted() -> None:
@@ -150,11 +159,34 @@ def test_an_interrupted_reader_hands_over(channel: Channel, monkeypatch: pytest.
     got: list[Any] = []
     threads = in_threads(be_interrupted)
     until(lambda: channel._leader is first)
-    threads += in_threads(lambda: got.append(result(asked(channel, request("ping", {"n": 2})).answer)))
-    until(lambda: len(channel._calls) >= 1)
+    threads += in_threads(lambda: got.append(result(asked(channel, request("late", {"n": 2})).answer)))
+    until(lambda: len(channel._calls) == 2)
     cut.set()
+    ended(threads[:1])
+    go.set()
     ended(threads)
     assert got == [{"n": 2}]
+
+
+def test_a_reader_that_is_held_up_costs_the_others_little(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a signal handler that takes its time."""
+    go = threading.Event()
+    real = channel._lead
+
+    def lead(call: Call, deadline: float) -> None:
+        if call.key == first.key:
+            assert go.wait(PATIENT_S)
+        real(call, deadline)
+
+    first = request("mute", {})
+    monkeypatch.setattr(channel, "_lead", lead)
+    threads = in_threads(lambda: asked(channel, first, 0.2))
+    until(lambda: channel._leader is first)
+    assert result(asked(channel, request("ping", {"n": 2})).answer) == {"n": 2}
+    assert asked(channel, put(1)).answer[0] == "ok"
+    assert not go.is_set()
+    go.set()
+    ended(threads)
 
 
 def test_a_late_answer_is_nobodys(channel: Channel, daemon: FakeDaemon) -> None:

@@ -31,6 +31,8 @@ BUNDLE_BYTES_MAX = 256 * 1024
 GATHER_S = 0.001
 """How long the first of several threads that were answered together waits for the others' next calls."""
 
+LOOK_S = 0.25
+"""A thread that somebody else reads for looks itself after so long."""
 POLL_S = 600.0
 
 
@@ -118,8 +120,12 @@ class Channel:
                     self._lead(call, deadline)
                     break
                 assert call.gate is not None
-                if not call.gate.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                    break
+                left_s = deadline - time.monotonic()
+                if not call.gate.acquire(timeout=max(0.0, min(left_s, LOOK_S))):
+                    if left_s <= 0:
+                        break
+                    # Whoever reads may be held up, in a signal handler say: that must not cost others their locks.
+                    self.look()
         finally:
             self.leave(call)
         return True

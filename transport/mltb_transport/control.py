@@ -25,6 +25,8 @@ ENDPOINTS_MAX = 32
 SOCKETS_MAX = 16_384
 """Of all connections of a process; each takes three. Without effect where somebody else opened the context before."""
 BROKEN_HANDSHAKES_MAX = 2
+RECONNECT_MS_MAX = 5000
+"""A connection that nobody uses while its daemon is away knocks ever more seldom; whoever calls opens another."""
 
 _monitor_numbers = itertools.count(1)
 
@@ -144,6 +146,7 @@ class Peer:
         self.socket.setsockopt(zmq.IMMEDIATE, 1)
         self.socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
         self.socket.setsockopt(zmq.IPV6, int(endpoint.is_ipv6))
         if credential is not None and not endpoint.path:
             self.socket.setsockopt(zmq.CURVE_SERVERKEY, credential.server)
