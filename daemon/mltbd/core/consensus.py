@@ -130,7 +130,7 @@ class Consensus(Voting):
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
         self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
-        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._append(first_entry(self.reign, tally, doubted=self._doubted, reborn=self.acked_at is None), wall)
         self._stood_at, self._doubted = None, False
         self.begin_round(now)
 

@@ -28,7 +28,8 @@ class Progress:
     listens: bool = True
     speaks: tuple[int, int] | None = None  # versions of the protocol, as it said itself in this reign
     said_round: int = 0  # in the youngest round it answered
-    said_since: float = float("inf")  # without saying anything else
+    said_at: float = float("-inf")
+    said_since: float = float("inf")  # without a break, and without saying anything else
 
 
 @dataclass(slots=True)
@@ -89,9 +90,9 @@ class Leadership:
             peer.store, peer.match_index, peer.since = answer.store, 0, now
         peer.ready, peer.listens = answer.ready, answer.listens
         if answer.round >= peer.said_round:  # An older answer may come from a daemon that is gone.
-            if peer.speaks != (answer.oldest, answer.newest):
+            if peer.speaks != (answer.oldest, answer.newest) or now - peer.said_at > silence_s:
                 peer.speaks, peer.said_since = (answer.oldest, answer.newest), now
-            peer.said_round = min(answer.round, self.round)
+            peer.said_round, peer.said_at = min(answer.round, self.round), now
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
             peer.next_index = max(peer.next_index, peer.match_index + 1)

@@ -51,6 +51,7 @@ class Hold:
     until: float = float("-inf")  # the guard's deadline
     ask_at: float = float("-inf")  # when to ask next
     asked: dict[int, float] = field(default_factory=dict)  # nonce -> when we asked
+    over: str = ""  # why it is, as a leader told; the log may bring it only later
 
     def renew(self, workload: str, nonce: int, now: float, timing: Timing) -> Renew:
         """The request to send; `now` was read before it leaves."""

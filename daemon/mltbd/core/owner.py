@@ -189,7 +189,9 @@ class Owner:
             if hold.renewed(answer, self.timing):
                 self._out.put(Arm(answer.workload, hold.token, hold.until))
         elif answer.token == hold.token and answer.nonce in hold.asked:
-            self._out.note("warning", f"{answer.workload}: token {answer.token} is over: {answer.cause}")
+            if answer.cause != hold.over:
+                self._out.note("warning", f"{answer.workload}: token {answer.token} is over: {answer.cause}")
+            hold.over = answer.cause
             self.workloads[answer.workload].stop(wall, self._out)
             hold.asked.clear()
             hold.until = float("-inf")

@@ -140,6 +140,9 @@ def test_a_refused_renewal_stops_it_and_ends_the_lease() -> None:
     assert levels(effects) == ["warning"]
     assert not post.owner.holds_now("main", post.now)
     assert post.confirm(request) == []  # a yes to the same question comes too late
+    (again,) = [asked for asked in post.tick(now=post.now + 3 * TIMING.renew_s) if isinstance(asked, Renew)]
+    post.owner.renewed(Renewed("main", 10, again.nonce, False, "token 12 belongs to n2"), WALL)
+    assert levels(post.out.take()) == []  # told once, however late the log comes
 
 
 @pytest.mark.parametrize(("token", "off"), [(9, 0), (10, 1)])
