@@ -281,22 +281,22 @@ def strangers(node: str, told: dict[str, Any]) -> Iterator[Finding]:
     counted = told["counters"]
     if counted["own_name"]:
         yield Finding(
-            PROBLEM, "name", node, f"heard {count(counted['own_name'], 'message')} in its own name",
+            PROBLEM, "name", node, f"heard {count(counted['own_name'], 'message')} in its own name lately",
             f"another node is called {node}, or a seed leads to itself",
         )  # fmt: skip
     if counted.get("misdelivered"):  # A daemon of an earlier release does not count it.
         yield Finding(
-            NOTE, "address", node, f"heard {count(counted['misdelivered'], 'message')} meant for another node",
+            NOTE, "address", node, f"heard {count(counted['misdelivered'], 'message')} meant for another node lately",
             "its name, or the address others know it by, leads here: see `mltbctl nodes`",
         )  # fmt: skip
     if counted["wrong_cluster"]:
         yield Finding(
-            WARNING, "cluster", node, f"heard {count(counted['wrong_cluster'], 'message')} of another cluster",
+            WARNING, "cluster", node, f"heard {count(counted['wrong_cluster'], 'message')} of another cluster lately",
             "two clusters share a secret and a seed: give each its own",
         )  # fmt: skip
     if counted["auth_denied"]:
         yield Finding(
-            NOTE, "keys", node, f"refused the key of {count(counted['auth_denied'], 'connection')}",
+            NOTE, "keys", node, f"refused the key of {count(counted['auth_denied'], 'connection')} lately",
             "somebody has an old or another secret",
         )  # fmt: skip
 

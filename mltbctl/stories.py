@@ -153,6 +153,7 @@ def _noticed(told: dict[str, Any]) -> str:
         return {
             "broken": f"{event['to']}, when its connection to {event['from']} broke",
             "silence": f"{event['to']}, as it had not heard {event['from'] or 'any leader'} for too long",
+            "restart": f"{event['to']}, which began anew and heard no leader",
             "transfer": f"nobody had to: {event['from']} handed over",
         }.get(event["cause"] or "", "")
     if election is not None and _led(told):

@@ -61,6 +61,14 @@ class _Life:
     ended: float | None = None
     steady: dict[int, float] = field(default_factory=dict)  # by level: since when it has spoken nothing less
 
+    def begin(self, at: float, newest: int, fresh_s: float) -> None:
+        """Another daemon. What the last one was for less than `fresh_s` need not have been noticed by anybody."""
+        if at - self.since > fresh_s:
+            self.steady = {level: since for level, since in self.steady.items() if level <= self.newest}
+        self.newest, self.since, self.ended = newest, at, None
+        for level in range(FIRST, newest + 1):
+            self.steady.setdefault(level, at)
+
 
 def raised_when_all_speak(history: History, patience_s: float, fresh_s: float) -> None:
     """Every voter and every observer spoke the level for the whole patience, and was there until just before."""
@@ -71,11 +79,7 @@ def raised_when_all_speak(history: History, patience_s: float, fresh_s: float) -
     for happening in history:
         match happening:
             case Speaking(at, node, _, newest):
-                life = lives.setdefault(node, _Life())
-                life.newest, life.since, life.ended = newest, at, None
-                life.steady = {level: since for level, since in life.steady.items() if level <= newest}
-                for level in range(FIRST, newest + 1):
-                    life.steady.setdefault(level, at)
+                lives.setdefault(node, _Life()).begin(at, newest, fresh_s)
             case Ended(at, node) | Refused(at, node):
                 lives[node].ended = at if lives[node].ended is None else lives[node].ended
             case Applied(_, node, _, entry):

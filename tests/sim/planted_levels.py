@@ -80,12 +80,12 @@ def raised_by_gossip(patch: pytest.MonkeyPatch) -> None:
     """What a node last said of itself in gossip is taken for what it is, though that daemon may be gone."""
     second_version(patch)
 
-    def seen(self: LevelDesk, reign: Leadership, _now: float) -> tuple[Mate, ...]:
+    def seen(self: LevelDesk, reign: Leadership, now: float) -> tuple[Mate, ...]:
         found = []
         for name in sorted({*reign.voters, *reign.peers} - {self._me}):
             record = self._membership.record(name)
             speaks = Speaks(record.oldest, record.newest) if record is not None else None
-            found.append(Mate(name, speaks, reign.round + 9, 1e9))
+            found.append(Mate(name, speaks, reign.round + 9, now - reign.won_at))
         return tuple(found)
 
     patch.setattr(LevelDesk, "_mates", seen)

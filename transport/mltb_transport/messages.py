@@ -29,7 +29,7 @@ class NoOp:
     """
 
     leader: str = ""
-    cause: str = ""  # first, silence, broken, transfer; of another reason: what was given up
+    cause: str = ""  # silence, broken, transfer, restart; of another reason: what was given up
     votes: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = ()
 

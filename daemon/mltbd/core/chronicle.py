@@ -18,11 +18,14 @@ from mltbd.core.timing import Timing
 
 MARKS_MAX = 256
 """Four per workload."""
+FOUNDED = 1
+"""The index of the founding entry."""
 
 
-def first_entry(reign: Leadership, tally: Tally, *, doubted: bool) -> NoOp:
-    """The no-op of a new reign, with the story of its election."""
-    cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "silence"
+def first_entry(reign: Leadership, tally: Tally, *, doubted: bool, reborn: bool) -> NoOp:
+    """The no-op of a new reign, with the story of its election. `reborn`: we have heard no leader since we began."""
+    reborn &= reign.first_index > FOUNDED + 1  # Before the first reign there was nobody to hear.
+    cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "restart" if reborn else "silence"
     detect_s = reign.age_min - reign.election_s
     phases = _told(("detect", 0.0 if cause == "transfer" else detect_s), ("election", reign.election_s))
     return NoOp(reign.me, cause, tuple(sorted(tally.ages)), phases)

@@ -130,7 +130,7 @@ class Consensus(Voting):
         self._refresh_peers(self.reign)
         self.reign.first_index = self.log.last_index + 1
         self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
-        self._append(first_entry(self.reign, tally, doubted=self._doubted), wall)
+        self._append(first_entry(self.reign, tally, doubted=self._doubted, reborn=self.acked_at is None), wall)
         self._stood_at, self._doubted = None, False
         self.begin_round(now)
 
@@ -210,10 +210,9 @@ class Consensus(Voting):
 
     def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
         reign = self._must_reign()
-        alive = reign.alive(now, self.silence_s)
-        before = self.log.term_at(previous)
+        alive, before = reign.alive(now, self.silence_s), self.log.term_at(previous)
         level = self.level if reign.first_index <= self.level_at else 0  # Until then it may have risen unseen.
-        return Append(self.term, reign.round, previous, before, self.commit, alive, entries, level)
+        return reign.once(Append(self.term, reign.round, previous, before, self.commit, alive, entries, level))
 
     # -- snapshots -------------------------------------------------------------------------------------------
 

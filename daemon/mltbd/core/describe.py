@@ -9,6 +9,7 @@ from mltbd.state.audit import FAILED, RUNNING, Event
 CHOICE_CHARS_MAX = 300
 ELECTION_CAUSES = {
     "silence": "was silent",
+    "restart": "was silent",
     "broken": "was lost: its connections broke",
     "transfer": "handed over",
 }
@@ -108,7 +109,8 @@ def _election(event: Event) -> str:
     if not event.source:
         return f"{led}: the first leader"
     if event.source == event.node:
-        return f"{led} again: no quorum stood behind it for a while"
+        began_anew = "its daemon began anew" if event.cause == "restart" else "no quorum stood behind it for a while"
+        return f"{led} again: {began_anew}"
     return f"{led}: {event.source} {ELECTION_CAUSES.get(event.cause, event.cause)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from mltb_transport.messages import AppendAnswer
+from mltb_transport.messages import Append, AppendAnswer
 from mltbd.core import quorum
 
 CONFIRMATIONS_MAX = 4096
@@ -28,7 +28,8 @@ class Progress:
     listens: bool = True
     speaks: tuple[int, int] | None = None  # versions of the protocol, as it said itself in this reign
     said_round: int = 0  # in the youngest round it answered
-    said_since: float = float("inf")  # without saying anything else
+    said_at: float = float("-inf")
+    said_since: float = float("inf")  # without a break, and without saying anything else
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class Leadership:
         self.peers: dict[str, Progress] = {}
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
+        self._said: Append | None = None
         self._round_starts: deque[tuple[int, float]] = deque()
         self._waiting: deque[tuple[int, object]] = deque()
 
@@ -67,6 +69,12 @@ class Leadership:
     def begin_round(self, now: float) -> None:
         self.round += 1
         self._round_starts.append((self.round, now))
+
+    def once(self, append: Append) -> Append:
+        """The same message for all who are equally far: so it is packed once."""
+        if append != self._said:
+            self._said = append
+        return self._said
 
     def heard(self, sender: str, answer: AppendAnswer, now: float, silence_s: float) -> Progress | None:
         """Note an answer; None when it comes from somebody we do not replicate to."""
@@ -82,9 +90,9 @@ class Leadership:
             peer.store, peer.match_index, peer.since = answer.store, 0, now
         peer.ready, peer.listens = answer.ready, answer.listens
         if answer.round >= peer.said_round:  # An older answer may come from a daemon that is gone.
-            if peer.speaks != (answer.oldest, answer.newest):
+            if peer.speaks != (answer.oldest, answer.newest) or now - peer.said_at > silence_s:
                 peer.speaks, peer.said_since = (answer.oldest, answer.newest), now
-            peer.said_round = min(answer.round, self.round)
+            peer.said_round, peer.said_at = min(answer.round, self.round), now
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
             peer.next_index = max(peer.next_index, peer.match_index + 1)

@@ -161,6 +161,7 @@ class LevelDesk:
         mates = self._mates(reign, now)
         if why := wait(self.level, self.speaks, mates, now - reign.won_at, self._patience_s):
             return why
+        if (rises := target(self.speaks, mates)) <= self.level:
+            return ""  # Of some we may know by gossip alone: we have not begun to replicate to them.
         silent = [m.node for m in mates if now - reign.peers[m.node].acked_at > self._consensus.silence_s]
-        rises = target(self.speaks, mates) > self.level
-        return f"level {target(self.speaks, mates)} waits: {silent[0]} is silent" if rises and silent else ""
+        return f"level {rises} waits: {silent[0]} is silent" if silent else ""

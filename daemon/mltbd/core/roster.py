@@ -165,9 +165,10 @@ class Roster:
     def _admit(self, record: Record, now: float) -> list[Effect]:
         before = self._forgotten.get(record.node)
         if before is not None and version(record) <= version(before):
-            if record.store == before.store:
-                return []
-            # A new disk under an old name counts from the beginning, and must be told how far the old one came.
+            if record.store == before.store and version(record) == version(before):
+                return []  # Others speak of it still.
+            # A new disk under an old name counts from the beginning, and what it went on as after that is on no disk:
+            # whoever begins anew below must be told how far its name came. Or nobody would ever listen to it again.
             return [Contact(f"{record.address}:{record.port}", Sync((before,), reply=False))]
         if len(self.peers) + 1 >= MEMBERS_MAX:
             self.counters["refused"] += 1

@@ -26,12 +26,15 @@ from mltbd.runtime.clocks import Clocks, Sample
 from mltbd.runtime.control import Control, Done
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.notify import watchdog_s
+from mltbd.runtime.recent import Recent
 
 UNLINKED = "none"  # among many nodes each keeps lines to some: of the rest it hears from those
 LAG_LOOK_S = 0.5
 LAG_LOOKS = 120
 """Over so many looks the worst lateness of the loop is told."""
 CLOCKS_EVERY_S = 30.0
+MARK_EVERY_S = 30.0
+"""Frames and connections that should not be are told for ten minutes."""
 PEER_ANSWERS_S = 2.0
 MEMBERS_MAX = 64
 """So many members one survey asks; an answer has to fit one frame."""
@@ -114,6 +117,7 @@ class CheckUp:
         """Answer from now on. Inside the loop."""
         self._loop = asyncio.get_running_loop()
         self._driver, self._control, self._bus = driver, control, bus
+        self._recent = Recent(bus.counters, COUNTERS)
         control.extras |= {
             "facts": self._facts,
             "survey": self._survey,
@@ -122,6 +126,7 @@ class CheckUp:
         }
         self._look_again()
         self._compare_clocks()
+        self._timers["recent"] = self._loop.call_later(MARK_EVERY_S, self._mark)
 
     def close(self) -> None:
         for timer in self._timers.values():
@@ -211,7 +216,7 @@ class CheckUp:
             "guard": {"kill_path": self._guard.kill_path, "daemon_restarts": self._guard.daemon_restarts},
             "systemd": {"supervised": self._guard.supervised, "watchdog_seconds": self._watchdog_s},
             "options": comparable(self._loaded),
-            "counters": {name: self._bus.counters[name] for name in COUNTERS},
+            "counters": self._recent.counted(),
         }
 
     def _looked_s(self) -> float:
@@ -273,6 +278,11 @@ class CheckUp:
         if self._loop is not None:
             self._lags.append(max(0.0, self._loop.time() - due))
             self._look_again()
+
+    def _mark(self) -> None:
+        if self._loop is not None:
+            self._recent.mark()
+            self._timers["recent"] = self._loop.call_later(MARK_EVERY_S, self._mark)
 
     def _compare_clocks(self) -> None:
         if self._loop is None:

@@ -95,19 +95,29 @@ def test_moments_have_a_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "doubted", "cause", "phases"),
+    ("stage", "doubted", "reborn", "cause", "phases"),
     [
-        (VOTE, False, "silence", (Phase("detect", 1.25), Phase("election", 0.25))),
-        (VOTE, True, "broken", (Phase("detect", 1.25), Phase("election", 0.25))),
-        (TRANSFER, True, "transfer", (Phase("detect", 0.0), Phase("election", 0.25))),
+        (VOTE, False, False, "silence", (Phase("detect", 1.25), Phase("election", 0.25))),
+        (VOTE, False, True, "restart", (Phase("detect", 1.25), Phase("election", 0.25))),
+        (VOTE, True, False, "broken", (Phase("detect", 1.25), Phase("election", 0.25))),
+        (TRANSFER, True, False, "transfer", (Phase("detect", 0.0), Phase("election", 0.25))),
     ],
 )
 def test_the_first_entry_tells_of_its_election(
-    stage: str, doubted: bool, cause: str, phases: tuple[Phase, ...]
+    stage: str, doubted: bool, reborn: bool, cause: str, phases: tuple[Phase, ...]
 ) -> None:
     tally = Tally(4, stage, {"n1": "d1", "n2": "d2", "n3": "d3"}, 0, {"n2": 1.5, "n1": 1.5})
-    entry = first_entry(reign(), tally, doubted=doubted)
+    led = reign()
+    led.first_index = 9
+    entry = first_entry(led, tally, doubted=doubted, reborn=reborn)
     assert (entry.leader, entry.cause, entry.votes, entry.phases) == ("n1", cause, ("n1", "n2"), phases)
+
+
+def test_nothing_was_before_the_first_reign() -> None:
+    led = reign()
+    led.first_index = 2
+    tally = Tally(4, VOTE, {"n1": "d1"}, 0, {"n1": 1.5})
+    assert first_entry(led, tally, doubted=False, reborn=True).cause == "silence"
 
 
 @pytest.mark.parametrize(

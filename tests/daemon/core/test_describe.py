@@ -26,6 +26,7 @@ def event(kind: str, **fields: Any) -> Event:
         (event("election", cause="broken"), "n2 leads term 4: n1 was lost: its connections broke"),
         (event("election", cause="transfer"), "n2 leads term 4: n1 handed over"),
         (event("election", source="n2"), "n2 leads term 4 again: no quorum stood behind it for a while"),
+        (event("election", source="n2", cause="restart"), "n2 leads term 4 again: its daemon began anew"),
         (event("placement", state="running"), "main is to start on n2"),
         (event("placement", reason="its machine came back"), "main starts on n2: its machine came back"),
         (event("failover", reason="n1 is lost"), "main moved from n1 to n2 (failover): n1 is lost"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.level import LEVEL_OF, STORE_LEVEL_OF, Level
-from mltb_transport.messages import Append, AppendAnswer, Entry, Found, Founding, NoOp, Settled
+from mltb_transport.messages import Append, AppendAnswer, Entry, Found, Founding, Heartbeat, NoOp, Settled
 from mltb_transport.store import DELETE, SET, packed
 from mltb_transport.voters import Voter
 from mltbd.core.effects import Halt, Note, Outcomes, Refusals, Send
@@ -18,7 +18,7 @@ from mltbd.core.level_rules import NotSpoken, Speaks
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
 from tests.daemon.core.core_kit import TIMING, WALL, store
-from tests.daemon.core.membership_kit import Dice
+from tests.daemon.core.membership_kit import Dice, record
 from tests.daemon.core.node_kit import Wired
 
 OLD, NEW, LATER = Speaks(1, 1), Speaks(1, 2), Speaks(2, 3)
@@ -183,6 +183,19 @@ def test_it_waits_for_a_silent_voter_and_says_so() -> None:
     assert wired.nodes[wired.leader()].levels.waits(wired.now) == f"level 2 waits: {name} is silent"
     wired.cut.clear()
     assert wired.until(lambda: wired.levels() == [2, 2, 2])
+
+
+def test_a_node_known_by_gossip_alone_may_be_asked_about() -> None:
+    wired = Mixed("n1", "n2", "n3").settled()
+    assert wired.until(lambda: wired.levels() == [2, 2, 2])
+    leader = wired.leader()
+    node = wired.nodes[leader]
+    reign = node.consensus.reign
+    assert reign is not None
+    wired.hear(leader, "n9", Heartbeat(replace(record("n9"), cluster="c1"), ()))
+    reign.peers.pop("n9", None)  # As long as it is not replicated to.
+    assert node.membership.record("n9") is not None
+    assert node.levels.waits(wired.now) == ""
 
 
 def test_a_late_answer_of_a_daemon_that_is_gone_does_not_speak_for_its_node() -> None:

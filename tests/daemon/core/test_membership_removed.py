@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mltb_transport.messages import Sync
 from mltb_transport.voters import Removed
 from mltbd.core.effects import Contact
@@ -60,6 +62,21 @@ def test_who_left_is_told_the_same_when_it_comes_back_on_a_new_disk() -> None:
     assert of(Contact, one.heard("n2", 7, beat("n2", 3, 7, state="LEAVING"), late)) == []
     told = Sync((record("n2", 7, 3, state="LEAVING"),), reply=False)
     assert of(Contact, one.heard("n2", 1, beat("n2", 1, store="new"), late)) == [Contact("10.0.0.2:7946", told)]
+
+
+@pytest.mark.parametrize(("incarnation", "seq"), [(2, 1), (7, 2)])
+def test_who_left_is_told_how_far_it_came_when_its_disk_remembers_less(incarnation: int, seq: int) -> None:
+    """Its disk was wiped once: it went on as 7, but its disk counts from there alone."""
+    one = started("n2", cluster="c1")
+    one.heard("n2", 7, beat("n2", 3, 7, state="LEAVING"), 0.5)
+    tick_until(one, 0.5 + 3 * TIMEOUT_S, Contact)
+    late = 0.5 + 3 * TIMEOUT_S
+    told = Sync((record("n2", 7, 3, state="LEAVING"),), reply=False)
+    assert of(Contact, one.heard("n2", incarnation, beat("n2", seq, incarnation), late)) == [
+        Contact("10.0.0.2:7946", told)
+    ]
+    one.heard("n2", 8, beat("n2", 1, 8), late + 0.1)
+    assert one.reachable("n2", late + 0.1)
 
 
 def test_the_newcomer_goes_on_behind_its_predecessor() -> None:
