@@ -19,12 +19,14 @@ from pathlib import Path
 from mltbctl.client import Client, MltbError
 from tests.e2e.chaos import Chaos
 from tests.e2e.customers import TIMEOUT_S, Customer, take_stock
+from tests.e2e.loops import Loop
 from tests.e2e.namespaces import Cables, missing
 from tests.e2e.stage import PATIENCE_S, Stage
 from tests.histories.record import Record, wrongs
 from tests.waiting import until
 
-SIZE, CUSTOMERS = 3, 8
+SIZE, CUSTOMERS, IN_A_LOOP = 3, 8, 2
+"""The last ones but one are served by an event loop."""
 PAUSE_S = 0.08
 """How long a client rests between two calls, at most: the machine has other things to do."""
 AGAIN = 3
@@ -138,26 +140,29 @@ def storm(directory: Path, seed: int, count: int, wired: bool = True) -> Day:
 
 @contextlib.contextmanager
 def _customers(stage: Stage, record: Record, seed: int) -> Iterator[list[Customer]]:
-    """Half of them know one node only, the others all, each beginning with another; the last one comes from afar."""
+    """Three of them know one node only, the others all, and some share a connection; the last one comes from afar."""
     plans = list(stage.cluster.plans.values())
     secret = tomllib.loads(plans[0].config.read_text())["CLUSTER_SECRET"]
-    crowd = []
+    crowd, loop = [], Loop()
     for place in range(CUSTOMERS):
         # Machines with cables of their own cannot be reached from here, but by their sockets.
         far = place == CUSTOMERS - 1 and not stage.wired
         ends = [f"{plan.host}:{plan.port + 1}" if far else str(plan.socket) for plan in plans]
         first = place % SIZE
         known = (ends[first:] + ends[:first])[: 1 if place < SIZE else SIZE]
-        crowd.append(Customer(f"c{place}", known, record, str(seed), PAUSE_S, secret=secret if far else None))
-    for customer in crowd:
-        customer.start()
-    try:
-        yield crowd
-    finally:
+        client = loop.client if 0 < CUSTOMERS - place - 1 <= IN_A_LOOP else Client
+        key = secret if far else None
+        crowd.append(Customer(f"c{place}", known, record, str(seed), PAUSE_S, secret=key, client=client))
+    with loop:
         for customer in crowd:
-            customer.ending.set()
-        for customer in crowd:
-            customer.join(PATIENCE_S + TIMEOUT_S)
+            customer.start()
+        try:
+            yield crowd
+        finally:
+            for customer in crowd:
+                customer.ending.set()
+            for customer in crowd:
+                customer.join(PATIENCE_S + TIMEOUT_S)
     assert not any(customer.is_alive() for customer in crowd), "a call never ended"
 
 

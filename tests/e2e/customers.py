@@ -51,6 +51,7 @@ class Customer(threading.Thread):
         *,
         calls: float = inf,
         secret: str | None = None,
+        client: Callable[..., Any] = Client,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.ending = threading.Event()
@@ -59,6 +60,7 @@ class Customer(threading.Thread):
         self._dice = random.Random(f"{seed} {name}")
         self._pause_s = pause_s
         self._secret = secret
+        self._client = client
         self._calls = calls
         self._number = 0
         self._versions: dict[str, int] = {}
@@ -67,7 +69,7 @@ class Customer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Client(*self._endpoints, secret=self._secret, timeout=TIMEOUT_S) as node:
+            with self._client(*self._endpoints, secret=self._secret, timeout=TIMEOUT_S) as node:
                 while self._number < self._calls and not self.ending.is_set():
                     self._number += 1
                     self._next(node)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -76,19 +78,47 @@ def _lock_step(state: tuple[str, int, float], op: Op) -> Iterable[tuple[str, int
 # -- whole histories ---------------------------------------------------------------------------------------------
 
 
-def flaws(keys: Mapping[str, Sequence[Op]], locks: Mapping[str, Sequence[Op]]) -> list[str]:
-    """One line or more for each key and lock whose history cannot be explained, or not be judged."""
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A history that cannot be explained, or (not `decided`) not be judged."""
+
+    why: str
+    ops: Sequence[Op]
+    decided: bool = True
+
+    def __str__(self) -> str:
+        story = "\n  ".join(map(str, sorted(self.ops, key=lambda op: op.called)))
+        return f"{self.why}\n its history:\n  {story}"
+
+
+def judged(keys: Mapping[str, Sequence[Op]], locks: Mapping[str, Sequence[Op]]) -> list[Flaw]:
+    """What is wrong with the history of each key and each lock."""
     found = []
     for what, histories, model, initial in (("key", keys, key_model, ABSENT), ("lock", locks, lock_model, FREE)):
         for name, ops in sorted(histories.items()):
             try:
                 why = stuck(ops, model, initial)
             except Undecided as error:
-                why = f"undecided: {error}"
+                found.append(Flaw(f"{what} `{name}`: undecided: {error}", ops, decided=False))
+                continue
             if why:
-                story = "\n  ".join(map(str, sorted(ops, key=lambda op: op.called)))
-                found.append(f"{what} `{name}`: {why}\n its history:\n  {story}")
+                found.append(Flaw(f"{what} `{name}`: {why}", ops))
     return found
+
+
+def flaws(keys: Mapping[str, Sequence[Op]], locks: Mapping[str, Sequence[Op]]) -> list[str]:
+    """One line or more for each key and lock whose history cannot be explained, or not be judged."""
+    return [str(flaw) for flaw in judged(keys, locks)]
+
+
+def old_tokens(guarded: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
+    """Writes of one key as (version, token): in the order of its versions their tokens never fall."""
+    return [
+        f"`{lock}` at version {after[0]} with {after[1]}, after {before[1]}"
+        for lock, writes in sorted(guarded.items())
+        for before, after in pairwise(sorted(writes))
+        if after[1] < before[1]
+    ]
 
 
 def tokens_out_of_order(ops: Iterable[Op]) -> list[str]:

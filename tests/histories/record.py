@@ -6,10 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from tests.histories.linear import Op
-from tests.histories.models import flaws, tokens_out_of_order
+from tests.histories.models import flaws, old_tokens, tokens_out_of_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +78,11 @@ def wrongs(record: Record, ledger: Iterable[str]) -> list[str]:
     return [
         *flaws(record.keys, record.locks),
         *tokens_out_of_order(op for ops in record.locks.values() for op in ops),
-        *(f"an old token was accepted: {why}" for why in _old_tokens(record.guarded)),
+        *(f"an old token was accepted: {why}" for why in old_tokens(record.guarded)),
         *(f"two holders at once: {why}" for why in _two_holders(record.beliefs)),
         *(f"acknowledged and lost: {line}" for line in sorted(record.sure - found)),
         *(f"refused and written all the same: {line}" for line in sorted(found - record.sure - record.unsure)),
         *(f"strange: {what}" for what in record.strange),
-    ]
-
-
-def _old_tokens(guarded: dict[str, list[tuple[int, int]]]) -> list[str]:
-    """Writes of one key, in the order of its versions, carry tokens that never fall."""
-    return [
-        f"`{lock}` at version {after[0]} with {after[1]}, after {before[1]}"
-        for lock, writes in sorted(guarded.items())
-        for before, after in pairwise(sorted(writes))
-        if after[1] < before[1]
     ]
 
 

@@ -24,6 +24,9 @@ ATTEMPTS_MAX = 6
 REPEAT_SHARE = 0.08
 """Requests that arrive a second time, later, at any node."""
 LOST_SHARE = 0.04
+WAIT_LOOK_S = 0.5
+ROAMS_SHARE = 0.6
+"""Of calls: begun at any node, whichever answered the last one."""
 PAUSE_S = (0.0, 0.5)
 KEYS = ("a", "b")
 LOCKS = ("l", "m")
@@ -155,7 +158,7 @@ class Client:
             self._end(None)
             return
         call.attempts += 1
-        if self.dice.random() < 0.4 or not self.machine.on:
+        if call.attempts == 1 and self.dice.random() < ROAMS_SHARE:
             self.machine = self._any()
         travel_s = self.dice.uniform(*TRAVEL_S)
         if call.kind == "get":
@@ -170,8 +173,22 @@ class Client:
         self._later(self.dice.uniform(*ATTEMPT_S), self._again, call, call.attempts)
 
     def _again(self, call: Call, attempts: int) -> None:
+        """No answer, or one that another node may better: as the SDK does, the next attempt goes elsewhere."""
         if self.call is call and call.attempts == attempts and not call.waits_for:
+            others = [machine for machine in self.crowd.cluster.machines.values() if machine is not self.machine]
+            self.machine = self.dice.choice([machine for machine in others if machine.on] or others or [self.machine])
             self._attempt()
+
+    def _waits_on(self, call: Call) -> None:
+        """Where no leader is known nobody can say what becomes of a wait: it is asked for elsewhere, as it was."""
+        if self.call is not call or not call.waits_for:
+            return
+        node = self.machine.node
+        if node is not None and node.consensus.leader:
+            self._later(WAIT_LOOK_S, self._waits_on, call)
+        else:
+            call.waits_for = ""
+            self._again(call, call.attempts)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -189,6 +206,7 @@ class Client:
             self._end(None if call.kind != "guarded" else ("refused",))
         elif word == "waits":
             call.waits_for = outcome[1]
+            self._later(WAIT_LOOK_S, self._waits_on, call)
             self._later(self.dice.uniform(0.1, 4.0), self._withdraw, call)
             self.look(machine)
         elif call.kind == "set":
@@ -230,7 +248,7 @@ class Client:
         return self.call is not None and self.call.kind != "get" and self.seq == seq and not self.call.waits_for
 
     def refused(self, machine: Machine) -> None:
-        """For whatever reason: the next attempt goes elsewhere, under the same number."""
+        """For whatever reason: the same number is tried elsewhere."""
         call = self.call
         if call is None or machine is not self.machine:
             return
@@ -297,17 +315,6 @@ class Crowd:
     def begin(self, from_s: float) -> None:
         for client in self.clients.values():
             self.cluster.at(self.cluster.now + from_s, client.begin)
-
-    def leave_the_removed(self) -> None:
-        """Who was sent away serves nobody: its clients give up what they wait for, and go to another node."""
-        machines = self.cluster.machines.values()
-        removed = [m for m in machines if m.node is not None and m.node.consensus.expelled]
-        rest = [machine for machine in machines if machine not in removed]
-        for client in list(self.clients.values()):
-            if rest and client.machine in removed:
-                client.machine = rest[0]
-                if client.call is not None and client.call.waits_for:
-                    client._end(None)
 
     def close(self) -> None:
         self.over = True

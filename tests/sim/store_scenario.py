@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from tests.histories.linear import Undecided, stuck
-from tests.histories.models import ABSENT, FREE, key_model, lock_model, tokens_out_of_order
+from tests.histories.models import judged, old_tokens, tokens_out_of_order
 from tests.sim.checkers import FALSE, TRUE, Verdict, check_safety
 from tests.sim.clients import Crowd, Record
 from tests.sim.cluster import Cluster, Shape
@@ -15,8 +13,6 @@ from tests.sim.history import History, story
 from tests.sim.scenario import draw_shape
 
 FROM_S = 1.0
-TOLD_S = 2.0
-"""By then, after the faults, a removed node has been told that it is one."""
 QUIET_S = 8.0
 """From the end of the faults on, clients go on for so long."""
 MIX = Mix(duration_s=12.0)
@@ -55,9 +51,7 @@ def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> Sto
     cluster.run(mix.from_s + mix.duration_s)
     faults.end()
     healed = cluster.now
-    cluster.run_for(TOLD_S)
-    crowd.leave_the_removed()
-    cluster.run_for(QUIET_S - TOLD_S)
+    cluster.run_for(QUIET_S)
     crowd.close()
     cluster.close()
     verdicts = check_safety(cluster.history, shape.lease_s)
@@ -71,32 +65,14 @@ def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> Sto
 
 def judge(record: Record) -> tuple[list[Verdict], int]:
     """What the record proves, and how many histories were too wide."""
-    whys: list[str] = []
-    undecided = 0
-    for what, histories, model, initial in (
-        ("key", record.keys, key_model, ABSENT), ("lock", record.locks, lock_model, FREE),
-    ):  # fmt: skip
-        for name, ops in sorted(histories.items()):
-            try:
-                why = stuck(ops, model, initial)
-            except Undecided:
-                undecided += 1
-                continue
-            if why:
-                whys.append(f"{what} `{name}`: {why}")
+    found = judged(record.keys, record.locks)
     unordered = [token for ops in record.locks.values() for token in tokens_out_of_order(ops)]
-    backwards = [
-        f"{name}: {one} before {two}"
-        for name, writes in record.guarded.items()
-        for one, two in pairwise(sorted(writes))
-        if one[1] > two[1]
-    ]
     return [
-        _verdict("linearizable", "; ".join(whys)),
+        _verdict("linearizable", "; ".join(flaw.why for flaw in found if flaw.decided)),
         _verdict("lock tokens grow", "; ".join(unordered)),
-        _verdict("old tokens are refused", "; ".join(backwards)),
+        _verdict("old tokens are refused", "; ".join(old_tokens(record.guarded))),
         _verdict("clients are remembered", "; ".join(record.forgotten)),
-    ], undecided
+    ], sum(not flaw.decided for flaw in found)
 
 
 def _differ(cluster: Cluster) -> str:
