@@ -171,7 +171,7 @@ def test_only_a_request_may_be_anonymous() -> None:
 
 def test_a_frame_has_a_limit() -> None:
     entry = Entry(1, 1, 1, Grant("w" * 1024, "n1", "failover", "r" * 1024))
-    with pytest.raises(FrameError, match=f"exceeds the {FRAME_BYTES_MAX} byte limit of a frame"):
+    with pytest.raises(FrameError, match=f"exceed the {FRAME_BYTES_MAX} byte limit of a frame"):
         encode(dataclasses.replace(PING, message=Append(1, 1, 1, 1, 1, (), (entry,) * 1024)))
     with pytest.raises(FrameError, match="byte limit"):
         decode(bytes(FRAME_BYTES_MAX + 1))

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from mltb_transport.bus import Route, Source, new_counters
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode, encode
 from mltb_transport.limits import PROTOCOL_READ_MAX
 from mltb_transport.messages import (
     Election,
@@ -197,3 +197,13 @@ def test_a_command_of_a_newer_release_is_counted_like_a_kind_of_one() -> None:
     payload = msgpack.packb([PROTOCOL, "", "n1", 1, 1, 10, [[1, 1, 1, [77, []]]]])
     assert opener.open(payload, PEER) is None
     assert counters["unknown_kind"] == 1
+
+
+def test_what_is_sealed_in_parts_is_one_frame() -> None:
+    outbound = Outbound("n1", 1)
+    kinds: list[Message] = [PING, PING, PING, ELECTION, PING]
+    for seq, (message, to, cluster) in enumerate(zip(kinds, ("", "n2", *["n3"] * 3), ("", "", *"ccc"), strict=True), 1):
+        outbound.cluster = cluster
+        assert outbound.seal(message, to) == encode(Frame(PROTOCOL, cluster, "n1", 1, seq, message, to))
+    outbound.incarnation = 2
+    assert decode(outbound.seal(PING)).incarnation == 2

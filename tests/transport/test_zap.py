@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mltb_transport.bus import new_counters
 from mltb_transport.keys import KeyPair, Keyring, new_secret
-from mltb_transport.limits import WIRE_BYTES_MAX
+from mltb_transport.limits import PROTOCOL_READ_MAX, WIRE_BYTES_MAX
 from mltb_transport.messages import Election, Founded, Ping, Request
 from mltb_transport.zap import CONTROL_DOMAIN, GOSSIP_DOMAIN, Gatekeeper, allowed_keys
 from mltb_transport.zmq_bus import ZmqBus
@@ -123,7 +123,7 @@ def test_bad_frames_from_a_member_are_counted_by_reason() -> None:
             two.outbound.cluster = "theirs"
             foreign = two.outbound.seal(Ping(2))
             two.outbound.cluster = "ours"
-            newer = [good.replace(b"\x03\x91\x01", b"\x4d\x91\x01"), b"\x97\x02" + good[2:]]
+            newer = [good.replace(b"\x03\x91\x01", b"\x4d\x91\x01"), bytes([0x97, PROTOCOL_READ_MAX + 1]) + good[2:]]
             with stranger(zmq.DEALER, one.port + 1, KEYS.node) as member:
                 for payload in (b"", b"\xc1", good[:-1], *newer, foreign, good, good):
                     member.send(payload)

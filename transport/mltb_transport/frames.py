@@ -31,6 +31,8 @@ __all__ = [
 
 FROM_CLIENTS = (Request, Bundle)
 """What a control client may send: it has no node id."""
+_ARRAY = 0x90
+"""The first byte of a msgpack array of up to 15 elements, with their number added."""
 _NODE_ID = re.compile(r"[a-z0-9-]{1,63}")
 
 
@@ -70,18 +72,42 @@ def encode(frame: Frame) -> bytes:
 
     Raises FrameError for whatever `decode` would refuse.
     """
-    message = frame.message
+    origin = packed_origin(frame.version, frame.cluster, frame.sender, frame.incarnation)
+    if not frame.sender and type(frame.message) not in FROM_CLIENTS:
+        raise FrameError(f"{type(frame.message).__name__} without a sender")
+    return assembled(origin, frame.seq, packed_message(frame.message), frame.to)
+
+
+def packed_origin(version: int, cluster: str, sender: str, incarnation: int) -> bytes:
+    """The part of a frame that its sender's next frames share."""
+    _check_header([version, cluster, sender, incarnation, 0, KIND_OF[Request]])
+    return _elements([version, cluster, sender, incarnation])
+
+
+def packed_message(message: Message) -> bytes:
+    """The part that is the same to whomever it goes: kind and body."""
     kind = KIND_OF.get(type(message))
     if kind is None:
         raise FrameError(f"`{type(message).__name__}` is not a message")
-    header = [frame.version, frame.cluster, frame.sender, frame.incarnation, frame.seq, kind]
-    _check_header(header)
-    _check_addressee(frame.to)
-    payload = to_bytes([*header, pack(message), frame.to] if frame.to else [*header, pack(message)])
+    return _elements([kind, pack(message)])
+
+
+def assembled(origin: bytes, seq: int, message: bytes, to: str) -> bytes:
+    """A frame of its parts."""
+    if type(seq) is not int or not 0 <= seq <= INT_MAX:
+        raise FrameError("the sequence is not an integer from 0 to 2^63 - 1")
+    _check_addressee(to)
+    fields = HEADER_FIELDS + bool(to)
+    addressee = _elements([to]) if to else b""
+    payload = b"".join((bytes([_ARRAY + fields]), origin, _elements([seq]), message, addressee))
     if len(payload) > FRAME_BYTES_MAX:
-        name = type(message).__name__
-        raise FrameError(f"{name} of {len(payload)} bytes exceeds the {FRAME_BYTES_MAX} byte limit of a frame")
+        raise FrameError(f"{len(payload)} bytes exceed the {FRAME_BYTES_MAX} byte limit of a frame")
     return payload
+
+
+def _elements(values: list[object]) -> bytes:
+    """Up to 15 values as the elements of an array whose first byte somebody else writes."""
+    return to_bytes(values)[1:]
 
 
 def decode(payload: bytes) -> Frame:

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
-from mltb_transport.frames import FROM_CLIENTS, PROTOCOL, Frame, FrameError, UnknownKind, UnknownVersion, decode, encode
+from mltb_transport.frames import (
+    FROM_CLIENTS,
+    PROTOCOL,
+    Frame,
+    FrameError,
+    UnknownKind,
+    UnknownVersion,
+    assembled,
+    decode,
+    packed_message,
+    packed_origin,
+)
 from mltb_transport.gossip import News
 from mltb_transport.messages import Heartbeat, Message, Sync
 from mltb_transport.schema import UnknownCommand
@@ -43,6 +54,8 @@ class Outbound:
         self._node = node
         self.incarnation = incarnation
         self._seq = 0
+        self._origin: tuple[tuple[str, int], bytes] = (("", -1), b"")
+        self._packed: tuple[Message | None, bytes] = (None, b"")
 
     def seal(self, message: Message, to: str = "") -> bytes:
         """The payload for one message, with a sequence number of its own. Raises FrameError.
@@ -50,7 +63,12 @@ class Outbound:
         `to`: the node it is meant for, wherever the link that was made to it leads by now.
         """
         self._seq += 1
-        return encode(Frame(PROTOCOL, self.cluster, self._node, self.incarnation, self._seq, message, to))
+        origin = (self.cluster, self.incarnation)
+        if origin != self._origin[0]:
+            self._origin = (origin, packed_origin(PROTOCOL, self.cluster, self._node, self.incarnation))
+        if message is not self._packed[0]:  # Else it goes to several.
+            self._packed = (message, packed_message(message))
+        return assembled(self._origin[1], self._seq, self._packed[1], to)
 
 
 class Inbound:

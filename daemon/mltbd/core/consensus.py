@@ -210,10 +210,9 @@ class Consensus(Voting):
 
     def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
         reign = self._must_reign()
-        alive = reign.alive(now, self.silence_s)
-        before = self.log.term_at(previous)
+        alive, before = reign.alive(now, self.silence_s), self.log.term_at(previous)
         level = self.level if reign.first_index <= self.level_at else 0  # Until then it may have risen unseen.
-        return Append(self.term, reign.round, previous, before, self.commit, alive, entries, level)
+        return reign.once(Append(self.term, reign.round, previous, before, self.commit, alive, entries, level))
 
     # -- snapshots -------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from mltb_transport.messages import AppendAnswer
+from mltb_transport.messages import Append, AppendAnswer
 from mltbd.core import quorum
 
 CONFIRMATIONS_MAX = 4096
@@ -57,6 +57,7 @@ class Leadership:
         self.peers: dict[str, Progress] = {}
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
+        self._said: Append | None = None
         self._round_starts: deque[tuple[int, float]] = deque()
         self._waiting: deque[tuple[int, object]] = deque()
 
@@ -68,6 +69,12 @@ class Leadership:
     def begin_round(self, now: float) -> None:
         self.round += 1
         self._round_starts.append((self.round, now))
+
+    def once(self, append: Append) -> Append:
+        """The same message for all who are equally far: so it is packed once."""
+        if append != self._said:
+            self._said = append
+        return self._said
 
     def heard(self, sender: str, answer: AppendAnswer, now: float, silence_s: float) -> Progress | None:
         """Note an answer; None when it comes from somebody we do not replicate to."""
