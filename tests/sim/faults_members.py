@@ -72,16 +72,21 @@ def _bearable(cluster: Cluster, victim: Machine) -> bool:
     """Whether no set of voters that stands in any log loses its majority with this disk: else nobody could go on."""
     stores = {machine.name: machine.disk.store for machine in cluster.machines.values() if machine is not victim}
     for machine in cluster.machines.values():
-        voters = _on_disk(machine)
-        left = sum(stores.get(voter.node) == voter.store for voter in voters)
-        if voters and left <= len(voters) // 2:
-            return False
+        for voters in (_on_disk(machine), _in_memory(machine)):
+            left = sum(stores.get(voter.node) == voter.store for voter in voters)
+            if voters and left <= len(voters) // 2:
+                return False
     return bool(victim.disk.entries)
 
 
 def _on_disk(machine: Machine) -> tuple[Voter, ...]:
     disk = machine.disk
     return Log(tuple(disk.entries), disk.snapshot, disk.base).voters
+
+
+def _in_memory(machine: Machine) -> tuple[Voter, ...]:
+    """A slow disk may have a change before it still, and will have it."""
+    return machine.node.consensus.log.voters if machine.node is not None else ()
 
 
 def _votes(machine: Machine) -> bool:
