@@ -37,12 +37,12 @@ def plan_text(move: dict[str, Any], style: Style) -> str:
     return "\n".join([head, *(verdict_lines(plan["candidates"], style) if plan.get("candidates") else [])])
 
 
-def require_terminal() -> None:
-    """Before anything is asked of the daemon: nobody can confirm where stdin is no terminal."""
+def require_terminal(instead: str = "--yes") -> None:
+    """Before anything is asked of the daemon: nobody can confirm where stdin is no terminal, but with `instead`."""
     if not sys.stdin.isatty():
         raise CliError(
             "this needs a confirmation and stdin is no terminal; nothing was changed",
-            "add `--yes`, or look at the plan with `--dry-run`",
+            f"add `{instead}`, or look at the plan with `--dry-run`",
             code="cancelled",
         )
 

@@ -47,7 +47,7 @@ def recover(session: Session, wish: Wish) -> Result:
     node = str(settings["CLUSTER_NODE_ID"])
     found = _tool("look", str(state), node)
     if not wish.confirmed and not wish.dry_run:
-        require_terminal()
+        require_terminal("--confirm NAME")
     others = _places(settings, state)
     session.say(DANGER)
     session.say(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.errors import CliError
+from mltbctl.errors import CliError, MltbError, UnknownOutcome
 from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 REASON_CHARS_MAX = 200
 CHANGE_S = 10.0
 """A change of the voters waits for a quorum's disks."""
+GONE_S, POLL_S = 8.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,24 @@ def remove(session: Session, wish: Change) -> Result:
     """Take the node out for good; confirmed by its name."""
     done = f"{wish.node} is removed and refused from now on; wipe its disk, or let it in with `mltbctl node admit`"
     return _change(
-        session, wish, lambda client, dry: client.remove_node(wish.node, reason=wish.reason, dry_run=dry), done
+        session,
+        wish,
+        lambda client, dry: client.remove_node(wish.node, reason=wish.reason, dry_run=dry),
+        done,
+        proof=lambda client: _gone(client, wish.node),
     )
+
+
+def _gone(client: Client, node: str) -> bool:
+    """Whether a majority lists it no more: a leader that is taken out may be gone before it has answered."""
+    until = time.monotonic() + GONE_S
+    while time.monotonic() < until:
+        with contextlib.suppress(MltbError):
+            seen = client.status()
+            if seen["cluster"]["quorum"]["has_quorum"] and all(each["id"] != node for each in seen["nodes"]):
+                return True
+        time.sleep(POLL_S)
+    return False
 
 
 def promote(session: Session, wish: Change) -> Result:
@@ -55,7 +74,15 @@ def admit(session: Session, wish: Change) -> Result:
     return Result({**answer, "changed": True}, f"{wish.node} may come back, as an observer; the leader promotes it")
 
 
-def _change(session: Session, wish: Change, ask: Callable[[Client, bool], dict[str, Any]], done: str) -> Result:
+def _change(
+    session: Session,
+    wish: Change,
+    ask: Callable[[Client, bool], dict[str, Any]],
+    done: str,
+    *,
+    proof: Callable[[Client], bool] | None = None,
+) -> Result:
+    """`proof`: where nobody could tell how it ended, whether it was done all the same."""
     if len(wish.reason) > REASON_CHARS_MAX:
         raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
     with session.client(CHANGE_S) as client:
@@ -68,7 +95,13 @@ def _change(session: Session, wish: Change, ask: Callable[[Client, bool], dict[s
         session.say(arithmetic(plan, session.talk))
         if not wish.yes:
             confirm(wish.node)
-        return Result({**ask(client, False), "changed": True}, done)
+        try:
+            answer = ask(client, False)
+        except UnknownOutcome:
+            if proof is None or not proof(client):
+                raise
+            answer = plan
+        return Result({**answer, "changed": True}, done)
 
 
 def arithmetic(plan: dict[str, Any], style: Style) -> str:

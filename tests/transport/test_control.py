@@ -215,6 +215,15 @@ def test_nobody_there_is_said_at_once_and_why(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 3
 
 
+def test_a_daemon_that_hangs_is_not_told_as_one_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "n1.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with pytest.raises(Unreachable, match="did not answer in time"):
+            call(str(path), None, timeout_s=0.3)
+
+
 def test_who_hangs_up_at_a_path_does_not_ask_for_a_key(tmp_path: Path) -> None:
     """As a daemon that is killed while it accepts: nothing was sent, and another try may find it well."""
     path = tmp_path / "n1.sock"

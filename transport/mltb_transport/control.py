@@ -131,7 +131,23 @@ class _Endpoint:
             return Unreachable(f"no daemon here: `{self.path}` does not exist", "start it with `mltbd run`")
         if not os.access(self.path, os.R_OK | os.W_OK):
             return Unreachable(f"`{self.path}` is not open to this user", "run as the user of `mltbd`")
+        if self._is_open():
+            return Unreachable(f"the daemon at `{self.path}` did not answer in time", "if it hangs, see its log")
         return Unreachable(f"nobody listens at `{self.path}`", "start the daemon with `mltbd run`")
+
+    def _is_open(self) -> bool:
+        """Whether somebody listens, be it without a word: a daemon that is stopped, or has too much to do."""
+        import socket  # Only for those that have waited in vain.
+
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(self.path)
+            except BlockingIOError:
+                return True  # So many wait already.
+            except OSError:
+                return False
+            return True
 
 
 class Peer:

@@ -50,7 +50,8 @@ def recover(capsys: Capture, here: Path, *more: str) -> Outcome:
 
 
 def test_it_is_asked_for_by_the_name_of_the_cluster(capsys: Capture, here: Path) -> None:
-    assert recover(capsys, here).code == 3
+    asked = recover(capsys, here)
+    assert (asked.code, "--confirm NAME" in asked.err) == (3, True)
     wrong = recover(capsys, here, "--confirm", "prod")
     assert (wrong.code, "not the cluster `prod`" in wrong.err) == (3, True)
     dry = recover(capsys, here, "--dry-run")

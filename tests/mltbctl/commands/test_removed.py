@@ -1,0 +1,39 @@
+"""A removal whose answer was lost: what became of it is looked up, not left to the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mltbctl.commands import voters
+from tests.mltbctl import pictures
+from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
+from tests.mltbctl.terminal import run_here
+from tests.mltbctl.test_cli import change
+
+Serve = Callable[..., FakeDaemon]
+
+
+def lost(params: dict[str, Any]) -> dict[str, Any]:
+    """As when the leader takes itself out: it is gone before it has answered."""
+    if params.get("dry_run"):
+        return change("removed", 3, 2)
+    raise Refusal(code="unknown_outcome", message="the leader changed meanwhile")
+
+
+@pytest.mark.parametrize(("listed", "code"), [(("n1", "n2"), 0), (("n1", "n2", "n3"), 6)])
+def test_a_removal_without_an_answer(
+    listed: tuple[str, ...],
+    code: int,
+    serve: Serve,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(voters, "GONE_S", 0.5)
+    seen = pictures.healthy() | {"nodes": [pictures.node(name) for name in listed]}
+    serve("n2", node_remove=lost, status=lambda _: seen)
+    outcome = run_here(capsys, "node", "remove", "n3", "--yes")
+    assert outcome.code == code
+    assert ("n3 is removed" in outcome.out) == (code == 0)
