@@ -108,3 +108,4 @@ def test_thirty_nodes_found_join_lose_one_and_lose_the_owner(tmp_path: Path) -> 
         until(lambda: crowd.owner("n30") not in (None, owner), WITHIN_S, crowd.picture, PAUSE_S)
         crowd.all_say(left, ACTIVE=NODES - 3, UNREACHABLE=2)
         assert len({run.pid for run in crowd.runs()}) == len({run.token for run in crowd.runs()}) >= 2
+    assert not any(crowd.cluster.processes(node) for node in crowd.cluster.nodes), "nothing is left of them"

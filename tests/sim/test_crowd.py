@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mltbd.core.node import Node
 from tests.sim.cluster import Cluster, Shape
+from tests.sim.faults import EVERYTHING, Faults, Mix
+from tests.sim.machine import Machine
+from tests.sim.scenario import draw_shape, run_seed
 from tests.sim.stage import all_safe, leader, owner, until
 
 pytestmark = pytest.mark.sim
@@ -16,9 +21,22 @@ LINKS_MAX = 10 + VOTERS + 8
 """Both ways on the ring at distance 1, 2, 4, 8, 16; the voters; guests."""
 
 
-def crowd() -> Shape:
-    roles = ("voter",) * VOTERS + ("observer",) * (NODES - VOTERS)
-    return Shape(roles=roles, priorities=(100,) * VOTERS + (10,) * (NODES - VOTERS))
+CALM_S = 45.0
+"""Longer than until everybody has exchanged everything with a neighbour."""
+STORM = ("crash_daemon", "crash_machine", "pause", "isolate", "split", "one_way", "loss", "lag", "broken_line", "wipe")
+
+
+def crowd(nodes: int = NODES) -> Shape:
+    roles = ("voter",) * VOTERS + ("observer",) * (nodes - VOTERS)
+    return Shape(roles=roles, priorities=(100,) * VOTERS + (10,) * (nodes - VOTERS))
+
+
+def states(machine: Machine, cluster: Cluster) -> set[str]:
+    """What this node believes of all."""
+    assert machine.node is not None
+    members = machine.node.membership.members(machine.clock.local(cluster.now))
+    assert len(members) == len(cluster.machines)
+    return {member.state for member in members}
 
 
 def in_step(cluster: Cluster) -> bool:
@@ -55,6 +73,30 @@ def test_observers_that_were_away_come_back_under_another_leader(seed: int) -> N
         machine.power_on()
     until(cluster, lambda: cluster.settled and in_step(cluster), "log on every node", JOINED_S)
     assert owner(cluster).node is not None
+    all_safe(cluster)
+
+
+@pytest.mark.parametrize("seed", [4, 12, 16, 24])
+def test_every_promise_is_kept_in_a_storm_over_a_crowd(seed: int) -> None:
+    """As test_seeds.py has it for small clusters."""
+    roles = ("voter",) * VOTERS + ("observer",) * (18 - VOTERS)
+    outcome = run_seed(
+        seed, shape=replace(draw_shape(seed), roles=roles, priorities=(100,) * len(roles), late=seed % 3)
+    )
+    assert not outcome.failed, outcome.explain()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_after_a_storm_all_are_in_step_again(seed: int) -> None:
+    cluster = Cluster(crowd(18), seed)
+    faults = Faults(cluster, Mix(weights={what: EVERYTHING[what] for what in STORM}, duration_s=14.0))
+    cluster.power_on()
+    faults.begin()
+    cluster.run(14.0)
+    faults.end()
+    until(cluster, lambda: cluster.settled and in_step(cluster), "log on every node", JOINED_S)
+    cluster.run_for(CALM_S)
+    assert all(states(machine, cluster) == {"ACTIVE"} for machine in cluster.machines.values())
     all_safe(cluster)
 
 
