@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mltb_transport.messages import Founding
@@ -55,7 +57,13 @@ def any_founding_will_do(patch: pytest.MonkeyPatch) -> None:
 
 def tokens_of_an_earlier_disk(patch: pytest.MonkeyPatch) -> None:
     """An empty disk takes what was granted to its name for its own."""
-    patch.setattr(Owner, "met_leader", lambda _self, _log_end: None)
+    begin = Owner.__init__
+
+    def as_ever(self: Owner, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        self.begins_after(0)
+
+    patch.setattr(Owner, "__init__", as_ever)
 
 
 def recovers(seed: int, _mix: Mix, _shape: Shape) -> Outcome:

@@ -114,7 +114,7 @@ class Node:
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
-        self._errands = Errands(self.consensus, self.owner, self.placer, self.out)
+        self._errands = Errands(self.consensus, self.owner, self.placer, self.out, entropy)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)
         self._stood: tuple[object, ...] = ()  # who we were when we last looked at everything; empty: look again
@@ -259,7 +259,6 @@ class Node:
         match message:
             case Append():
                 self.belonging.replicated_to()
-                self.owner.met_leader(message.prev_index + len(message.entries))
                 readable = self.levels.readable(sender, message)
                 if readable is not None:
                     self.consensus.append(sender, readable, now)
@@ -270,7 +269,8 @@ class Node:
             case Renewed():
                 self.owner.renewed(message, wall)
             case Forward() | Forwarded():
-                self.desk.received(sender, message)
+                if not self._errands.told(message):
+                    self.desk.received(sender, message)
             case Propose(command):
                 self.placer.suggested(sender, command, now, wall)
             case Election():
@@ -347,6 +347,7 @@ class Node:
             self.placer.next_deadline(),
             self._founding.next_deadline(),
             self.farewell.next_deadline(now),
+            self._errands.next_deadline(),
         )
         return self.out.take()
 

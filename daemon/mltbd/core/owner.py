@@ -77,14 +77,19 @@ class Owner:
 
     def ready(self, now: float) -> tuple[str, ...]:
         """The workloads that could be placed here now."""
-        if self.leaving or self.health.of(NODE) == UNHEALTHY:
+        if self.leaving or self._newborn or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
 
-    def met_leader(self, log_end: int) -> None:
-        """A leader speaks. To an empty disk that is news: what its log has by now was granted to an earlier disk."""
+    @property
+    def is_new(self) -> bool:
+        """Its disk was empty, and it does not know yet which tokens an earlier disk of its name may have had."""
+        return self._newborn
+
+    def begins_after(self, index: int) -> None:
+        """What was granted up to here was granted to an earlier disk, if to any."""
         if self._newborn:
-            self._granted_after, self._newborn = log_end, False
+            self._granted_after, self._newborn = index, False
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""
@@ -199,7 +204,6 @@ class Owner:
     def tick(self, placements: dict[str, Placement], applied: int, now: float, wall: int) -> None:
         """Bring every workload in line with its placement, as far as the lease allows."""
         self._ticked_at = now
-        self._newborn &= applied == 0  # Who leads before any other has spoken founds: nothing was granted before.
         for name, workload in self.workloads.items():
             placement = placements.get(name) or Placement(name)
             self._follow(workload, placement, applied, now, wall)
@@ -260,7 +264,8 @@ class Owner:
             return DRAINED
         if workload.state == FAILED:
             return "failed"
-        fresh = placement.token > self._granted_after or (workload.name, placement.token) in self._adopted
+        ours = placement.token > self._granted_after and not self._newborn
+        fresh = ours or (workload.name, placement.token) in self._adopted
         # An earlier incarnation may have given this token back in a message that is still on its way.
         return "" if fresh else "restarted"
 

@@ -20,8 +20,8 @@ def test_numbers_differ_by_incarnation_and_by_disk() -> None:
 @pytest.mark.parametrize(("token", "restarted"), [(9, True), (10, True), (11, False)])
 def test_an_empty_disk_gives_back_what_an_earlier_one_may_have_had(token: int, restarted: bool) -> None:
     post = Post(granted_after=0)
-    post.owner.met_leader(10)
-    post.owner.met_leader(20)  # What comes later was granted to this disk.
+    post.owner.begins_after(10)
+    post.owner.begins_after(20)  # What comes later was granted to this disk.
     (request,) = post.tick(Placement("main", "n1", token))
     assert (request == Release("main", token, "restarted")) is restarted
     assert isinstance(request, Renew) is not restarted
@@ -29,7 +29,8 @@ def test_an_empty_disk_gives_back_what_an_earlier_one_may_have_had(token: int, r
 
 def test_who_founded_keeps_its_tokens_under_the_next_leader() -> None:
     post = Post(granted_after=0)
+    post.owner.begins_after(0)
     post.run()
-    post.owner.met_leader(20)
+    post.owner.begins_after(20)
     (request,) = post.tick(RUNS, now=100.0 + TIMING.renew_s)
     assert isinstance(request, Renew)

@@ -1,0 +1,85 @@
+"""An empty disk under a known name: what an earlier disk was granted is not its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltb_transport.store import Forward, Forwarded
+from mltbd.core.effects import StartWorkload
+from mltbd.core.newcomer import NUMBERS_FROM, Newcomer
+from mltbd.core.outbox import Outbox
+from mltbd.core.owner import Owner
+from mltbd.core.workload import Patience
+from tests.daemon.core.core_kit import THREE, TIMING, Fixed, Member, sent
+from tests.daemon.core.node_kit import Wired
+
+
+def test_a_wiped_owner_gives_the_old_token_back_and_runs_under_a_new_one() -> None:
+    wired = Wired(*THREE, priorities={"n1": 900}).settled()
+    name, token = wired.owner(), wired.token()
+    wired.stop(name)
+    wired.begin(name, wiped=True)
+    assert wired.until(lambda: bool(wired.running()))
+    started = [effect.token for _, effect in wired.done(StartWorkload)]
+    assert started
+    assert min(started) > token
+
+
+class Asking:
+    """A newcomer that follows n2, and what it sends."""
+
+    def __init__(self, granted_after: int = 0, **changes: object) -> None:
+        self.member = Member("n1", **{"log": (), "term": 0, **changes})  # type: ignore[arg-type]
+        self.member.consensus.leader = "n2"
+        self.owner = Owner("n1", ("main",), TIMING, Patience(), Outbox(), 1, granted_after)
+        self.one = Newcomer(self.owner, self.member.consensus, self.member.out, Fixed(0.5))
+
+    def asks(self, now: float) -> list[tuple[str, Forward]]:
+        self.one.work(now)
+        return sent(Forward, self.member.out.take())
+
+
+def test_it_is_ready_for_nothing_until_a_leader_has_told_how_far_the_log_had_come() -> None:
+    asking = Asking()
+    ((to, question),) = asking.asks(0.0)
+    assert (to, question.commands) == ("n2", ())
+    assert question.number >= NUMBERS_FROM
+    assert asking.owner.ready(0.0) == ()
+    assert asking.one.told(Forwarded(question.number, "", "", 42))
+    assert asking.owner.ready(0.0) == ("main",)
+    assert asking.asks(100.0) == []
+    assert asking.one.next_deadline() == float("inf")
+
+
+@pytest.mark.parametrize("code", ["unavailable", "overloaded"])
+def test_it_asks_again_and_another_leader_at_once(code: str) -> None:
+    asking = Asking()
+    ((_, first),) = asking.asks(0.0)
+    assert asking.one.told(Forwarded(first.number, code, "", 0))
+    assert asking.owner.is_new
+    assert asking.asks(asking.one.next_deadline() - 0.01) == []
+    assert [to for to, _ in asking.asks(asking.one.next_deadline())] == ["n2"]
+    asking.member.consensus.leader = "n3"
+    assert [to for to, _ in asking.asks(asking.one.next_deadline() - 0.01)] == ["n3"]
+    asking.member.consensus.leader = ""
+    assert asking.asks(100.0) == []
+    assert asking.one.next_deadline() == float("inf")
+
+
+def test_an_answer_to_somebody_else_is_none_to_us() -> None:
+    asking = Asking()
+    ((_, question),) = asking.asks(0.0)
+    assert not asking.one.told(Forwarded(question.number + 1, "", "", 42))
+    assert asking.owner.is_new
+
+
+def test_a_disk_that_the_founding_names_has_no_past() -> None:
+    asking = Asking(voters=THREE, log=Member("n1").consensus.log.after(0))
+    assert asking.asks(0.0) == []
+    assert asking.owner.ready(0.0) == ("main",)
+
+
+def test_one_that_found_a_log_on_its_disk_knows_it() -> None:
+    asking = Asking(granted_after=7)
+    assert asking.asks(0.0) == []
+    assert asking.owner.ready(0.0) == ("main",)
