@@ -142,7 +142,11 @@ def doctor(
 
 
 def reachability(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
-    """Show which node hears which: rows hear columns."""
+    """Show which node hears which: rows hear columns.
+
+    "by others": it hears of the node, but has no line to it. "no need": among many nodes each keeps lines to some.
+    "keys": the other one has another secret. "?": nobody there could be asked.
+    """
     from mltbctl.commands import reach as command
 
     session = command_session(ctx, output, timeout, quiet)

@@ -54,13 +54,18 @@ class Crowd(Stage):
         return Counter(member["state"] for member in seen["nodes"]) if seen else Counter()
 
     def all_say(self, asked: list[str], **states: int) -> None:
-        """Wait until each of these nodes says that this many are in these states, and knows the leader."""
+        """Wait until each of these nodes has said that this many are in these states, and one of them leads.
+
+        Not all at one moment: on a starved machine somebody is always late, and suspected for a while.
+        """
+        left = list(asked)
 
         def agreed() -> bool:
-            return all(self.believed(node) == Counter(states | {"LEADER": 1}) for node in asked)
+            left[:] = [node for node in left if self.believed(node) != Counter(states | {"LEADER": 1})]
+            return not left
 
         def told() -> str:
-            return "\n".join(f"{node}: {dict(self.believed(node))}" for node in asked)
+            return "\n".join(f"{node}: {dict(self.believed(node))}" for node in left)
 
         until(agreed, WITHIN_S, told, PAUSE_S)
 
@@ -80,7 +85,7 @@ def test_thirty_nodes_found_join_lose_one_and_lose_the_owner(tmp_path: Path) -> 
     observers = {f"n{number}": "observer" for number in range(VOTERS + 1, NODES + 1)}
     crowd = Crowd(
         tmp_path, NODES, roles=observers, kind=Town, HA_MIN_NODES=VOTERS, HA_QUORUM_SIZE=VOTERS // 2 + 1,
-        CLUSTER_HEARTBEAT_INTERVAL=2, CLUSTER_NODE_TIMEOUT=8,
+        CLUSTER_HEARTBEAT_INTERVAL=3, CLUSTER_NODE_TIMEOUT=10,
     )  # fmt: skip
     assert isinstance(crowd.cluster, Town)
     crowd.cluster.name_few_seeds()

@@ -34,10 +34,10 @@ from mltbd.runtime.journal_row import (
     FORMAT,
     ONE_ENTRY,
     SCHEMA,
-    UPGRADE,
     WRITE_ENTRY,
     WRITE_STATE,
     State,
+    read_format,
     read_rows,
 )
 from mltbd.runtime.state_directory import Mark, MarkFile, sync_directory
@@ -116,10 +116,7 @@ class JournalFile:
         if state.commits == 0:
             for statement in SCHEMA:
                 self._connection.execute(statement)
-        elif state.format != FORMAT:
-            for statement in UPGRADE:
-                self._connection.execute(statement)
-        self._commit(replace(state, format=FORMAT, incarnation=state.incarnation + 1))
+        self._commit(replace(state, incarnation=state.incarnation + 1))
         for statement in ONE_ENTRY:
             self._connection.execute(statement)
         self._mark.sync()
@@ -127,17 +124,16 @@ class JournalFile:
 
     def _read_state(self, mark: Mark, node: str) -> State:
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        rows = read_rows(self._connection) if tables else []
-        if not rows:
+        found = read_format(self._connection) if tables else None
+        if found is None:
             if tables or mark.commits > 0:
                 raise corrupt(self.path, f"empty after {mark.commits} commits")
             return State(FORMAT, node, secrets.token_hex(STORE_BYTES), incarnation=0, commits=0)
+        if isinstance(found, int) and found > FORMAT:
+            raise NewerJournal(f"`{self.path}` has format {found}, this mltbd reads {FORMAT}", "install a newer mltbd")
+        rows = read_rows(self._connection)
         state, seal = rows[0]
-        if not isinstance(state.format, int) or not 1 <= state.format <= FORMAT:
-            raise NewerJournal(
-                f"`{self.path}` has format {state.format}, this mltbd reads 1 to {FORMAT}", "install a newer mltbd"
-            )
-        if len(rows) != 1 or state.seal() != seal:
+        if found != FORMAT or len(rows) != 1 or state.seal() != seal:
             raise corrupt(self.path, "its state row does not match its checksum")
         if state.node != node:
             raise WrongStateDirectory(

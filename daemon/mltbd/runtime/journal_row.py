@@ -1,4 +1,4 @@
-"""The one row beside the log, and the formats of the journal: what is written, and what an older release wrote."""
+"""The one row beside the log, and the format of the journal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-FORMAT = 2
-"""1 had no snapshots. It is read, and written anew as 2; an older release refuses 2 and says so."""
+FORMAT = 1
+"""Of the whole file. Another one is refused."""
 
 LOG_TABLE = (
     "CREATE TABLE log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)"
@@ -23,9 +23,6 @@ _STATE_TABLE = (
 _SNAPSHOT_TABLE = "CREATE TABLE snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), body BLOB NOT NULL)"
 
 SCHEMA = (LOG_TABLE, _STATE_TABLE, _SNAPSHOT_TABLE)
-UPGRADE = ("DROP TABLE state", _STATE_TABLE, _SNAPSHOT_TABLE)
-
-_FIELDS_OF_1 = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +52,7 @@ class State:
 
     def seal(self) -> int:
         """A checksum: SQLite does not notice a flipped bit in a row."""
-        values = self.values()
-        return zlib.crc32("\x1f".join(map(str, values[:_FIELDS_OF_1] if self.format == 1 else values)).encode())
+        return zlib.crc32("\x1f".join(map(str, self.values())).encode())
 
 
 _values_of: attrgetter[tuple[int | str, ...]] = attrgetter(*(field.name for field in fields(State)))
@@ -77,14 +73,13 @@ WRITE_ENTRY = f"INSERT INTO one_entry VALUES ({', '.join('?' * (len(_MOVED) + 4)
 WRITE_STATE = f"INSERT OR REPLACE INTO state VALUES (1, {', '.join('?' * (len(fields(State)) + 1))})"
 
 
+def read_format(connection: sqlite3.Connection) -> object:
+    """What stands in the first column, whatever the others are; None where there is no row."""
+    row: tuple[object] | None = connection.execute("SELECT format FROM state").fetchone()
+    return None if row is None else row[0]
+
+
 def read_rows(connection: sqlite3.Connection) -> list[tuple[State, int]]:
-    """Every row there is, with the seal it bears. One is right; of another format what all have is read."""
-    ((format_found, *_), *_) = connection.execute("SELECT format FROM state").fetchall() or [(None,)]
-    if format_found is None:
-        return []
-    if format_found == FORMAT:
-        found = connection.execute(f"SELECT {_NAMES}, seal FROM state").fetchall()
-    else:
-        names = ", ".join(field.name for field in fields(State)[:_FIELDS_OF_1])
-        found = connection.execute(f"SELECT {names}, seal FROM state").fetchall()
+    """Every row there is, with the seal it bears. One is right."""
+    found = connection.execute(f"SELECT {_NAMES}, seal FROM state").fetchall()
     return [(State(*row[:-1]), row[-1]) for row in found]

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import zlib
 from pathlib import Path
 
 import msgpack
 import pytest
 
 from mltb_transport.messages import Entry
-from mltb_transport.schema import pack_entry
 from mltb_transport.voters import Voter
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.snapshots import Snapshot
 from mltbd.runtime.journal_errors import InvalidSave, JournalCorrupt, NewerJournal
-from mltbd.runtime.journal_file import JOURNAL, MARK, JournalFile, chained
-from mltbd.runtime.journal_row import FORMAT, LOG_TABLE, State
-from mltbd.runtime.state_directory import Mark, MarkFile
+from mltbd.runtime.journal_file import JOURNAL, JournalFile
 from tests.daemon.runtime.journal_kit import entries, save
 
 VOTERS = (Voter("n1", "disk-n1"),)
@@ -200,61 +196,3 @@ def test_an_entry_of_a_newer_release_is_not_called_damaged(tmp_path: Path, monke
     with pytest.raises(NewerJournal, match=r"entry 1: Entry\.command: unknown command 77") as told:
         found(state)
     assert told.value.hint == "install the newer mltbd that wrote it"
-
-
-# -- the format before -------------------------------------------------------------------------------------------
-
-STATE_OF_1 = (
-    "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, node TEXT NOT NULL,"
-    " store TEXT NOT NULL, incarnation INTEGER NOT NULL, commits INTEGER NOT NULL, term INTEGER NOT NULL,"
-    " vote TEXT NOT NULL, last INTEGER NOT NULL, last_term INTEGER NOT NULL, last_crc INTEGER NOT NULL,"
-    " seal INTEGER NOT NULL)"
-)
-
-
-def format_1(state: Path, log: tuple[Entry, ...]) -> None:
-    """A journal as the release before snapshots left it."""
-    state.mkdir()
-    crc = 0
-    connection = sqlite3.connect(state / JOURNAL)
-    with connection:
-        connection.execute(LOG_TABLE)
-        connection.execute(STATE_OF_1)
-        for entry in log:
-            body = pack_entry(entry)
-            crc = chained(entry.index, entry.term, crc, body)
-            connection.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (entry.index, entry.term, crc, body))
-        row = (1, "n1", "ab" * 16, 4, 9, 2, "n3", len(log), log[-1].term, crc)
-        seal = zlib.crc32("\x1f".join(map(str, row)).encode())
-        connection.execute(f"INSERT INTO state VALUES (1, {', '.join('?' * 11)})", (*row, seal))
-    connection.close()
-    mark = MarkFile(state / MARK)
-    mark.write(Mark(9, len(log), 2))
-    mark.close()
-
-
-def test_the_format_before_is_read_and_written_anew(tmp_path: Path) -> None:
-    state = tmp_path / "s"
-    format_1(state, entries(1, 9))
-    back = found(state)
-    assert (back.store, back.incarnation, back.term, back.vote) == ("ab" * 16, 5, 2, "n3")
-    assert (back.entries, back.snapshot, back.base) == (entries(1, 9), None, (0, 0))
-    again = written(state, Save(1, 2, "n3", (), snapshot(7), (5, 1)))
-    assert (again.snapshot, again.entries, again.incarnation) == (snapshot(7), entries(1, 9)[5:], 7)
-    connection = sqlite3.connect(state / JOURNAL)
-    assert connection.execute("SELECT format FROM state").fetchall() == [(FORMAT,)]
-    connection.close()
-
-
-def test_a_flipped_bit_in_the_format_before_is_found(tmp_path: Path) -> None:
-    state = tmp_path / "s"
-    format_1(state, entries(1, 9))
-    change(state, "UPDATE state SET vote = 'n2'")
-    with pytest.raises(JournalCorrupt, match="state row"):
-        found(state)
-
-
-def test_the_row_of_a_format_has_a_seal_of_its_own() -> None:
-    one = State(1, "n1", "s", 1, 1)
-    assert one.seal() == State(1, "n1", "s", 1, 1, base=5).seal(), "1 did not know a base"
-    assert State(2, "n1", "s", 1, 1).seal() != State(2, "n1", "s", 1, 1, base=5).seal()
