@@ -76,6 +76,8 @@ def _bearable(cluster: Cluster, victim: Machine) -> bool:
             left = sum(stores.get(voter.node) == voter.store for voter in voters)
             if voters and left <= len(voters) // 2:
                 return False
+            if len(voters) == 1 and voters[0].node != victim.name:
+                return False  # It may be promoted at this very moment: then two are needed, and one of them is this.
     return bool(victim.disk.entries)
 
 
