@@ -32,8 +32,8 @@ DAY_S = 86400.0
 
 NOT_BUILT = {
     "replication": ("REPLICATION_ENABLED",),
-    "distributed state": ("DISTRIBUTED_STATE_ENABLED",),
-    "distributed locks": ("DISTRIBUTED_LOCKS_ENABLED",),
+    "state beside the log": (),
+    "defaults for locks": (),
     "component checks": (),
     "alerts": (),
     "operation limits": (),
@@ -152,19 +152,19 @@ _REPLICATION = (
 )  # fmt: skip
 
 _STATE = (
-    _on("DISTRIBUTED_STATE_ENABLED", False, "cluster-wide key-values", "distributed state"),
+    _on("DISTRIBUTED_STATE_ENABLED", None, "key-values for clients; on unless switched off on a node", "state"),
     _choice(
-        "DISTRIBUTED_STATE_BACKEND", "memory", "where they are kept", "distributed state",
+        "DISTRIBUTED_STATE_BACKEND", "memory", "where they are kept", "state beside the log",
         ("memory", "redis", "etcd"),
     ),
-    _seconds("DISTRIBUTED_STATE_SYNC_INTERVAL", 5.0, "between two exchanges", "distributed state"),
+    _seconds("DISTRIBUTED_STATE_SYNC_INTERVAL", 5.0, "between two exchanges", "state beside the log"),
     _choice(
-        "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "distributed state", CONSISTENCIES
+        "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "state beside the log", CONSISTENCIES
     ),
-    _on("DISTRIBUTED_LOCKS_ENABLED", False, "cluster-wide locks", "distributed locks"),
-    _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "a lock's life unless given", "distributed locks"),
-    _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "a living holder keeps its lock", "distributed locks"),
-    _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "distributed locks"),
+    _on("DISTRIBUTED_LOCKS_ENABLED", None, "locks for clients; on unless switched off on a node", "state"),
+    _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "a lock's life unless given", "defaults for locks"),
+    _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "a living holder keeps its lock", "defaults for locks"),
+    _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "defaults for locks"),
 )  # fmt: skip
 
 _H = "component checks"

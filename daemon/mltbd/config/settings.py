@@ -71,6 +71,10 @@ class Settings:
     secondary_nodes: tuple[str, ...]
     lease_enforced: bool
     """False (SPLIT_BRAIN_PREVENTION=False, a typed risk): an owner without a majority runs on."""
+    state_enabled: bool
+    """Key-values for the clients of this node."""
+    locks_enabled: bool
+    """Locks for the clients of this node."""
     spread: bool
     """HA_STRATEGY distributed: workloads go where the fewest run."""
 
@@ -168,6 +172,8 @@ def _settings(view: View) -> Settings:
         primary_node=view.text("FAILOVER_PRIMARY_NODE") or None,
         secondary_nodes=view.texts("FAILOVER_SECONDARY_NODES"),
         lease_enforced=view.on("SPLIT_BRAIN_PREVENTION"),
+        state_enabled=view.values["DISTRIBUTED_STATE_ENABLED"].value is not False,
+        locks_enabled=view.values["DISTRIBUTED_LOCKS_ENABLED"].value is not False,
         spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),

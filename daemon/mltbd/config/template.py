@@ -17,6 +17,7 @@ _SECTIONS = {
     "lease": "How soon another node may take over; the most important number.",
     "failover": "When a workload moves.",
     "health": "How its checks, and those of this node, are run.",
+    "state": "Key-values and locks for programs, scripts and people.",
 }
 _EXAMPLES: dict[str, Value] = {
     "CLUSTER_NODE_ID": "n1",
@@ -31,6 +32,8 @@ _EXAMPLES: dict[str, Value] = {
     "FAILOVER_PRIMARY_NODE": "n1",
     "FAILOVER_SECONDARY_NODES": ("n2", "n3"),
     "HA_ENCRYPTION_ENABLED": True,
+    "DISTRIBUTED_STATE_ENABLED": True,
+    "DISTRIBUTED_LOCKS_ENABLED": True,
 }
 _WORKLOAD = """\
 # What to run, on one node at a time. Take the marks away and fill it in.

@@ -189,6 +189,8 @@ async def _serve(
         )
     )
     control = Control(bus, settings.network_timeout_s)
+    offered = {"state": settings.state_enabled, "lock": settings.locks_enabled}
+    control.store.off = frozenset(kind for kind, on in offered.items() if not on)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
     driver.on_link, driver.on_halt = met.keep, ending.halt
     control.attach(driver, checks)

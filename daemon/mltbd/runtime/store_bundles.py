@@ -21,7 +21,7 @@ from mltb_transport.store import (
     unpacked,
     unpacked_read,
 )
-from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_name
+from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_kind, flaw_of_name
 from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
@@ -96,8 +96,8 @@ class Bundles:
         """Commands that these outcomes are for, and that have none yet."""
         return len(self._askers)
 
-    def take(self, bundle: Bundle, allowed: bool, room: int, send: Send) -> Taken:
-        """What to do. What is wrong with the rest is told at once."""
+    def take(self, bundle: Bundle, allowed: bool, room: int, send: Send, off: frozenset[str] = frozenset()) -> Taken:
+        """What to do. What is wrong with the rest is told at once. `off`: what is refused here, `state` or `lock`."""
         asker = Asker(send, self._told)
         taken = Taken([], [], [])
         for body in bundle.commands:
@@ -111,7 +111,7 @@ class Bundles:
             elif room <= 0:
                 wrong = _OVERLOADED
             else:
-                wrong = _wrong(command)
+                wrong = _wrong(command, off)
             if wrong is not None:
                 asker.tell(client, seq, wrong)
                 continue
@@ -124,7 +124,7 @@ class Bundles:
                 self._askers[one.key] = asker
                 taken.commands.append(one)
         for body in bundle.reads:
-            room -= _take_read(asker, body, room, taken.reads)
+            room -= _take_read(asker, body, room, taken.reads, off)
         self.flush()
         return taken
 
@@ -151,11 +151,11 @@ class Bundles:
 _OVERLOADED: Outcome = ("error", "overloaded", "too many requests wait here already")
 
 
-def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read]) -> bool:
+def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read], off: frozenset[str]) -> bool:
     """Whether it is one to be done."""
     found = unpacked_read(body)
     number, key = found or (0, "")
-    flaw = flaw_of_name(key) if found else "not a read"
+    flaw = flaw_of_kind("state", off) or flaw_of_name(key) if found else "not a read"
     if flaw or room <= 0:
         asker.tell("", number, ("error", "usage", flaw) if flaw else _OVERLOADED)
         return False
@@ -176,12 +176,12 @@ def _tell_acquired(asker: Asker, client: str, seq: int, ok: bool, body: dict[str
         asker.tell(client, seq, ("held", body["holder"] or ""))
 
 
-def _wrong(command: Command) -> Outcome | None:
+def _wrong(command: Command, off: frozenset[str]) -> Outcome | None:
     client, seq, kind, arguments = command
     if kind not in KINDS:
         flaw = "only set, delete, acquire, extend and release may come in a bundle"
     elif not client or len(client) > CLIENT_CHARS_MAX or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX:
         flaw = "not a client and its number"
     else:
-        flaw = flaw_of_command(kind, arguments)
+        flaw = flaw_of_kind("state" if kind in (SET, DELETE) else "lock", off) or flaw_of_command(kind, arguments)
     return ("error", "usage", flaw) if flaw else None

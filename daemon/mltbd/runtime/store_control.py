@@ -68,6 +68,8 @@ class StoreControl:
         self._bundles = Bundles()
         self._waiting = 0
         self._listening = False
+        self.off: frozenset[str] = frozenset()
+        """What the clients of this node are refused: `state`, `lock`."""
 
     def attach(self, driver: Driver, first_number: int) -> None:
         """`first_number`: requests of this incarnation count on from here, upwards."""
@@ -97,6 +99,9 @@ class StoreControl:
         if self.waiting >= WAITING_MAX:
             self._fail(answer, "overloaded", f"{WAITING_MAX} requests wait here already")
             return
+        flaw = views.flaw_of_kind(method.partition("_")[0], self.off)
+        if flaw:
+            raise BadStoreRequest(flaw)
         if method in COMMANDS:
             self._command(method, params, answer)
         elif method == "state_watch":
@@ -107,7 +112,7 @@ class StoreControl:
 
     def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[tuple[bytes, ...]], object]) -> None:
         """Packed commands and reads of one client connection."""
-        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send)
+        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send, self.off)
         self._commands += taken.commands
         for command, name, wait_s, answer in taken.acquires:
             self._submit(command, partial(self._acquired, name, wait_s, boottime(), answer), answer)

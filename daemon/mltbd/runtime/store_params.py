@@ -134,6 +134,11 @@ def flaw_of_name(value: str) -> str:
     return "" if _NAME.fullmatch(value) else "a name is 1 to 255 of A-Z a-z 0-9 . _ / -"
 
 
+def flaw_of_kind(kind: str, off: frozenset[str]) -> str:
+    """Why clients of this node may not call what is of this kind, `state` or `lock`; empty when they may."""
+    return f"`DISTRIBUTED_{'STATE' if kind == 'state' else 'LOCKS'}_ENABLED` is off on this node" if kind in off else ""
+
+
 def flaw_of_command(kind: int, arguments: tuple[Any, ...]) -> str:
     """Why these are no arguments of a packed command; empty when they are: the same rules as for a request."""
     flaw = flaw_of_name(arguments[0])

@@ -44,6 +44,8 @@ EFFECTS = {
     "HA_MIN_NODES": ("5", {"min_nodes", "quorum_size"}),
     "HA_QUORUM_SIZE": ("3", {"quorum_size"}),
     "HA_STRATEGY": ("distributed", {"spread"}),
+    "DISTRIBUTED_STATE_ENABLED": ("0", {"state_enabled"}),
+    "DISTRIBUTED_LOCKS_ENABLED": ("0", {"locks_enabled"}),
     "HA_NETWORK_TIMEOUT": ("2", {"network_timeout_s"}),
     "HA_OPERATION_TIMEOUT": ("20", {"operation_timeout_s"}),
     "HA_DEBUG_MODE": ("1", {"debug", "log_level"}),
