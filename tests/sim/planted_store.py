@@ -210,7 +210,7 @@ STORE_BUGS = (
     StoreBug("double grant", double_grant),
     StoreBug("expiry without compare", expiry_without_compare, seeds_max=500, mix=LATE),
     StoreBug("new leader counts on", new_leader_counts_on),
-    StoreBug("late revoke", late_revoke, seeds_max=500, mix=LATE),
+    StoreBug("late revoke", late_revoke, seeds_max=500, mix=LATE, first=60),
     StoreBug("any token does", any_token_does, ("old tokens are refused",)),
     StoreBug("tokens start anew", tokens_start_anew, ("linearizable", "lock tokens grow")),
 )

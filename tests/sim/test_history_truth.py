@@ -20,7 +20,7 @@ from tests.sim.stage import apart, around, healthy, leader, owner, until, voters
 
 pytestmark = pytest.mark.sim
 
-SEEDS = range(1, 1 + max(6, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 20))
+SEEDS = range(1, 1 + max(6, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 40))
 NETWORK_S = 0.12
 """What no phase can know: journeys, disks, and the way from the guard's word to the leader's log."""
 

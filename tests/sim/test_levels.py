@@ -17,7 +17,7 @@ from tests.sim.stage import all_safe, healthy, leader, owner, until, ups, voters
 
 pytestmark = pytest.mark.sim
 
-SEEDS = max(10, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 4)
+SEEDS = max(10, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 8)
 FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
 CHUNK = 25
 STORIES = range(1, 5)

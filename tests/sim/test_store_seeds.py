@@ -13,7 +13,7 @@ from tests.sim.store_scenario import StoreOutcome, run_store_seed
 
 pytestmark = pytest.mark.sim
 
-SEEDS = int(os.environ.get("MLTB_SIM_SEEDS", "200"))
+SEEDS = max(50, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 2)
 FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
 CHUNK = 50
 UNDECIDED_MAX = 2
