@@ -110,18 +110,21 @@ class Hub:
 
     def turn_away(self, channel: Channel | None) -> None:
         """The next calls go to another endpoint, where there is one; those under way here may still be answered."""
-        if channel is not None and channel is self._channel:
+        with _mutex:
+            if channel is None or channel is not self._channel:
+                return
             self._channel = None
             self._turn += 1
-        if channel is not None:
-            channel.retire()
+            _close_door(channel)
+        _let_go(channel)
 
     def close_if_idle(self) -> None:
         """Hang up when no client is left; calls under way are answered first."""
-        if self.clients <= 0:
+        with _mutex:
+            if self.clients > 0 or self._channel is None:
+                return
             channel, self._channel = self._channel, None
-            if channel is not None:
-                channel.retire()
+        _let_go(channel)
 
     def _until(self, began: float, deadline: float, share_s: float) -> float:
         return min(deadline, began + share_s) if len(self.endpoints) > 1 else deadline
@@ -173,7 +176,7 @@ class Hub:
             return channel
         finally:
             self._opening.release()
-        channel.retire()
+        _let_go(channel)
         return self._channel
 
     def _resolve(self) -> None:
@@ -185,7 +188,7 @@ class Hub:
         self._keys = self._credentials() if any(not is_local(end) for end in endpoints) else [None]
 
     def _connect(self, deadline: float, endpoints: list[str]) -> Channel:
-        """With each key that there is."""
+        """With each key that there is; not anew where another hub is connected to the first of them."""
         from mltb_transport.channel import Channel
         from mltb_transport.control import Denied, connect
 
@@ -193,8 +196,11 @@ class Hub:
         while True:
             left -= 1
             credential = self._keys[self._key % len(self._keys)]
+            shared = _join(endpoints[0], credential)
+            if shared is not None:
+                return shared
             try:
-                return Channel(connect(endpoints, credential, deadline))
+                return _offer(Channel(connect(endpoints, credential, deadline)), credential)
             except Denied:  # Nothing was sent.
                 if left <= 0:
                     raise
@@ -265,11 +271,56 @@ def leave(hub: Hub) -> None:
     hub.close_if_idle()
 
 
+# -- one connection to each daemon, whichever others a hub knows -----------------------------------------------------
+
+_channels: dict[tuple[str, Credential | None], Channel] = {}
+
+
+def _place(endpoint: str, credential: Credential | None) -> tuple[str, Credential | None]:
+    return endpoint, None if is_local(endpoint) else credential
+
+
+def _join(endpoint: str, credential: Credential | None) -> Channel | None:
+    """The connection to this daemon that is there already."""
+    with _mutex:
+        channel = _channels.get(_place(endpoint, credential))
+        if channel is None or not channel.usable:
+            return None
+        channel.holders += 1
+        return channel
+
+
+def _offer(channel: Channel, credential: Credential | None) -> Channel:
+    """A new connection, for others to join."""
+    with _mutex:
+        channel.holders = 1
+        _channels[_place(channel.endpoint, credential)] = channel
+        return channel
+
+
+def _close_door(channel: Channel) -> None:
+    """Nobody joins it any more; who is there finds out by himself. Under the mutex."""
+    for place in [place for place, other in _channels.items() if other is channel]:
+        del _channels[place]
+
+
+def _let_go(channel: Channel) -> None:
+    """One hub less. It is closed when the last has gone, and the last call is answered."""
+    with _mutex:
+        channel.holders -= 1
+        last = channel.holders <= 0
+        if last:
+            _close_door(channel)
+    if last:
+        channel.retire()
+
+
 def _forget() -> None:
     """A child has its own connections and numbers. Those of its parent it leaves alone."""
     global _mutex
     _mutex = threading.Lock()
     _hubs.clear()
+    _channels.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -84,6 +84,8 @@ class Channel:
         self.endpoint = peer.endpoint.text
         self.usable = True
         """Whether new calls belong here: it was neither lost nor retired."""
+        self.holders = 0
+        """How many hubs ask by it; theirs to count."""
         self.leader = ""
         """Id and control endpoint of the leader, when the daemon at the other end said that it is another."""
         self._peer = peer
