@@ -31,6 +31,8 @@ PIPELINE_MAX = 2
 """Batches on their way to a quorum. While they are, the next ones grow: one write to disk for many commands."""
 SMALL_MAX = 8
 """Commands in a batch that does not hold up the next one: the machine is not busy, and a lock changes hands sooner."""
+RETURN_S = 0.002
+"""How long, after a large batch has landed, the next one waits for those who were in it to ask again."""
 FORWARDS_MAX = 1024
 
 
@@ -45,6 +47,7 @@ class Commands:
         self._queue_bytes = 0
         self._flying: deque[int] = deque()
         self._last_size = 0  # commands in the youngest batch
+        self._wait_until, self._wait_for = float("-inf"), 0  # the next one leaves then, or with so many commands
         self._forwards: OrderedDict[int, tuple[Key, ...]] = OrderedDict()
         # Below zero: reads count upwards. And no word to an earlier incarnation may be taken for one to us.
         self._numbers = -first_number
@@ -55,7 +58,11 @@ class Commands:
     def next_deadline(self) -> float:
         given_up_at = next(iter(self._pending.values())) if self._pending else float("inf")
         reign = self._consensus.reign
-        return min(given_up_at, reign.rest_until) if self._queue and reign and self._rests else given_up_at
+        if not self._queue or reign is None:
+            return given_up_at
+        if self._rests:
+            return min(given_up_at, reign.rest_until)
+        return given_up_at if self._flying else min(given_up_at, self._wait_until)
 
     @property
     def waits(self) -> bool:
@@ -155,9 +162,12 @@ class Commands:
             self._lose([key], "it was not applied in time")
         while self._flying and self._flying[0] <= applied:
             self._flying.popleft()
+            if self._last_size > SMALL_MAX and not self._flying:
+                # Who waited meanwhile would go alone, and who was in it behind them: two batches for one crowd.
+                self._wait_until, self._wait_for = now + RETURN_S, len(self._queue) + self._last_size
         proposed = False
         self._rests = self.rests(now)
-        while self._queue and not self._rests and self._may_fly():
+        while self._queue and not self._rests and self._may_fly(now):
             batch = self._next_batch()
             index = self._consensus.propose(Batch(batch), now, wall)
             if index is None:
@@ -174,12 +184,12 @@ class Commands:
         self._consensus.busy = bool(self._queue) and not self._rests
         return proposed
 
-    def _may_fly(self) -> bool:
+    def _may_fly(self, now: float) -> bool:
         """Whether the next batch goes now. Behind a small one it does, and when it is full. Else it grows meanwhile:
         each batch costs every node a write and a round of messages."""
-        if not self._flying:
-            return True
         full = len(self._queue) >= BATCH_COMMANDS_MAX or self._queue_bytes >= BATCH_BYTES_MAX
+        if not self._flying:
+            return full or now >= self._wait_until or len(self._queue) >= self._wait_for
         return len(self._flying) < PIPELINE_MAX and (full or self._last_size <= SMALL_MAX)
 
     def rests(self, now: float) -> bool:

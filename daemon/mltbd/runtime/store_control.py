@@ -37,7 +37,7 @@ WAITING_MAX = 8192
 """Requests that may wait here, of all kinds."""
 CROWD = 8
 """Requests under way from which on the next ones are gathered for GATHER_S; below, each leaves in its turn."""
-GATHER_S = 0.002
+GATHER_S = 0.001
 
 
 @dataclass(slots=True)

@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from mltb_transport.messages import Append, AppendAnswer, Renewed
-from mltb_transport.store import ACQUIRE, EXTEND, SET, Batch, Forward, Forwarded, Packed, packed
+from mltb_transport.messages import Append, Renewed
+from mltb_transport.store import ACQUIRE, EXTEND, Forward, Forwarded, Packed, packed
 from mltbd.core import commands as commands_module
 from mltbd.core import reads as reads_module
-from mltbd.core.commands import BATCH_COMMANDS_MAX, PATIENCE_S, PIPELINE_MAX, SMALL_MAX
+from mltbd.core.commands import BATCH_COMMANDS_MAX, PATIENCE_S, PIPELINE_MAX, RETURN_S, SMALL_MAX
 from mltbd.core.consensus import NEWS_S
-from mltbd.core.effects import Effect, Outcomes, Refusals, Reply, Send
-from mltbd.core.events import Listen, ReadState, Submit
+from mltbd.core.effects import Refusals, Reply, Send
+from mltbd.core.events import ReadState, Submit
 from mltbd.core.expiry import WAIT_SLACK_S
 from mltbd.core.leadership import REST_S
-from mltbd.core.node import Node
 from tests.daemon.core.core_kit import WALL
+from tests.daemon.core.desk_kit import Desk, put
 from tests.daemon.core.node_kit import Wired
-
-
-def put(client: str, seq: int = 1, key: str = "k", value: str = "1") -> Packed:
-    return packed(client, seq, SET, key, value, -1, "", 0)
-
-
-class Desk:
-    """Three nodes at work; n1 leads."""
-
-    def __init__(self, *names: str, **config: Any) -> None:
-        self.wired = Wired(*(names or ("n1", "n2", "n3")), **config)
-        self.wired.until(lambda: self.leader is not None and self.leader.placer.current, 20.0)
-        self.wired.run(1.0)
-        self.seen = len(self.wired.effects)
-
-    @property
-    def leader(self) -> Node | None:
-        leading = [node for node in self.wired.nodes.values() if node.consensus.reign is not None]
-        return leading[0] if leading else None
-
-    @property
-    def n1(self) -> Node:
-        return self.wired.nodes["n1"]
-
-    def submit(self, name: str, *commands: Packed) -> None:
-        self.wired.feed(name, Submit(commands))
-
-    def told(self, name: str, kind: type[Effect]) -> list[Any]:
-        return [e for _, who, e in self.wired.effects[self.seen :] if who == name and isinstance(e, kind)]
-
-    def outcomes(self, name: str) -> dict[tuple[str, int], tuple[Any, ...]]:
-        return {(client, seq): o for effect in self.told(name, Outcomes) for client, seq, o in effect.done}
-
-    def refusals(self, name: str) -> dict[tuple[str, int], str]:
-        return {key: effect.code for effect in self.told(name, Refusals) for key in effect.keys}
-
-    def batches(self) -> list[int]:
-        log = self.n1.consensus.log
-        return [len(entry.command.commands) for entry in log.after(0) if isinstance(entry.command, Batch)]
 
 
 @pytest.fixture
@@ -105,6 +64,30 @@ def test_only_a_small_batch_does_not_hold_up_the_next_one(desk: Desk, behind: in
     assert desk.batches() == [behind, *then, 20 - sum(then)]
 
 
+def test_behind_a_large_batch_the_next_waits_for_those_who_were_in_it(desk: Desk) -> None:
+    crowd = SMALL_MAX + 4
+    desk.wired.slow |= {"n1", "n2", "n3"}
+    desk.submit("n1", *[put(f"c{number}") for number in range(crowd)])
+    desk.submit("n1", put("d"))
+    desk.wired.slow.clear()
+    for name in ("n1", "n2", "n3"):
+        desk.wired.saved(name)
+    assert desk.batches() == [crowd], "those who were in it come back in a moment"
+    desk.submit("n1", *[put(f"c{number}", 2) for number in range(crowd - 1)])
+    assert desk.batches() == [crowd]
+    desk.submit("n1", put(f"c{crowd - 1}", 2))
+    assert desk.batches() == [crowd, crowd + 1], "all are there"
+
+
+def test_who_was_in_a_large_batch_is_not_waited_for_long(desk: Desk) -> None:
+    crowd = SMALL_MAX + 4
+    desk.submit("n1", *[put(f"c{number}") for number in range(crowd)])
+    desk.submit("n1", put("d"))
+    assert desk.batches() == [crowd]
+    desk.wired.run(RETURN_S)
+    assert desk.batches() == [crowd, 1]
+
+
 def test_a_full_batch_waits_for_no_large_one(desk: Desk) -> None:
     desk.wired.slow |= {"n1", "n2", "n3"}
     desk.submit("n1", *[put(f"c{number}") for number in range(SMALL_MAX + 1)])
@@ -114,6 +97,7 @@ def test_a_full_batch_waits_for_no_large_one(desk: Desk) -> None:
 
 def test_a_batch_has_a_limit_in_number_and_in_bytes(desk: Desk) -> None:
     desk.submit("n1", *[put(f"c{number}") for number in range(BATCH_COMMANDS_MAX + 5)])
+    desk.wired.run(RETURN_S)
     desk.submit("n2", *[put(f"d{number}", value='"' + "x" * 60_000 + '"') for number in range(5)])
     desk.wired.run(1.0)
     first, second, *others = desk.batches()
@@ -338,44 +322,6 @@ def test_leadership_changes_hands_although_commands_never_end(desk: Desk) -> Non
     assert desk.batches() == [1, 1], "for a moment only"
     reign.rest(desk.wired.now)
     assert reign.rest_until < desk.wired.now, "and not often"
-
-
-def appends_to(desk: Desk, node: str) -> list[Append]:
-    return [s.message for s in desk.told("n1", Send) if s.to == node and isinstance(s.message, Append)]
-
-
-def test_a_batch_costs_each_follower_one_message_and_one_answer(desk: Desk) -> None:
-    """Nobody there waits for it: the news that it is committed goes with what is sent anyway."""
-    desk.submit("n1", put("a"))
-    assert [len(append.entries) for append in appends_to(desk, "n2")] == [1]
-    answers = [s.message for s in desk.told("n2", Send) if isinstance(s.message, AppendAnswer)]
-    assert [answer.index for answer in answers] == [desk.n1.consensus.log.last_index]
-
-
-def test_the_news_of_a_commit_waits_a_moment_at_most(desk: Desk) -> None:
-    desk.submit("n1", put("a"))
-    assert desk.wired.nodes["n2"].state.applied < desk.n1.state.applied
-    desk.wired.run(NEWS_S)
-    assert desk.wired.nodes["n2"].state.applied == desk.n1.state.applied
-
-
-def test_whose_clients_wait_is_told_at_once(desk: Desk) -> None:
-    desk.submit("n2", put("a"))
-    assert [len(append.entries) for append in appends_to(desk, "n2")] == [1, 0]
-    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1]
-
-
-def test_who_listens_for_others_is_told_at_once(desk: Desk) -> None:
-    desk.wired.feed("n3", Listen(wanted=True))
-    desk.wired.run(1.0)
-    desk.seen = len(desk.wired.effects)
-    desk.submit("n1", put("a"))
-    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1, 0]
-    desk.wired.feed("n3", Listen(wanted=False))
-    desk.wired.run(1.0)
-    desk.seen = len(desk.wired.effects)
-    desk.submit("n1", put("c"))
-    assert [len(append.entries) for append in appends_to(desk, "n3")] == [1]
 
 
 def test_under_load_the_news_of_a_commit_rides_along_with_the_next_batch(desk: Desk) -> None:
