@@ -107,10 +107,11 @@ def _connects(node: str, host: str, numeric: str, port: int) -> Finding:
 
 
 def _same_secret(node: str, host: str, numeric: str, port: int, config: str) -> Iterator[Finding]:
+    from mltb_transport.addresses import spelled
     from mltbctl.client import Client
     from mltbctl.errors import AuthenticationFailed, MltbError
 
-    where = f"[{numeric}]:{port}" if ":" in numeric else f"{numeric}:{port}"
+    where = spelled(numeric, port)
     try:
         with Client(where, timeout=CONNECT_S, config=config) as client:
             told = client.ping()

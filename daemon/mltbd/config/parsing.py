@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from mltb_transport.addresses import spelled
 from mltbd.config.names import NAME, check_node_id, shown
 from mltbd.config.options import Option, Value
 from mltbd.config.problem import ValueProblem
@@ -169,7 +170,7 @@ def _list_from(option: Option, raw: object) -> tuple[str, ...]:
         text = item.strip()
         if option.kind == "addresses":
             host, port = split_address(text)
-            found.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            found.append(spelled(host, port))
         else:
             found.append(check_node_id(text))
     if repeated := sorted({item for item in found if found.count(item) > 1}):
