@@ -85,11 +85,17 @@ def test_each_thread_has_its_own_answer(channel: Channel) -> None:
     assert wrong == []
 
 
+def patiently(channel: Channel, crowd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many are waited for, and for as long as it takes."""
+    monkeypatch.setattr(channels, "GAP_S", PATIENT_S)
+    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
+    channel._expect(crowd)
+
+
 def test_those_who_were_answered_together_ask_together(
     daemon: FakeDaemon, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
-    channel._owed, channel._owed_until = 6, time.monotonic() + PATIENT_S
+    patiently(channel, 6, monkeypatch)
     ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(6)]))
     assert daemon.bundles == [6]
 
@@ -98,6 +104,7 @@ def test_it_is_known_how_many_were_answered_together(
     daemon: FakeDaemon, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames that have all come are taken in at once."""
+    monkeypatch.setattr(channels, "GAP_S", PATIENT_S)
     monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
     go = threading.Event()
 
@@ -111,7 +118,7 @@ def test_it_is_known_how_many_were_answered_together(
         go.set()
         until(lambda: not daemon._waiting)
     ended(threads)
-    assert channel._owed >= 2
+    assert channel._owed == 4
 
 
 def test_somebody_always_reads(channel: Channel) -> None:
@@ -260,16 +267,31 @@ def test_calls_under_way_have_a_limit(channel: Channel, daemon: FakeDaemon, monk
 
 def test_a_bundle_has_a_limit(channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "BUNDLE_MAX", 3)
-    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
-    channel._owed, channel._owed_until = 99, time.monotonic() + PATIENT_S
+    patiently(channel, 99, monkeypatch)
     ended(in_threads(*[lambda number=number: asked(channel, put(number)) for number in range(3)]))
     assert daemon.bundles == [3]
 
 
 def test_one_that_nobody_joins_is_sent_all_the_same(channel: Channel, daemon: FakeDaemon) -> None:
-    channel._owed, channel._owed_until = 99, time.monotonic() + 0.2
+    channel._expect(99)
     assert asked(channel, put(1)).answer[0] == "ok"
     assert daemon.bundles == [1]
+
+
+def test_as_long_as_some_come_back_the_rest_of_a_crowd_is_waited_for(
+    channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "GAP_S", 1.0)
+    monkeypatch.setattr(channels, "GATHER_S", PATIENT_S)
+    channel._expect(3)
+    threads = in_threads(lambda: asked(channel, put(1)))
+    until(lambda: channel._owed == 2)
+    channel._owed_until -= 0.9  # Most of the pause is over when the next one comes.
+    threads += in_threads(lambda: asked(channel, put(2)))
+    until(lambda: channel._owed == 1)
+    assert channel._owed_until > time.monotonic() + 0.5
+    ended(threads + in_threads(lambda: asked(channel, put(3))))
+    assert daemon.bundles == [3]
 
 
 @pytest.mark.parametrize(

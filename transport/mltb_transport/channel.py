@@ -28,8 +28,13 @@ CALLS_MAX = 2048
 BUNDLE_MAX = 256
 BUNDLE_BYTES_MAX = 256 * 1024
 """A bundle leaves when it has grown so far."""
-GATHER_S = 0.001
-"""How long the first of several threads that were answered together waits for the others' next calls."""
+CROWD = 4
+"""Threads that were answered together and are worth waiting for. Each frame costs the daemon as much as many calls."""
+GAP_S = 0.002
+"""How long those of a crowd who are back with their next calls wait for one more; a thread that computes meanwhile
+costs the others so much, and not more."""
+GATHER_S = 0.004
+"""The same for all of it."""
 
 LOOK_S = 0.25
 """A thread that somebody else reads for looks itself after so long."""
@@ -97,7 +102,7 @@ class Channel:
         self._leader: Call | None = None
         self._patient = False
         self._owed = 0
-        self._owed_until = 0.0
+        self._owed_until = self._owed_end = 0.0
         self._shut = False
         self._watchers: list[tuple[object, Callable[[], object]]] = []
         self._wake_out, self._wake_in = os.pipe()
@@ -221,8 +226,10 @@ class Channel:
             self._drain(call)
             return
         full = len(self._commands) + len(self._reads) >= BUNDLE_MAX
-        if self._owed > 1 and not full and time.monotonic() < self._owed_until:
+        now = time.monotonic() if self._owed > 1 and not full else float("inf")
+        if now < self._owed_until:
             self._owed -= 1
+            self._owed_until = min(now + GAP_S, self._owed_end)
             if self._patient:
                 self._wake()
             return
@@ -276,9 +283,13 @@ class Channel:
                     call.answer = answer
                     self._finish(call, me)
                     served += call.tell is None
-        if served > 1:
-            self._owed = served
-            self._owed_until = time.monotonic() + GATHER_S
+        if served >= CROWD:
+            self._expect(served)
+
+    def _expect(self, crowd: int) -> None:
+        """So many will be back in a moment."""
+        now = time.monotonic()
+        self._owed, self._owed_until, self._owed_end = crowd, now + GAP_S, now + GATHER_S
 
     def _finish(self, call: Call, me: Call | None) -> None:
         """Tell whoever waits for it; `me` is the call of this very thread."""

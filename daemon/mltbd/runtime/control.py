@@ -65,7 +65,7 @@ class Control:
         self._pending: dict[int, Pending] = {}
         self._numbers = 0
         self.extras: dict[str, Extra] = {}
-        self.store = StoreControl()
+        self.store = StoreControl(self._tell_outcomes)
         self.simulations = Simulations()
         self.counters = {"requests": 0, "forwarded": 0, "overloaded": 0, "late": 0}
 
@@ -98,11 +98,10 @@ class Control:
     def bundle(self, bundle: Bundle, role: str, route: Route) -> None:
         """Commands of a client that packed them itself; the outcomes go back by its route."""
         self.counters["requests"] += 1
+        self.store.bundle(bundle, permitted(role, "state_set"), route)
 
-        def answer(outcomes: tuple[bytes, ...]) -> None:
-            self._bus.reply(route, self.driver.frame(BundleAnswer(outcomes, self._elsewhere())))
-
-        self.store.bundle(bundle, permitted(role, "state_set"), answer)
+    def _tell_outcomes(self, route: Route, outcomes: tuple[bytes, ...]) -> None:
+        self._bus.reply(route, self.driver.frame(BundleAnswer(outcomes, self._elsewhere())))
 
     def _elsewhere(self) -> str:
         """Who leads instead of us, and where."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from mltb_transport.bus import Route
 from mltb_transport.limits import FRAME_BYTES_MAX
 from mltb_transport.store import (
     ACQUIRE,
@@ -33,27 +35,29 @@ Key = tuple[str, int]
 
 
 class Asker:
-    """Whoever sent a bundle, and what it is to be told next."""
+    """One connection of a client, and what it is to be told next: of whichever bundle, all in one frame."""
 
-    def __init__(self, send: Send, told: dict[int, Asker]) -> None:
-        self.send = send
-        self.outcomes: list[bytes] = []
-        self.size = 0
+    def __init__(self, send: Send, told: list[Asker]) -> None:
+        """`told`: it is added to those who are to be told something."""
+        self._send = send
+        self._outcomes: list[bytes] = []
+        self._size = 0
         self._told = told
 
     def tell(self, client: str, seq: int, outcome: Outcome) -> None:
         """It goes out with all that is told until the next `flush`."""
         one = packed_outcome(client, seq, outcome)
-        self.outcomes.append(one)
-        self.size += len(one)
-        self._told[id(self)] = self
-        if self.size > ANSWER_BYTES_MAX:
+        if not self._outcomes:
+            self._told.append(self)
+        self._outcomes.append(one)
+        self._size += len(one)
+        if self._size > ANSWER_BYTES_MAX:
             self.flush()
 
     def flush(self) -> None:
-        if self.outcomes:
-            self.send(tuple(self.outcomes))
-            self.outcomes, self.size = [], 0
+        if self._outcomes:
+            outcomes, self._outcomes, self._size = self._outcomes, [], 0
+            self._send(tuple(outcomes))
 
 
 class Acquire(NamedTuple):
@@ -87,18 +91,22 @@ class Bundles:
     What is told is on its way after the next `flush`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[Route, tuple[bytes, ...]], object]) -> None:
+        self._send = send
         self._askers: dict[Key, Asker] = {}
-        self._told: dict[int, Asker] = {}
+        self._by_route: weakref.WeakValueDictionary[Route, Asker] = weakref.WeakValueDictionary()
+        self._told: list[Asker] = []
 
     @property
     def waiting(self) -> int:
         """Commands that these outcomes are for, and that have none yet."""
         return len(self._askers)
 
-    def take(self, bundle: Bundle, allowed: bool, room: int, send: Send, off: frozenset[str] = frozenset()) -> Taken:
+    def take(self, bundle: Bundle, allowed: bool, room: int, route: Route, off: frozenset[str] = frozenset()) -> Taken:
         """What to do. What is wrong with the rest is told at once. `off`: what is refused here, `state` or `lock`."""
-        asker = Asker(send, self._told)
+        asker = self._by_route.get(route)
+        if asker is None:
+            asker = self._by_route[route] = Asker(partial(self._send, route), self._told)
         taken = Taken([], [], [])
         for body in bundle.commands:
             command = unpacked(body)
@@ -142,10 +150,8 @@ class Bundles:
 
     def flush(self) -> None:
         """Send all that was told."""
-        if self._told:
-            for asker in self._told.values():
-                asker.flush()
-            self._told.clear()
+        while self._told:
+            self._told.pop().flush()
 
 
 _OVERLOADED: Outcome = ("error", "overloaded", "too many requests wait here already")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mltb_transport.bus import Route
 from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Listen, ReadState, Submit
@@ -53,7 +54,8 @@ class Waiter:
 class StoreControl:
     """Every request is answered exactly once."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Route, tuple[bytes, ...]], object]) -> None:
+        """`tell`: send outcomes of bundles by this route."""
         self._driver: Driver | None = None
         self._client = ""
         self._numbers = 0
@@ -65,7 +67,7 @@ class StoreControl:
         self._gathered: list[tuple[Callable[[], None], Done]] = []
         self._waiters: dict[str, list[Waiter]] = {}
         self._watches = Watches()
-        self._bundles = Bundles()
+        self._bundles = Bundles(tell)
         self._waiting = 0
         self._listening = False
         self.off: frozenset[str] = frozenset()
@@ -110,9 +112,9 @@ class StoreControl:
         else:
             self._read(method, params, answer)
 
-    def bundle(self, bundle: Bundle, allowed: bool, send: Callable[[tuple[bytes, ...]], object]) -> None:
+    def bundle(self, bundle: Bundle, allowed: bool, route: Route) -> None:
         """Packed commands and reads of one client connection."""
-        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, send, self.off)
+        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, route, self.off)
         self._commands += taken.commands
         for command, name, wait_s, answer in taken.acquires:
             self._submit(command, partial(self._acquired, name, wait_s, boottime(), answer), answer)

@@ -95,6 +95,17 @@ def test_many_commands_take_few_frames_and_one_entry(three: Live, node: str) -> 
     assert three.ask("n3", "state_get", {"key": f"many/{node}/199"})["entry"]["version"] == 1
 
 
+def test_bundles_of_one_connection_are_answered_together(three: Live) -> None:
+    """Each frame costs its reader a turn of the loop; another connection has its own."""
+    me, other = Bundler(three), Bundler(three)
+    for number in range(5):
+        me.send(put(f"together-{number}", 1, "together"))
+    other.send(put("together-other", 1, "together"))
+    assert len(me.outcomes(5)) == 5
+    assert me.frames == 1
+    assert list(other.outcomes(1)) == [("together-other", 1)]
+
+
 def test_a_repeat_is_told_the_same_by_whichever_way_it_comes(three: Live) -> None:
     me, again = Bundler(three), Bundler(three, "n2")
     me.send(put("repeats", 1, "repeats"))

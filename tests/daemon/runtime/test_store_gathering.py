@@ -23,7 +23,7 @@ class Desk:
     def __init__(self) -> None:
         self.handed: list[int] = []
         self.came = asyncio.Event()
-        self.store = StoreControl()
+        self.store = StoreControl(lambda *_: None)
         self.sent = 0
         driver = SimpleNamespace(node=SimpleNamespace(me="n1", incarnation=1), handle=self._handle)
         self.store.attach(cast(Driver, driver), 0)
