@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from mltb_transport.level import FIRST, LEVEL_OF
 from mltb_transport.limits import PIECE_BYTES_MAX
-from mltb_transport.messages import (
-    Append,
-    AppendAnswer,
-    Command,
-    Entry,
-    NoOp,
-    TimeoutNow,
-)
+from mltb_transport.messages import Append, AppendAnswer, Command, Entry, NoOp, TimeoutNow
 from mltb_transport.pieces import PieceAnswer
 from mltb_transport.store import Batch
 from mltb_transport.voters import ChangeVoters
@@ -30,7 +23,6 @@ from mltbd.core.timing import Timing
 from mltbd.core.voter_rules import may_change
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
-PEERS_MAX = 64
 GAP_MAX = 64
 NEWS_S = 0.02
 """How long the news that clients' commands are committed may wait for an Append that carries it anyway."""
@@ -92,7 +84,7 @@ class Consensus(Voting):
 
     def next_deadline(self) -> float:
         if self.reign is not None:
-            return min(self._heartbeat_at, self._look_at, self._news_at)
+            return min(self._heartbeat_at, self._look_at, self._news_at, self.reign.stream.due_at)
         if not self.may_stand:
             return self.heard_at + self.silence_s if self.leader else float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
@@ -108,6 +100,10 @@ class Consensus(Voting):
     def _reign_on(self, reign: Leadership, now: float, wall: int) -> None:
         if now >= self._news_at:
             self.tell_commit(now, late=True)
+        if reign.stream.settles(now):
+            for node, peer in reign.peers.items():
+                if peer.next_index <= self.log.last_index:
+                    self._send_append(node, peer, now)
         # At its own pace: the rounds of renewals put the heartbeat off, and must not put this off as well.
         self._look_at = now + self.timing.heartbeat_s
         if now - reign.confirmed_at > self.silence_s:
@@ -127,7 +123,7 @@ class Consensus(Voting):
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
         self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s, self.piece_bytes)
         self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
-        self._refresh_peers(self.reign)
+        self.reign.replicate_to(self._company.learners(), self.log.last_index + 1)
         self.reign.first_index = self.log.last_index + 1
         self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
         self._append(first_entry(self.reign, tally, doubted=self._doubted, reborn=self.acked_at is None), wall)
@@ -145,8 +141,14 @@ class Consensus(Voting):
         if LEVEL_OF.get(type(command), FIRST) > max(self.level, FIRST):
             return None  # Somebody here may not know it yet.
         index = self._append(command, wall)
+        # Where others have on disk what we have not, ours is slow, and all of them are needed.
+        few = isinstance(command, Batch) and self.commit <= self.durable
+        chosen = self.reign.chosen(now, self._company.rivals) if few else None
         for node, peer in self.reign.peers.items():
-            self._send_append(node, peer, now)
+            if chosen is None or peer.listens or node in chosen:
+                self._send_append(node, peer, now)
+            else:
+                self.reign.stream.hold(index, now)
         self._advance(now)
         return index
 
@@ -183,7 +185,7 @@ class Consensus(Voting):
     def begin_round(self, now: float) -> None:
         """Speak to every follower; whoever answers acknowledges this round."""
         reign = self._must_reign()
-        self._refresh_peers(reign)
+        reign.replicate_to(self._company.learners(), self.log.last_index + 1)
         reign.begin_round(now)
         self.acked_at = now  # A leader acknowledges its own round as it begins.
         self._heartbeat_at = now + self.timing.heartbeat_s
@@ -192,11 +194,6 @@ class Consensus(Voting):
                 self._greet(node, peer, now)
             self._send_append(node, peer, now)
         self._collect()
-
-    def _refresh_peers(self, reign: Leadership) -> None:
-        for node in (*reign.voters, *self._company.learners()):
-            if node != self.me and node not in reign.peers and len(reign.peers) < PEERS_MAX:
-                reign.peers[node] = Progress(next_index=self.log.last_index + 1)
 
     def _send_append(self, node: str, peer: Progress, now: float) -> None:
         if peer.next_index <= self.log.base_index:
@@ -315,7 +312,8 @@ class Consensus(Voting):
         peer = self.reign.heard(follower, answer, now, self.silence_s)
         if peer is None:
             return
-        if peer.next_index <= self.log.last_index:
+        self.reign.stream.answered(follower)
+        if peer.next_index <= self.log.last_index and not self.reign.stream.holds(follower, peer.next_index):
             self._send_append(follower, peer, now)
         self._collect()
         self._advance(now)

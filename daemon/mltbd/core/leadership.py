@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mltb_transport.messages import Append, AppendAnswer
 from mltbd.core import quorum
+from mltbd.core.stream import Stream
 
+PEERS_MAX = 64
 CONFIRMATIONS_MAX = 4096
 REST_S = 0.25
 REST_AGAIN_S = 2.0
@@ -55,6 +58,7 @@ class Leadership:
         self.confirmed_round = 0
         self.confirmed_at = now  # start of the youngest round that a quorum acknowledged
         self.peers: dict[str, Progress] = {}
+        self.stream = Stream(self.peers)
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
         self._said: Append | None = None
@@ -65,6 +69,21 @@ class Leadership:
         """A transfer needs a log at rest, which under load never comes by itself: a short breath, not often."""
         if now > self.rest_until + REST_AGAIN_S:
             self.rest_until = now + REST_S
+
+    def replicate_to(self, learners: Iterable[str], next_index: int) -> None:
+        """The voters and these, from now on."""
+        for node in (*self.voters, *learners):
+            if node != self.me and node not in self.peers and len(self.peers) < PEERS_MAX:
+                self.peers[node] = Progress(next_index)
+
+    def chosen(self, now: float, rivals: Callable[[float], dict[str, int]]) -> frozenset[str] | None:
+        """Who has to be sent a command that is proposed now; None: everybody. `rivals`: who lives, by priority."""
+
+        def able() -> dict[str, int]:
+            return {node: priority for node, priority in rivals(now).items() if self.counts(node)}
+
+        needed = quorum.needed(len(self.voters), self.quorum_size) - (self.me in self.voters)
+        return self.stream.chosen(now, able, needed)
 
     def begin_round(self, now: float) -> None:
         self.round += 1

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from mltb_transport.level import Level
 from mltb_transport.messages import Append
-from mltbd.core.consensus import PEERS_MAX, Consensus
+from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Halt
-from mltbd.core.leadership import Leadership
+from mltbd.core.leadership import PEERS_MAX, Leadership
 from mltbd.core.level_rules import Mate, Speaks, refusal, spoken, target, wait
 from mltbd.core.membership import Membership
 from mltbd.core.node_config import NodeConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.messages import Append, AppendAnswer, CancelFailback
-from mltbd.core.consensus import PEERS_MAX
+from mltbd.core.leadership import PEERS_MAX
 from mltbd.core.log import BATCH_ENTRIES_MAX, InvariantViolation
 from mltbd.core.voting import FOLLOWER
 from tests.daemon.core.core_kit import (
