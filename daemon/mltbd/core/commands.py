@@ -31,7 +31,7 @@ PIPELINE_MAX = 2
 """Batches on their way to a quorum. While they are, the next ones grow: one write to disk for many commands."""
 SMALL_MAX = 8
 """Commands in a batch that does not hold up the next one: the machine is not busy, and a lock changes hands sooner."""
-RETURN_S = 0.002
+RETURN_S = 0.004
 """How long, after a large batch has landed, the next one waits for those who were in it to ask again."""
 FORWARDS_MAX = 1024
 
