@@ -11,7 +11,7 @@ from mltbd.runtime.state_directory import sync_directory
 BALLAST = "ballast"
 BALLAST_BYTES = 8 * 1024 * 1024
 """More than the write-ahead log, which must go into the journal first; the rest is enough for days of what a quiet
-cluster writes, for the journal is compacted and its file reused."""
+cluster writes, for the journal is compacted and its file reused. Beside a snapshot: twice its size more."""
 ROOM_FACTOR = 4
 """The ballast is taken up again only when this many times its size is free: a disk on the edge must not flap."""
 CHUNK = bytes(64 * 1024)
@@ -23,7 +23,7 @@ class Ballast:
     def __init__(self, directory: Path, size: int) -> None:
         self._directory = directory
         self._path = directory / BALLAST
-        self._size = size
+        self._base = self._size = size
 
     @property
     def aboard(self) -> bool:
@@ -56,6 +56,23 @@ class Ballast:
             self.drop()
             return False
         return self.aboard
+
+    def carry(self, snapshot_bytes: int) -> None:
+        """The journal holds a snapshot of this size: its next one passes through the write-ahead log as a whole, and
+        from there into the file. Where the disk has no room to spare for more, the ballast stays as it is."""
+        size = self._base and self._base + 2 * snapshot_bytes
+        if size <= self._size or not self.aboard:
+            return
+        with contextlib.suppress(OSError):
+            if self._free() < ROOM_FACTOR * (size - self._size):
+                return
+            handle = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                _occupy(handle, size)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            self._size = size
 
     def drop(self) -> bool:
         """Give the room back. Whether that made any."""

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
+from mltbd.core.snapshots import Snapshot
 from mltbd.runtime.ballast import Ballast
 from mltbd.runtime.journal_errors import InvalidSave, JournalBusy, JournalClosed, JournalError, JournalFull
 from mltbd.runtime.journal_file import JournalFile
@@ -120,6 +121,7 @@ class Journal:
                     raise
                 self._file = reopen()
             self._full = not self._ballast.take()
+            self._weigh(self._file.recovered.snapshot)
             born.put(self._file.recovered)
         except JournalError as error:
             born.put(error)
@@ -146,6 +148,8 @@ class Journal:
             self._write([save for save, _ in batch], reopen)
             for _, done in batch:
                 done()
+            for save, _ in batch:
+                self._weigh(save.snapshot)
 
     def _write(self, saves: list[Save], reopen: Callable[[], JournalFile]) -> None:
         """Where the disk is full: drop the ballast, prove the file whole, and write once more what was not written."""
@@ -161,6 +165,10 @@ class Journal:
             self._on_room(False)
             self._file = reopen()
             self._file.write(saves)
+
+    def _weigh(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            self._ballast.carry(len(snapshot.data))
 
     def _must_file(self) -> JournalFile:
         if self._file is None:

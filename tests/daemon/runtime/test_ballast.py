@@ -61,6 +61,34 @@ def test_without_the_call_of_the_system_it_is_written(tmp_path: Path, monkeypatc
     assert (tmp_path / BALLAST).read_bytes() == bytes(SIZE)
 
 
+def test_it_grows_with_what_the_journal_carries_and_never_shrinks(tmp_path: Path) -> None:
+    ballast = Ballast(tmp_path, SIZE)
+    ballast.take()
+    for snapshot_bytes, size in ((100, SIZE + 200), (SIZE, 3 * SIZE), (0, 3 * SIZE)):
+        ballast.carry(snapshot_bytes)
+        found = (tmp_path / BALLAST).stat()
+        assert (found.st_size, ballast.aboard) == (size, True)
+        assert found.st_blocks * 512 >= size
+    ballast.drop()
+    ballast.take()
+    assert (tmp_path / BALLAST).stat().st_size == 3 * SIZE
+
+
+def test_where_room_is_scarce_it_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ballast = Ballast(tmp_path, SIZE)
+    ballast.take()
+    free(monkeypatch, ROOM_FACTOR * 2 * SIZE - 1)
+    ballast.carry(SIZE)
+    assert (tmp_path / BALLAST).stat().st_size == SIZE
+    assert ballast.aboard, "the disk is not full for that"
+
+
+def test_what_is_not_aboard_does_not_grow(tmp_path: Path) -> None:
+    for ballast in (Ballast(tmp_path, SIZE), Ballast(tmp_path, 0)):
+        ballast.carry(SIZE)
+        assert not (tmp_path / BALLAST).exists()
+
+
 def test_of_size_0_there_is_none(tmp_path: Path) -> None:
     ballast = Ballast(tmp_path, 0)
     assert (ballast.take(), ballast.wanted, ballast.drop()) == (True, False, False)

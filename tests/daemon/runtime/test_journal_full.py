@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.voters import Voter
 from mltbd.core.effects import Save
+from mltbd.core.snapshots import Snapshot
 from mltbd.runtime import journal as journal_module
 from mltbd.runtime.ballast import BALLAST, Ballast
 from mltbd.runtime.journal_errors import JournalFailed, JournalFull
@@ -104,3 +106,16 @@ def test_any_other_error_of_the_disk_is_the_end_at_once(tmp_path: Path, writes: 
         book.wait_for_failure()
         assert (book.acknowledged, book.rooms) == ([1], [])
         assert (tmp_path / BALLAST).exists(), "it is for a full disk alone"
+
+
+def test_the_ballast_grows_with_the_snapshot(tmp_path: Path) -> None:
+    """The next one goes through the write-ahead log as a whole."""
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+        book.write(save(1, entries(1, 3)))
+        snapshot = Snapshot.take(3, 1, "c1", (Voter("n1", "disk-n1"),), ["x" * 50_000])
+        book.write(Save(2, 1, "n1", (), snapshot, (1, 1)))
+        book.write(save(3))
+        assert (tmp_path / BALLAST).stat().st_size == SIZE + 2 * len(snapshot.data)
+    (tmp_path / BALLAST).unlink()
+    with Book(tmp_path, ballast_bytes=SIZE):
+        assert (tmp_path / BALLAST).stat().st_size == SIZE + 2 * len(snapshot.data), "from the start on"
