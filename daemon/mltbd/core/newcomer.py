@@ -33,7 +33,8 @@ class Newcomer:
         self._ask_at = float("-inf")
 
     def next_deadline(self) -> float:
-        return self._ask_at if self._owner.is_new and self._leader else float("inf")
+        asked = self._leader not in ("", self._consensus.me)
+        return self._ask_at if self._owner.is_new and asked else float("inf")
 
     def work(self, now: float) -> None:
         if not self._owner.is_new:
@@ -45,8 +46,11 @@ class Newcomer:
         if leader == self._leader and now < self._ask_at:
             return
         self._leader = leader
-        if not leader or leader == self._consensus.me:
-            return  # Who votes has a log, so it is no newcomer, or was there from the beginning.
+        if self._consensus.in_charge:
+            # It was admitted, given the log, and elected: all that was committed before that is in what it has.
+            self._owner.begins_after(self._consensus.commit)
+        if leader in ("", self._consensus.me):
+            return
         # Drawn, not counted: what was answered to an earlier disk must not answer this one.
         self._number = NUMBERS_FROM + int(self._entropy.uniform(0, NUMBERS))
         self._ask_at = now + self._consensus.timing.election_s

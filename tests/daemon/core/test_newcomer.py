@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mltb_transport.store import Forward, Forwarded
+from mltb_transport.voters import Voter
 from mltbd.core.effects import StartWorkload
 from mltbd.core.newcomer import NUMBERS_FROM, Newcomer
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
+from mltbd.core.snapshots import Snapshot
 from mltbd.core.workload import Patience
-from tests.daemon.core.core_kit import THREE, TIMING, Fixed, Member, sent
+from tests.daemon.core.core_kit import THREE, TIMING, Fixed, Member, sent, store
 from tests.daemon.core.node_kit import Wired
 
 
@@ -64,6 +66,22 @@ def test_it_asks_again_and_another_leader_at_once(code: str) -> None:
     asking.member.consensus.leader = ""
     assert asking.asks(100.0) == []
     assert asking.one.next_deadline() == float("inf")
+
+
+def test_one_that_is_elected_before_it_was_told_knows_by_then() -> None:
+    """It was admitted and given a snapshot, and its leader is gone. Nobody else is left to answer it."""
+    voters = tuple(Voter(node, store(node)) for node in THREE)
+    asking = Asking(snapshot=Snapshot.take(9, 1, "c1", voters, [""]))
+    asking.asks(0.0)
+    member = asking.member
+    member.consensus.leader = ""
+    now = member.lead("n3")
+    assert asking.asks(now) == []
+    assert asking.one.next_deadline() == float("inf"), "there is nobody to ask"
+    assert asking.owner.is_new, "what stands in its log is not all committed yet"
+    member.acked("n3", 1, 10, now)
+    assert asking.asks(now) == []
+    assert (asking.owner.is_new, asking.owner.ready(now)) == (False, ("main",))
 
 
 def test_an_answer_to_somebody_else_is_none_to_us() -> None:
