@@ -42,13 +42,14 @@ class Newcomer:
         if self._was_there:
             self._owner.begins_after(0)
             return
+        if self._consensus.in_charge:
+            # It was admitted, given the log, and elected: all that was committed before that is in what it has.
+            self._owner.begins_after(self._consensus.commit)
+            return
         leader = self._consensus.leader
         if leader == self._leader and now < self._ask_at:
             return
         self._leader = leader
-        if self._consensus.in_charge:
-            # It was admitted, given the log, and elected: all that was committed before that is in what it has.
-            self._owner.begins_after(self._consensus.commit)
         if leader in ("", self._consensus.me):
             return
         # Drawn, not counted: what was answered to an earlier disk must not answer this one.

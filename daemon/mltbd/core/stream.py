@@ -1,8 +1,8 @@
 """Clients' commands that come thick and fast: each goes to a quorum at once, to everybody else a few together.
 
 One follower more costs a leader, and a machine that runs several nodes, about half of what the command costs already,
-and brings it no sooner. So while commands follow each other within LATE_S those of the least need are left out, and
-have all that was held back LATE_S later, with one message. Source: thrifty operation of EPaxos (Moraru et al., SOSP
+and commits it no sooner. So while commands follow each other within LATE_S only those are sent each whom a quorum
+needs; the others have all that was held back LATE_S later, in one message. Source: thrifty operation of EPaxos (Moraru et al., SOSP
 2013), here with a hedge: where the chosen do not answer, the others were asked LATE_S later.
 """
 
