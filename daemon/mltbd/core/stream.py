@@ -2,8 +2,8 @@
 
 One follower more costs a leader, and a machine that runs several nodes, about half of what the command costs already,
 and commits it no sooner. So while commands follow each other within LATE_S only those are sent each whom a quorum
-needs; the others have all that was held back LATE_S later, in one message. Source: thrifty operation of EPaxos (Moraru et al., SOSP
-2013), here with a hedge: where the chosen do not answer, the others were asked LATE_S later.
+needs; the others have all that was held back LATE_S later, in one message. Source: thrifty operation of EPaxos
+(Moraru et al., SOSP 2013), here with a hedge: where the chosen do not answer, the others are asked LATE_S later.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stream:
         self._slow: dict[str, float] = {}
 
     def chosen(self, now: float, able: Callable[[], Mapping[str, int]], needed: int) -> frozenset[str] | None:
-        """Who has to have the command that is proposed now; None: everybody, with all that was held back.
+        """Who is sent the command that is proposed now; None: everybody, with all that was held back.
 
         `able`: the voters that can be counted on, with their priority: who has the most is to lead next, and should
         not lack what the clients know. `needed`: so many make a quorum with the leader.
