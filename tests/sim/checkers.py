@@ -69,11 +69,14 @@ def one_leader_per_term(history: History) -> None:
 
 
 def votes_stand(history: History) -> None:
-    """A node never gives two votes in one term, whatever restarts lie between."""
+    """A voter, which is a node with its disk, never gives two votes in one term, whatever restarts lie between.
+
+    A new disk under the same name is another voter: that nobody counts it for the old one, "one leader per term" sees.
+    """
     votes: dict[tuple[str, int], str] = {}
     for happening in history:
         if isinstance(happening, Voted):
-            before = votes.setdefault((happening.node, happening.term), happening.candidate)
+            before = votes.setdefault((happening.store, happening.term), happening.candidate)
             if before != happening.candidate:
                 raise Wrong(f"{happening.node} voted for {before} and {happening.candidate} in term {happening.term}")
 

@@ -89,12 +89,13 @@ class Deposed:
 
 @dataclass(frozen=True, slots=True)
 class Voted:
-    """A vote left its node: for another, or (by asking for votes) for itself."""
+    """A vote left its node: for another, or (by asking for votes) for itself. `store` is the disk that gave it."""
 
     at: float
     node: str
     term: int
     candidate: str
+    store: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,11 +123,11 @@ class Observer:
             case Election(term, stage):
                 if stage not in ("vote", "transfer"):
                     return
-                self._history.append(Voted(self._real(), self._name, term, self._name))
+                self._history.append(Voted(self._real(), self._name, term, self._name, store))
             case Answer(term, stage, granted):
                 if not granted or stage not in ("vote", "transfer"):
                     return
-                self._history.append(Voted(self._real(), self._name, term, to))
+                self._history.append(Voted(self._real(), self._name, term, to, store))
             case PieceAnswer():
                 held = node.consensus.log.snapshot
                 if held is not None and (message.digest, message.offset) == (held.digest, len(held.data)):

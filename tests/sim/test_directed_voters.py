@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mltbd.core.archive import Compaction
 from tests.sim.checkers import TRUE, check_safety
 from tests.sim.cluster import Cluster, Shape
 from tests.sim.history import Replied
@@ -102,6 +103,43 @@ def test_a_wiped_voter_votes_again_once_it_has_caught_up(seed: int, count: int) 
         assert len(voters(cluster)) == count
     assert not depositions(cluster, began)
     all_safe(cluster)
+
+
+@by_seed
+@pytest.mark.parametrize("lost", ["n1", "n2"])
+def test_a_founding_voter_that_never_heard_of_it_elects(seed: int, lost: str) -> None:
+    """Cut off until the founding had gone into a snapshot; then the disk of the only other follower is lost.
+
+    Its empty disk is the very one the founding names, and has acknowledged nothing: so it may vote for any log.
+    """
+    shape = replace(crowd("voter", "voter", "voter"), compaction=Compaction(entries=1, tail=1))
+    cluster = Cluster(shape, seed)
+    founder, second, unaware = cluster.machines.values()
+    cluster.power_on()
+    until(cluster, lambda: _last(founder) > 0, "the founding")
+    cluster.network.block(around(cluster, unaware.name))
+    until(cluster, lambda: cluster.settled, "a cluster of two")
+    for target in (second, founder, second):
+        cluster.ask(leader(cluster), "switchover", target.name)
+        until(cluster, lambda m=target: cluster.settled and owner(cluster) is m, "switchover")  # type: ignore[misc]
+    kept, gone = (second, founder) if lost == founder.name else (founder, second)
+    assert kept.node is not None
+    assert (kept.node.consensus.log.holds(1), _last(unaware)) == (False, 0)
+    kept.crash_machine()
+    gone.crash_machine()
+    gone.wipe()
+    cluster.run_for(1.0)
+    cluster.network.heal()
+    cluster.start_again(kept)
+    cluster.start_again(gone)
+    until(cluster, lambda: intact(cluster) and cluster.settled, "a leader, and three voters with the disks they have")
+    assert _last(unaware) > 0
+    all_safe(cluster)
+
+
+def _last(machine: Machine) -> int:
+    """How far its log has come."""
+    return machine.node.consensus.log.last_index if machine.node is not None else 0
 
 
 @by_seed

@@ -20,7 +20,7 @@ class Ballot:
     last_term: int
     last_index: int
     leader_alive: bool  # it heard a leader of this term within the election timeout
-    is_wiped: bool  # the voter of our name has another disk: its vote is lost, not ours to give
+    is_wiped: bool  # as far as we know, the voter of our name has another disk: its vote is lost, not ours to give
 
 
 def refusal(candidate: str, asked: Election, mine: Ballot) -> str:

@@ -202,7 +202,7 @@ class Voting(ABC):
     def asked(self, candidate: str, ask: Election, now: float, wall: int) -> None:
         """ELECTION from `candidate`."""
         sticky = self.leader_alive(now) and ask.stage == VOTE
-        if ask.stage in (VOTE, TRANSFER) and ask.term > self.term and not sticky and self.log.last_index:
+        if ask.stage in (VOTE, TRANSFER) and ask.term > self.term and not sticky:
             self._follow(ask.term, "", now, f"{candidate} stands for term {ask.term}")
         mine = Ballot(
             self.term,
@@ -212,7 +212,7 @@ class Voting(ABC):
             self.leader_alive(now),
             self.voters.get(self.me, self.store) != self.store,
         )
-        why = refusal(candidate, ask, mine) if self.log.last_index else "I know no cluster yet"
+        why = refusal(candidate, ask, mine)
         granted = not why
         if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
             self.vote = candidate

@@ -236,11 +236,13 @@ def test_a_candidate_we_do_not_know_as_a_voter_has_our_vote() -> None:
     assert answers(member) == [("n9", Answer(8, VOTE, True, 0.0, "disk-n1"))]
 
 
-def test_a_node_without_a_cluster_votes_for_nobody() -> None:
+def test_an_empty_disk_gives_its_vote_and_keeps_to_it() -> None:
+    """It may be a voter that the founding never reached. It says which disk it is: a wiped one nobody counts."""
     member = Member(log=())
     asked(member, "n2", election(8, VOTE))
-    assert answers(member) == [("n2", Answer(1, VOTE, False, 0.0, "disk-n1"))]
-    assert member.consensus.term == 1
+    assert answers(member) == [("n2", Answer(8, VOTE, True, 0.0, "disk-n1"))]
+    asked(member, "n3", election(8, VOTE))
+    assert answers(member) == [("n3", Answer(8, VOTE, False, 0.0, "disk-n1"))]
 
 
 def test_a_wiped_voter_gives_no_vote() -> None:
