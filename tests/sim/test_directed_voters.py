@@ -8,11 +8,11 @@ import pytest
 
 from mltbd.core.archive import Compaction
 from tests.sim.checkers import TRUE, check_safety
-from tests.sim.cluster import Cluster, Shape
+from tests.sim.cluster import WORKLOAD, Cluster, Shape
 from tests.sim.history import Replied
 from tests.sim.machine import Machine
 from tests.sim.planted_voters import before_own_term
-from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, until
+from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, until, ups
 
 pytestmark = pytest.mark.sim
 
@@ -135,6 +135,45 @@ def test_a_founding_voter_that_never_heard_of_it_elects(seed: int, lost: str) ->
     until(cluster, lambda: intact(cluster) and cluster.settled, "a leader, and three voters with the disks they have")
     assert _last(unaware) > 0
     all_safe(cluster)
+
+
+@by_seed
+def test_a_new_disk_that_ended_before_it_knew_where_its_time_begins_asks_again(seed: int) -> None:
+    """It has part of the log, from before the token that its earlier disk had."""
+    shape = replace(crowd("voter", "voter", "voter"), compaction=Compaction(entries=12, tail=1))
+    cluster = healthy(shape, seed)
+    again = next(machine for machine in cluster.machines.values() if machine is not leader(cluster))
+    other = next(machine for machine in cluster.machines.values() if machine is not again)
+    while owner(cluster) is not again or not 0 < _covered(leader(cluster)) < _token(leader(cluster)):
+        target = again if owner(cluster) is not again else other
+        cluster.ask(leader(cluster), "switchover", target.name)
+        until(cluster, lambda m=target: cluster.settled and owner(cluster) is m, "switchover")  # type: ignore[misc]
+    cluster.run_for(0.5)
+    token, began = _token(leader(cluster)), cluster.now
+    again.crash_machine()
+    again.wipe()
+    cluster.start_again(again)
+    until(cluster, lambda: _last(again) > 0, "the beginning of the log", 2.0)
+    cluster.network.block(around(cluster, again.name))
+    cluster.run_for(0.05)
+    assert 0 < _last(again) < token
+    again.crash_daemon()
+    until(cluster, lambda: again.node is not None, "its next run", 2.0)
+    assert 0 < _last(again) < token
+    cluster.network.heal()
+    until(cluster, lambda: bool(ups(cluster, began)), "an owner")
+    assert all(up.token > token for up in ups(cluster, began))
+    all_safe(cluster)
+
+
+def _covered(machine: Machine) -> int:
+    """By its snapshot."""
+    return machine.node.consensus.log.covered if machine.node is not None else 0
+
+
+def _token(machine: Machine) -> int:
+    assert machine.node is not None
+    return machine.node.state.placements.get(WORKLOAD).token
 
 
 def _last(machine: Machine) -> int:

@@ -1,8 +1,9 @@
-"""What a disk that was empty must not take for its own: placements that were granted to an earlier disk of its name.
+"""What a disk must not take for its own: placements that were granted to an earlier disk of its name.
 
 The earlier one may have given such a token back in a message that is still on its way, and answers to its requests may
-be, too. So before it can be given anything a new disk asks a leader how far the log had come, as a read does: every
-token that an earlier disk can have known lies before that. What is found there goes back, and is granted anew.
+be, too. So before it can be given anything a disk that may have a predecessor asks a leader how far the log had come,
+as a read does: every token that an earlier disk can have known lies before that. What is found there goes back, and is
+granted anew. A run that ends before it was told leaves nothing behind but part of a log, so the next one asks as well.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Newcomer:
     def work(self, now: float) -> None:
         if not self._owner.is_new:
             return
-        if self._was_there:
-            self._owner.begins_after(0)
+        known = self._known
+        if known is not None:
+            self._owner.begins_after(known)
             return
         if self._consensus.in_charge:
             # It was admitted, given the log, and elected: all that was committed before that is in what it has.
@@ -66,8 +68,11 @@ class Newcomer:
         return True
 
     @property
-    def _was_there(self) -> bool:
-        """The founding names this very disk: there is no earlier one."""
-        log = self._consensus.log
+    def _known(self) -> int | None:
+        """Where our time begins, as our own log says: there is no earlier disk than one that the founding names, and
+        one that a snapshot names as a voter was made one when the earlier was gone."""
+        log, us = self._consensus.log, Voter(self._consensus.me, self._consensus.store)
         first = log.entry(1).command if log.holds(1) else None
-        return isinstance(first, Founding) and Voter(self._consensus.me, self._consensus.store) in first.voters
+        if isinstance(first, Founding) and us in first.voters:
+            return 0
+        return log.covered if log.snapshot is not None and us in log.snapshot.voters else None

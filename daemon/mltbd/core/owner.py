@@ -63,7 +63,7 @@ class Owner:
         self._out = out
         self._nonce = first_number
         self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
-        self._newborn = granted_after == 0  # an empty disk: nothing tells yet what an earlier one was granted
+        self._newborn = True  # nothing tells yet what an earlier disk of our name was granted
         self._adopted: set[tuple[str, int]] = set()
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
@@ -83,13 +83,13 @@ class Owner:
 
     @property
     def is_new(self) -> bool:
-        """Its disk was empty, and it does not know yet which tokens an earlier disk of its name may have had."""
+        """It does not know yet which tokens an earlier disk of its name may have had."""
         return self._newborn
 
     def begins_after(self, index: int) -> None:
         """What was granted up to here was granted to an earlier disk, if to any."""
         if self._newborn:
-            self._granted_after, self._newborn = index, False
+            self._granted_after, self._newborn = max(self._granted_after, index), False
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""

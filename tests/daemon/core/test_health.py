@@ -98,6 +98,7 @@ class Watched(Post):
         super().__init__()
         health = Health(rules or (Rule("main", "http", failures=2),))
         self.owner = Owner("n1", ("main",), TIMING, Patience(3, 60.0, 10.0), self.out, 1, 5, health)
+        self.owner.begins_after(5)
 
     def looks(self, *results: bool, pid: int = 7, token: int = 10, workload: str = "main", check: str = "http") -> None:
         for ok in results:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from mltb_transport.messages import Entry
 from mltb_transport.store import Forward, Forwarded
-from mltb_transport.voters import Voter
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.effects import StartWorkload
 from mltbd.core.newcomer import NUMBERS_FROM, Newcomer
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.snapshots import Snapshot
 from mltbd.core.workload import Patience
-from tests.daemon.core.core_kit import THREE, TIMING, Fixed, Member, sent, store
+from tests.daemon.core.core_kit import THREE, TIMING, WALL, Fixed, Member, sent, store
 from tests.daemon.core.node_kit import Wired
 
 
@@ -69,9 +70,10 @@ def test_it_asks_again_and_another_leader_at_once(code: str) -> None:
 
 
 def test_one_that_is_elected_before_it_was_told_knows_by_then() -> None:
-    """It was admitted and given a snapshot, and its leader is gone. Nobody else is left to answer it."""
+    """It was given a snapshot and promoted, and its leader is gone. Nobody else is left to answer it."""
     voters = tuple(Voter(node, store(node)) for node in THREE)
-    asking = Asking(snapshot=Snapshot.take(9, 1, "c1", voters, [""]))
+    promoted = Entry(10, 1, WALL, ChangeVoters(voters, "promoted", "n1", store("n1")))
+    asking = Asking(snapshot=Snapshot.take(9, 1, "c1", voters[1:], [""]), log=(promoted,), term=1)
     asking.asks(0.0)
     member = asking.member
     member.consensus.leader = ""
@@ -79,7 +81,7 @@ def test_one_that_is_elected_before_it_was_told_knows_by_then() -> None:
     assert asking.asks(now) == []
     assert asking.one.next_deadline() == float("inf"), "there is nobody to ask"
     assert asking.owner.is_new, "what stands in its log is not all committed yet"
-    member.acked("n3", 1, 10, now)
+    member.acked("n3", 1, 11, now)
     assert asking.asks(now) == []
     assert (asking.owner.is_new, asking.owner.ready(now)) == (False, ("main",))
 
@@ -97,7 +99,16 @@ def test_a_disk_that_the_founding_names_has_no_past() -> None:
     assert asking.owner.ready(0.0) == ("main",)
 
 
-def test_one_that_found_a_log_on_its_disk_knows_it() -> None:
-    asking = Asking(granted_after=7)
+def test_one_that_a_snapshot_names_as_a_voter_knows_where_its_time_begins() -> None:
+    voters = tuple(Voter(node, store(node)) for node in THREE)
+    asking = Asking(granted_after=9, snapshot=Snapshot.take(9, 1, "c1", voters, [""]))
     assert asking.asks(0.0) == []
     assert asking.owner.ready(0.0) == ("main",)
+
+
+def test_one_that_ended_before_it_was_told_asks_as_well() -> None:
+    """Part of a log is on its disk by now: the tokens of the earlier disk may lie behind that."""
+    others = tuple(Voter(node, store(node)) for node in ("n2", "n3"))
+    asking = Asking(granted_after=9, snapshot=Snapshot.take(9, 1, "c1", others, [""]))
+    assert [to for to, _ in asking.asks(0.0)] == ["n2"]
+    assert asking.owner.ready(0.0) == ()

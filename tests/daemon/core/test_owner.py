@@ -29,6 +29,8 @@ class Post:
         self.out = Outbox()
         first_number = Recovered("disk", incarnation, 0, "", ()).first_number
         self.owner = Owner("n1", names, TIMING, Patience(), self.out, first_number, granted_after)
+        if granted_after:
+            self.owner.begins_after(granted_after)  # There is no earlier disk.
         self.placement = EMPTY
         self.applied = 10
         self.now = 100.0
