@@ -1,4 +1,4 @@
-"""Replay one seed and tell its story: `python -m tests.sim.replay SEED [LINES] [storm|members|store|recovery]`."""
+"""Replay a seed and tell its story: `python -m tests.sim.replay SEED [LINES] [storm|members|store|crowd|recovery]`."""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from tests.sim.faults import MEMBERS
 from tests.sim.recovery_scenario import run_recovery_seed
 from tests.sim.scenario import Outcome, run_seed
-from tests.sim.store_scenario import StoreOutcome, run_store_seed
+from tests.sim.store_scenario import MEMBERS_MIX, StoreOutcome, run_store_seed
 
 SCENARIOS: dict[str, Callable[[int], Outcome | StoreOutcome]] = {
     "storm": run_seed,
     "members": lambda seed: run_seed(seed, MEMBERS),
     "store": run_store_seed,
+    "crowd": lambda seed: run_store_seed(seed, MEMBERS_MIX),
     "recovery": run_recovery_seed,
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.histories.models import judged, old_tokens, tokens_out_of_order
 from tests.sim.checkers import FALSE, TRUE, Verdict, check_safety
 from tests.sim.clients import Crowd, Record
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import MEMBERS, Faults, Mix
 from tests.sim.history import History, story
 from tests.sim.scenario import draw_shape
 
@@ -16,6 +16,7 @@ FROM_S = 1.0
 QUIET_S = 8.0
 """From the end of the faults on, clients go on for so long."""
 MIX = Mix(duration_s=12.0)
+MEMBERS_MIX = replace(MEMBERS, duration_s=14.0)
 
 
 @dataclass(frozen=True, slots=True)

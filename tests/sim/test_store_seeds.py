@@ -9,11 +9,12 @@ import pytest
 
 from tests.sim.checkers import FALSE
 from tests.sim.planted_store import STORE_BUGS, StoreBug
-from tests.sim.store_scenario import StoreOutcome, run_store_seed
+from tests.sim.store_scenario import MEMBERS_MIX, StoreOutcome, run_store_seed
 
 pytestmark = pytest.mark.sim
 
-SEEDS = max(50, int(os.environ.get("MLTB_SIM_SEEDS", "200")) // 2)
+SEEDS = max(50, int(os.environ.get("MLTB_SIM_SEEDS", "200")) * 2 // 5)
+MEMBERS_SEEDS = max(50, SEEDS // 4)
 FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
 CHUNK = 50
 UNDECIDED_MAX = 2
@@ -27,13 +28,22 @@ HAPPENS = (
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
 def test_clients_are_told_the_truth(first: int) -> None:
     outcomes = [run_store_seed(seed) for seed in range(first, first + CHUNK)]
-    failed: list[StoreOutcome] = [outcome for outcome in outcomes if outcome.failed]
+    _all_true(outcomes)
+    seen: Counter[str] = sum((outcome.record.seen for outcome in outcomes), Counter())
+    assert all(seen[what] > CHUNK // 10 for what in HAPPENS), seen
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + MEMBERS_SEEDS, CHUNK))
+def test_clients_are_told_the_truth_while_members_come_and_go(first: int) -> None:
+    _all_true([run_store_seed(seed, MEMBERS_MIX) for seed in range(first, first + CHUNK)])
+
+
+def _all_true(outcomes: list[StoreOutcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
         seeds = " ".join(str(outcome.seed) for outcome in failed)
         pytest.fail("\n\n".join(outcome.explain() for outcome in failed[:2]) + f"\n\nfailed: {seeds}", pytrace=False)
     assert sum(outcome.undecided for outcome in outcomes) <= UNDECIDED_MAX
-    seen: Counter[str] = sum((outcome.record.seen for outcome in outcomes), Counter())
-    assert all(seen[what] > CHUNK // 10 for what in HAPPENS), seen
 
 
 def test_the_same_seed_tells_the_same_story() -> None:

@@ -76,7 +76,8 @@ class Stream:
         if not self._proof or not chosen or node in chosen or self._followers[node].match_index < self._proof:
             return
         for each in chosen:
-            if self._followers[each].match_index < self._proof:
+            follower = self._followers.get(each)
+            if follower is None or follower.match_index < self._proof:  # Removed meanwhile, or overtaken.
                 self._slow[each] = self._last_at + SLOW_S
                 self._choose_at = -inf
         self._proof = 0

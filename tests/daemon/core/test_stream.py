@@ -191,6 +191,16 @@ def test_a_voter_alone_needs_nobody() -> None:
     assert stream.chosen(1.0, dict, 0) == frozenset()
 
 
+def test_whoever_was_removed_is_chosen_no_more() -> None:
+    choice = Choice()
+    assert choice.next() == "bc"
+    choice.held(7)
+    del choice.followers["c"], choice.able["c"]
+    choice.answers("b", 7)
+    choice.answers("d", 7)
+    assert choice.next() == "bd"
+
+
 def test_who_is_overtaken_is_passed_over_for_a_while() -> None:
     choice = Choice()
     assert choice.next() == "bc"
