@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from mltb_transport.voters import Voter
-from mltbd.core.log import Log
+from mltbd.core.log import InvariantViolation, Log
 from tests.sim.cluster import Cluster
 from tests.sim.machine import Machine
 
@@ -83,7 +83,10 @@ def _bearable(cluster: Cluster, victim: Machine) -> bool:
 
 def _on_disk(machine: Machine) -> tuple[Voter, ...]:
     disk = machine.disk
-    return Log(tuple(disk.entries), disk.snapshot, disk.base).voters
+    try:
+        return Log(tuple(disk.entries), disk.snapshot, disk.base).voters
+    except InvariantViolation:
+        return ()  # A planted bug has left a gap: whoever begins on it breaks, and the checkers hear of that.
 
 
 def _in_memory(machine: Machine) -> tuple[Voter, ...]:

@@ -109,8 +109,7 @@ class Node:
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)
-        self._now = now
-        self._last = now
+        self._now = self._last = now
         self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
@@ -246,6 +245,7 @@ class Node:
             return
         if event.incarnation < self._incarnations.get(sender, 0):
             self._count("stale")  # From a run of that node that is over.
+            self._put_all(self.membership.alive(sender, event.incarnation, now))
             return
         if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
             self._incarnations[sender] = event.incarnation

@@ -86,6 +86,7 @@ class Peer:
     """A publication of it was missed."""
     pull: Retry = field(default_factory=Retry)
     pulled_at: float = -inf
+    reminded_at: float = -inf
     rtt_s: float | None = None
     ponged: int = 0
     """The newest of our pings it answered: a repeated answer measures nothing."""

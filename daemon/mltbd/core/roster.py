@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from math import inf
 
 from mltb_transport.gossip import Loss
 from mltb_transport.messages import Suspicion, Sync
 from mltb_transport.records import Record
-from mltbd.core.effects import Contact, Effect, Link, Note
+from mltbd.core.effects import Contact, Effect, Link, Note, Send
 from mltbd.core.peers import Peer, version
 from mltbd.core.strain import StrainScore
 
 MEMBERS_MAX = 1024
 """This node included."""
 FORGOTTEN_MAX = 1024
+STALE_S = 0.5
+"""What a run that is over has sent has arrived by then. Also the pause between two reminders."""
 SUSPICIONS_MAX = 64
 """Told in one heartbeat."""
 FORGET_S = 24 * 3600.0
@@ -86,7 +89,7 @@ class Roster:
             return []
         if incarnation < peer.incarnation:
             self.counters["stale"] += 1  # Sent before it was restarted.
-            return []
+            return self._remind(peer, now)
         effects: list[Effect] = []
         if incarnation > peer.incarnation:
             effects += self._reborn(peer, incarnation, now)
@@ -182,6 +185,14 @@ class Roster:
         self.peers[record.node] = peer
         self.generation += 1
         return []
+
+    def _remind(self, peer: Peer, now: float) -> list[Effect]:
+        """Of its present run nothing is heard, and an earlier one speaks on: how far it had come is on no disk."""
+        if now < max(peer.since, peer.reminded_at) + STALE_S:
+            return []
+        peer.reminded_at = now
+        known = replace(peer.record, incarnation=peer.incarnation)
+        return [Send(known.node, Sync((known,), reply=False))]
 
     def _reborn(self, peer: Peer, incarnation: int, now: float) -> list[Effect]:
         peer.incarnation = incarnation

@@ -7,7 +7,7 @@ import pytest
 from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltbd.core.effects import Link, Note, Send
 from mltbd.core.membership import RECORDS_MAX, Membership
-from mltbd.core.roster import FORGET_S, FORGOTTEN_MAX, MEMBERS_MAX
+from mltbd.core.roster import FORGET_S, FORGOTTEN_MAX, MEMBERS_MAX, STALE_S
 from tests.daemon.core.membership_kit import (
     HEARTBEAT_S,
     TIMEOUT_S,
@@ -70,6 +70,15 @@ def test_a_frame_of_an_earlier_incarnation_is_no_sign_of_life() -> None:
     assert one.counters["stale"] == 1
     tick_until(one, 1.0 + TIMEOUT_S, Note)
     assert not one.reachable("n2", 1.0 + TIMEOUT_S)
+
+
+def test_who_forgot_how_far_it_had_come_is_told_now_and_then() -> None:
+    """It went on as a later one than its disk knows, and was restarted: else nobody listens until it is suspect."""
+    one = started("n2")
+    one.alive("n2", 3, 1.0)
+    reminder = Send("n2", Sync((record("n2", incarnation=3),), reply=False))
+    told = [reminder in one.alive("n2", 2, 1.0 + share * STALE_S) for share in (0.9, 1.0, 1.9, 2.0)]
+    assert told == [False, True, False, True], "what was sent before may be late"
 
 
 def test_a_changed_address_is_linked() -> None:
