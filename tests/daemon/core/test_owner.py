@@ -31,9 +31,7 @@ class Post:
         self.owner = Owner("n1", names, TIMING, Patience(), self.out, first_number, granted_after)
         if granted_after:
             self.owner.begins_after(granted_after)  # There is no earlier disk.
-        self.placement = EMPTY
-        self.applied = 10
-        self.now = 100.0
+        self.placement, self.applied, self.now = EMPTY, 10, 100.0
 
     def tick(self, placement: Placement | None = None, now: float | None = None) -> list[Any]:
         """One look at the placement; what is asked of the leader."""
