@@ -52,11 +52,15 @@ def apart(cluster: Cluster, *, same: bool) -> None:
     """Have the owner be the leader, or another node, by a switchover if need be."""
     if (owner(cluster) is leader(cluster)) != same:
         names = [name for name in cluster.machines if name != owner(cluster).name]
-        target = leader(cluster).name if same else names[0]
-        cluster.ask(leader(cluster), "switchover", target)
-        until(cluster, lambda: cluster.settled and owner(cluster).name == target, f"switchover to {target}")
+        switch(cluster, leader(cluster).name if same else names[0])
     cluster.run_for(CALM_S + cluster.dice.random())
     assert (owner(cluster) is leader(cluster)) == same
+
+
+def switch(cluster: Cluster, target: str) -> None:
+    """Have this node be the owner, by a switchover."""
+    cluster.ask(leader(cluster), "switchover", target)
+    until(cluster, lambda: cluster.settled and owner(cluster).name == target, f"switchover to {target}")
 
 
 def around(cluster: Cluster, name: str) -> list[tuple[str, str]]:
@@ -92,4 +96,4 @@ def all_safe(cluster: Cluster) -> None:
 
 
 __all__ = ["WORKLOAD", "all_safe", "apart", "around", "depositions", "downs", "healthy", "leader", "owner", "reigns",
-           "until", "ups", "voters"]  # fmt: skip
+           "switch", "until", "ups", "voters"]  # fmt: skip

@@ -12,7 +12,7 @@ from tests.sim.cluster import WORKLOAD, Cluster, Shape
 from tests.sim.history import Replied
 from tests.sim.machine import Machine
 from tests.sim.planted_voters import before_own_term
-from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, until, ups
+from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, switch, until, ups
 
 pytestmark = pytest.mark.sim
 
@@ -120,8 +120,7 @@ def test_a_founding_voter_that_never_heard_of_it_elects(seed: int, lost: str) ->
     cluster.network.block(around(cluster, unaware.name))
     until(cluster, lambda: cluster.settled, "a cluster of two")
     for target in (second, founder, second):
-        cluster.ask(leader(cluster), "switchover", target.name)
-        until(cluster, lambda m=target: cluster.settled and owner(cluster) is m, "switchover")  # type: ignore[misc]
+        switch(cluster, target.name)
     kept, gone = (second, founder) if lost == founder.name else (founder, second)
     assert kept.node is not None
     assert (kept.node.consensus.log.holds(1), _last(unaware)) == (False, 0)
@@ -145,9 +144,7 @@ def test_a_new_disk_that_ended_before_it_knew_where_its_time_begins_asks_again(s
     again = next(machine for machine in cluster.machines.values() if machine is not leader(cluster))
     other = next(machine for machine in cluster.machines.values() if machine is not again)
     while owner(cluster) is not again or not 0 < _covered(leader(cluster)) < _token(leader(cluster)):
-        target = again if owner(cluster) is not again else other
-        cluster.ask(leader(cluster), "switchover", target.name)
-        until(cluster, lambda m=target: cluster.settled and owner(cluster) is m, "switchover")  # type: ignore[misc]
+        switch(cluster, (again if owner(cluster) is not again else other).name)
     cluster.run_for(0.5)
     token, began = _token(leader(cluster)), cluster.now
     again.crash_machine()
@@ -259,8 +256,7 @@ def test_a_leader_that_is_removed_leads_until_it_is_committed(seed: int) -> None
     name = leader(cluster).name
     if owner(cluster).name == name:
         other = next(n for n in cluster.machines if n != name)
-        cluster.ask(leader(cluster), "switchover", other)
-        until(cluster, lambda: cluster.settled and owner(cluster).name == other, "switchover")
+        switch(cluster, other)
         cluster.run_for(2.0)
     if leader(cluster).name == name:
         assert asked(cluster, "remove_node", name).code == ""

@@ -35,10 +35,10 @@ class Newcomer:
 
     def next_deadline(self) -> float:
         asked = self._leader not in ("", self._consensus.me)
-        return self._ask_at if self._owner.is_new and asked else float("inf")
+        return self._ask_at if self._owner.is_untold and asked else float("inf")
 
     def work(self, now: float) -> None:
-        if not self._owner.is_new:
+        if not self._owner.is_untold:
             return
         known = self._known
         if known is not None:
@@ -63,7 +63,7 @@ class Newcomer:
         """Whether this answers us."""
         if message.number != self._number:
             return False
-        if not message.code and self._owner.is_new:
+        if not message.code and self._owner.is_untold:
             self._owner.begins_after(message.index)
         return True
 

@@ -63,7 +63,7 @@ class Owner:
         self._out = out
         self._nonce = first_number
         self._granted_after = granted_after  # tokens up to here were granted to an earlier incarnation
-        self._newborn = True  # nothing tells yet what an earlier disk of our name was granted
+        self._untold = True  # nothing tells yet what an earlier disk of our name was granted
         self._adopted: set[tuple[str, int]] = set()
         self._letting: dict[str, Letting] = {}
         self._started_tell_at: dict[str, float] = {}
@@ -77,19 +77,19 @@ class Owner:
 
     def ready(self, now: float) -> tuple[str, ...]:
         """The workloads that could be placed here now."""
-        if self.leaving or self._newborn or self.health.of(NODE) == UNHEALTHY:
+        if self.leaving or self._untold or self.health.of(NODE) == UNHEALTHY:
             return ()
         return tuple(name for name, workload in self.workloads.items() if now >= workload.cool_until)
 
     @property
-    def is_new(self) -> bool:
+    def is_untold(self) -> bool:
         """It does not know yet which tokens an earlier disk of its name may have had."""
-        return self._newborn
+        return self._untold
 
     def begins_after(self, index: int) -> None:
         """What was granted up to here was granted to an earlier disk, if to any."""
-        if self._newborn:
-            self._granted_after, self._newborn = max(self._granted_after, index), False
+        if self._untold:
+            self._granted_after, self._untold = max(self._granted_after, index), False
 
     def idle(self) -> bool:
         """Nothing runs and nothing is left to tell the leader."""
@@ -264,7 +264,7 @@ class Owner:
             return DRAINED
         if workload.state == FAILED:
             return "failed"
-        ours = placement.token > self._granted_after and not self._newborn
+        ours = placement.token > self._granted_after and not self._untold
         fresh = ours or (workload.name, placement.token) in self._adopted
         # An earlier incarnation may have given this token back in a message that is still on its way.
         return "" if fresh else "restarted"

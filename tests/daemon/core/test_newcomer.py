@@ -59,7 +59,7 @@ def test_it_asks_again_and_another_leader_at_once(code: str) -> None:
     asking = Asking()
     ((_, first),) = asking.asks(0.0)
     assert asking.one.told(Forwarded(first.number, code, "", 0))
-    assert asking.owner.is_new
+    assert asking.owner.is_untold
     assert asking.asks(asking.one.next_deadline() - 0.01) == []
     assert [to for to, _ in asking.asks(asking.one.next_deadline())] == ["n2"]
     asking.member.consensus.leader = "n3"
@@ -80,17 +80,17 @@ def test_one_that_is_elected_before_it_was_told_knows_by_then() -> None:
     now = member.lead("n3")
     assert asking.asks(now) == []
     assert asking.one.next_deadline() == float("inf"), "there is nobody to ask"
-    assert asking.owner.is_new, "what stands in its log is not all committed yet"
+    assert asking.owner.is_untold, "what stands in its log is not all committed yet"
     member.acked("n3", 1, 11, now)
     assert asking.asks(now) == []
-    assert (asking.owner.is_new, asking.owner.ready(now)) == (False, ("main",))
+    assert (asking.owner.is_untold, asking.owner.ready(now)) == (False, ("main",))
 
 
 def test_an_answer_to_somebody_else_is_none_to_us() -> None:
     asking = Asking()
     ((_, question),) = asking.asks(0.0)
     assert not asking.one.told(Forwarded(question.number + 1, "", "", 42))
-    assert asking.owner.is_new
+    assert asking.owner.is_untold
 
 
 def test_a_disk_that_the_founding_names_has_no_past() -> None:
