@@ -313,7 +313,10 @@ class Consensus(Voting):
         if peer is None:
             return
         self.reign.stream.answered(follower)
-        if peer.next_index <= self.log.last_index and not self.reign.stream.holds(follower, peer.next_index):
+        # Without what it acknowledged, it refuses whatever comes next: to be asked again in the next round, not at once.
+        forgot = not answer.ok and answer.index <= peer.match_index
+        behind = peer.next_index <= self.log.last_index and not self.reign.stream.holds(follower, peer.next_index)
+        if behind and not forgot:
             self._send_append(follower, peer, now)
         self._collect()
         self._advance(now)

@@ -34,6 +34,22 @@ def test_heartbeats_keep_their_pace_and_carry_their_round() -> None:
     assert [(node, a.round, a.alive) for node, a in beats] == [("n2", 2, ("n1", "n2")), ("n3", 2, ("n1", "n2"))]
 
 
+def test_a_follower_that_forgot_what_it_acknowledged_is_asked_once_a_round() -> None:
+    """Its disk was put back to an earlier state, say: asked at once each time, both would do nothing else any more."""
+    member = Member("n1", THREE, 1, 1, 1)
+    now = member.lead("n2")
+    member.acked("n3", 1, 5, now)
+    member.consensus.propose(CANCEL, now, WALL)
+    member.out.take()
+    asked = []
+    for _ in range(3):
+        member.acked("n3", 1, 3, now, ok=False)
+        asked.append([node for node, _ in member.sent(Append)])
+    assert asked == [[], [], []]
+    member.tick(now + TIMING.heartbeat_s)
+    assert "n3" in [node for node, _ in member.sent(Append)]
+
+
 def test_rounds_of_renewals_do_not_put_off_the_look_at_its_quorum() -> None:
     member = Member()
     now = member.lead("n2")
