@@ -279,10 +279,9 @@ class Consensus(Voting):
             # Old, or repeated: what it speaks of is in the snapshot, and what is committed matches every leader's log.
             self._answer_append(leader, message, True, max(self.commit, self.log.covered))
             return
-        if self.log.term_at(message.prev_index) != message.prev_term:
-            behind = self.log.last_index < message.prev_index
-            hint = self.log.last_index + 1 if behind else max(self.commit, self.log.covered) + 1
-            self._answer_append(leader, message, False, hint)
+        wanted = self.log.wanted(message.prev_index, message.prev_term, self.commit)
+        if wanted is not None:
+            self._answer_append(leader, message, False, wanted)
             return
         fresh = self.log.merge(message.entries, self.commit)
         if fresh:
@@ -313,10 +312,10 @@ class Consensus(Voting):
         if peer is None:
             return
         self.reign.stream.answered(follower)
-        # Without what it acknowledged, it refuses whatever comes next: to be asked again in the next round, not at once.
+        wants = peer.next_index <= self.log.last_index and not self.reign.stream.holds(follower, peer.next_index)
+        # Without what it acknowledged it refuses whatever comes: to be asked again in the next round, not at once.
         forgot = not answer.ok and answer.index <= peer.match_index
-        behind = peer.next_index <= self.log.last_index and not self.reign.stream.holds(follower, peer.next_index)
-        if behind and not forgot:
+        if wants and not forgot:
             self._send_append(follower, peer, now)
         self._collect()
         self._advance(now)

@@ -142,6 +142,17 @@ class Log:
         self._weigh(entry)
         self._note_voters(entry)
 
+    def wanted(self, index: int, term: int, commit: int) -> int | None:
+        """None where a leader's entries can follow its entry `index` of `term`; else where it is to begin instead."""
+        if self.term_at(index) == term:
+            return None
+        if index > self.last_index:
+            return self.last_index + 1
+        sure = max(commit, self.covered)
+        if index <= sure:
+            raise InvariantViolation(f"a leader holds another entry {index} than the committed one")
+        return sure + 1
+
     def merge(self, entries: tuple[Entry, ...], commit: int) -> tuple[Entry, ...]:
         """Take over a leader's entries, which follow an index that matches. Returns what is new and must be saved.
 

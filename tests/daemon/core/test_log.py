@@ -105,6 +105,26 @@ def test_merge_never_cuts_what_is_committed(commit: int) -> None:
     assert [log.term_at(index) for index in (2, 3, 4)] == [2, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("index", "term", "wanted"),
+    [
+        (4, 3, None),  # it matches
+        (2, 2, None),
+        (9, 3, 5),  # behind: whatever follows the last one
+        (4, 4, 3),  # in doubt: whatever follows the committed ones
+        (3, 9, 3),
+    ],
+)
+def test_where_a_leader_is_to_begin(index: int, term: int, wanted: int | None) -> None:
+    assert Log(log_of(("n1",), 2, 2, 3)).wanted(index, term, 2) == wanted
+
+
+def test_a_leader_with_another_committed_entry_is_no_leader() -> None:
+    """It would ask for ever: nothing it sends can be taken. One of the two lost what it had acknowledged."""
+    with pytest.raises(InvariantViolation, match="another entry 2 than the committed one"):
+        Log(log_of(("n1",), 2, 2, 3)).wanted(2, 1, 2)
+
+
 def test_merge_refuses_a_gap() -> None:
     with pytest.raises(InvariantViolation, match="does not follow"):
         Log(log_of(("n1",), 2)).merge(entries(2, first=4), 1)
