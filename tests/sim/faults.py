@@ -2,69 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from tests.sim.cluster import WORKLOAD, Cluster
 from tests.sim.faults_levels import LevelFaults
 from tests.sim.faults_members import MemberFaults
 from tests.sim.machine import Machine
-
-EVERYTHING: Mapping[str, float] = {
-    "crash_daemon": 4,
-    "crash_machine": 3,
-    "pause": 3,
-    "isolate": 3,
-    "split": 3,
-    "one_way": 3,
-    "bridge": 1,
-    "star": 1,
-    "loss": 2,
-    "lag": 2,
-    "broken_line": 1,
-    "slow_disk": 2,
-    "exit": 2,
-    "unstartable": 1,
-    "stop": 2,
-    "ask": 4,
-    "step_wall": 1,
-    "crash_all": 0.3,
-    "wipe": 0.2,
-    "outsider": 0.5,
-    "stutter": 0.5,
-    "dethrone": 1,
-    "resign": 0.5,
-    "recount": 0.5,
-    "join": 0.7,
-    "remove": 0.4,
-    "promote": 0.3,
-    "admit": 0.4,
-    "hold": 0.7,
-    "drain": 0.7,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """Which faults, how often, for how long. `aim`: the share that hits the leader or the owner."""
-
-    weights: Mapping[str, float] = field(default_factory=lambda: EVERYTHING)
-    pause_s: tuple[float, float] = (0.1, 2.0)
-    duration_s: float = 20.0
-    from_s: float = 0.0
-    aim: float = 0.6
-    back_s: tuple[float, float] = (0.3, 6.0)
-    """How long a machine stays off, or a network stays torn."""
-    heedless: bool = False
-    """Wipe whatever comes; else only where every set of voters that anybody has on disk keeps its majority."""
-
-
-MEMBERS = Mix(
-    {name: 0.4 * weight for name, weight in EVERYTHING.items()}
-    | {"join": 3, "remove": 3, "promote": 3, "admit": 3, "wipe": 2, "split": 2, "isolate": 2, "crash_daemon": 2},
-    duration_s=40.0,
-)
-"""Nodes come and go all the time."""
+from tests.sim.mixes import Mix
 
 
 class Faults(MemberFaults, LevelFaults):

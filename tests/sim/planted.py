@@ -17,7 +17,7 @@ from mltbd.core.node import Node
 from mltbd.core.outbox import Outbox
 from tests.sim.cluster import Shape
 from tests.sim.disk import Disk
-from tests.sim.faults import EVERYTHING, Mix
+from tests.sim.mixes import EVERYTHING, Mix
 from tests.sim.planted_stories import asked_twice, half_filled, held_by_one_disk
 from tests.sim.scenario import Outcome, draw_shape, run_seed
 

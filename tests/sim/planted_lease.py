@@ -22,7 +22,7 @@ from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience, Workload
 from mltbd.state.placements import Placement
 from tests.sim.cluster import Shape
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import FIVE, THREE, Bug, mostly, of
 from tests.sim.scenario import draw_shape
 

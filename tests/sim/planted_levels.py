@@ -18,7 +18,7 @@ from mltbd.core.level_rules import Mate, Speaks
 from mltbd.core.snapshots import Snapshot
 from mltbd.state.levels import Levels
 from tests.sim.cluster import Shape
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import Bug
 from tests.sim.scenario import draw_shape
 

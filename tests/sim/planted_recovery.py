@@ -14,7 +14,7 @@ from mltbd.core.founding import FoundingDesk
 from mltbd.core.owner import Owner
 from tests.sim import recovery_scenario
 from tests.sim.cluster import Shape
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import Bug
 from tests.sim.recovery_scenario import run_recovery_seed
 from tests.sim.scenario import Outcome

@@ -16,7 +16,7 @@ from mltbd.core.shipping import Intake, Shipments
 from mltbd.core.snapshots import Snapshot
 from tests.sim.cluster import Shape
 from tests.sim.disk import Disk
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import Bug, mostly
 from tests.sim.scenario import draw_shape
 

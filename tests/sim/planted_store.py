@@ -15,7 +15,7 @@ from mltbd.state import store as store_module
 from mltbd.state.clients import Clients, Outcome
 from mltbd.state.locks import Lock, Locks
 from mltbd.state.store import Store
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.store_scenario import MIX
 
 Plant = Callable[[pytest.MonkeyPatch], None]

@@ -8,8 +8,8 @@ from mltbd.core.events import Received
 from mltbd.core.founding import Founder
 from tests.sim.checkers import check_safety
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import Mix
 from tests.sim.machine import Machine
+from tests.sim.mixes import Mix
 from tests.sim.scenario import Outcome
 from tests.sim.stage import around, healthy, leader, until, voters
 
@@ -23,7 +23,7 @@ LONG_S = 6.0
 def _judged(cluster: Cluster, seed: int) -> Outcome:
     cluster.close()
     verdicts = check_safety(cluster.history, cluster.shape.lease_s)
-    return Outcome(seed, cluster.shape, cluster.history, verdicts, cluster.events)
+    return Outcome(seed, cluster.shape, cluster.history, verdicts, cluster.events, "storm")
 
 
 def asked_twice(seed: int, _mix: Mix, _shape: Shape) -> Outcome:

@@ -13,7 +13,7 @@ from mltbd.core.consensus import Consensus
 from mltbd.core.leadership import Leadership
 from mltbd.core.voter_desk import VoterDesk
 from tests.sim.cluster import Shape
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import Bug, wiped_disk_votes
 from tests.sim.planted_stories import half_filled
 from tests.sim.scenario import draw_shape

@@ -10,9 +10,10 @@ from mltbd.core import recovery
 from mltbd.core.founding import Founder
 from tests.sim.checkers import FALSE, TRUE, Verdict, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.history import WentAlone
 from tests.sim.machine import Machine
+from tests.sim.mixes import Mix
 from tests.sim.scenario import COOL_S, LEADER_S, RESTART_S, START_S, STOP_S, WATCH_S, Outcome, draw_shape
 
 NEW = "cluster-that-went-on"

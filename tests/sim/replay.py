@@ -1,4 +1,4 @@
-"""Replay a seed and tell its story: `python -m tests.sim.replay SEED [LINES] [storm|members|store|crowd|recovery]`."""
+"""Replay a seed and tell its story: `python -m tests.sim.replay SEED [LINES] [SCENARIO]`."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from mltbd.core.failover import Policy
 from mltbd.core.workload import Patience
 from tests.sim.checkers import TRUE, Verdict, check_copies, check_levels, check_liveness, check_safety
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import MEMBERS, Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.history import History, story
+from tests.sim.mixes import STORMS, Mix
 
 LEADER_S = 3.0
 START_S = 0.5
@@ -47,7 +48,7 @@ class Outcome:
     history: History
     verdicts: list[Verdict]
     events: int
-    what: str = "storm"
+    what: str
     """The scenario's name for soak and replay."""
 
     @property
@@ -98,7 +99,7 @@ def draw_compaction(seed: int) -> Compaction:
 def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> Outcome:
     """The whole story of one seed."""
     if mix is None:
-        mix = (MEMBERS, Mix(), Mix(pause_s=(0.2, 4.0), duration_s=24.0), Mix())[seed % 4]
+        mix = STORMS[seed % len(STORMS)]
     shape = shape or draw_shape(seed)
     cluster = Cluster(shape, seed)
     faults = Faults(cluster, mix)
@@ -118,7 +119,7 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     if shape.newest:
         verdicts += check_levels(cluster.history, shape.level_patience_s, FRESH * 2 * shape.timing.election_s)
     verdicts.append(check_liveness(cluster.history, LEADER_S + RESTART_S, runs_s, WATCH_S))
-    return Outcome(seed, shape, cluster.history, verdicts, cluster.events)
+    return Outcome(seed, shape, cluster.history, verdicts, cluster.events, mix.name)
 
 
 def with_lease(shape: Shape, lease_s: float) -> Shape:

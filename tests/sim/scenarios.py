@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sim.faults import MEMBERS
+from tests.sim.mixes import DISKS, MEMBERS, NETS, STOPS
 from tests.sim.recovery_scenario import run_recovery_seed
 from tests.sim.scenario import Outcome, run_seed
 from tests.sim.store_scenario import MEMBERS_MIX, StoreOutcome, run_store_seed
@@ -12,6 +12,9 @@ from tests.sim.store_scenario import MEMBERS_MIX, StoreOutcome, run_store_seed
 SCENARIOS: dict[str, Callable[[int], Outcome | StoreOutcome]] = {
     "storm": run_seed,
     "members": lambda seed: run_seed(seed, MEMBERS),
+    "disks": lambda seed: run_seed(seed, DISKS),
+    "stops": lambda seed: run_seed(seed, STOPS),
+    "nets": lambda seed: run_seed(seed, NETS),
     "store": run_store_seed,
     "crowd": lambda seed: run_store_seed(seed, MEMBERS_MIX),
     "recovery": run_recovery_seed,

@@ -1,5 +1,4 @@
-"""Run many seeds by hand: `python -m tests.sim.soak FROM COUNT [storm|members|store|crowd|recovery]`. Says how fast it
-was, and which seeds failed why."""
+"""Run many seeds by hand: `python -m tests.sim.soak FROM COUNT [SCENARIO]`. Says how fast, and which failed why."""
 
 from __future__ import annotations
 

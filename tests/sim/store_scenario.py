@@ -8,15 +8,16 @@ from tests.histories.models import judged, old_tokens, tokens_out_of_order
 from tests.sim.checkers import FALSE, TRUE, Verdict, check_safety
 from tests.sim.clients import Crowd, Record
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import MEMBERS, Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.history import History, story
+from tests.sim.mixes import MEMBERS, Mix
 from tests.sim.scenario import draw_shape
 
 FROM_S = 1.0
 QUIET_S = 8.0
 """From the end of the faults on, clients go on for so long."""
-MIX = Mix(duration_s=12.0)
-MEMBERS_MIX = replace(MEMBERS, duration_s=14.0)
+MIX = Mix(duration_s=12.0, name="store")
+MEMBERS_MIX = replace(MEMBERS, duration_s=14.0, name="crowd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class StoreOutcome:
     record: Record
     verdicts: list[Verdict]
     undecided: int
+    what: str
 
     @property
     def failed(self) -> list[Verdict]:
@@ -37,7 +39,7 @@ class StoreOutcome:
     def explain(self, last: int = 60) -> str:
         lines = [f"seed {self.seed}: {self.shape.describe()}", story(self.history, last)]
         lines += [f"seed {self.seed}: {verdict}" for verdict in self.failed]
-        return "\n".join([*lines, f"replay: python -m tests.sim.replay {self.seed} {last} store"])
+        return "\n".join([*lines, f"replay: python -m tests.sim.replay {self.seed} {last} {self.what}"])
 
 
 def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> StoreOutcome:
@@ -61,7 +63,7 @@ def run_store_seed(seed: int, mix: Mix = MIX, shape: Shape | None = None) -> Sto
     late = [at for at in crowd.record.answered_at if at > healed + QUIET_S / 2]
     verdicts.append(_verdict("clients go on", "" if late else "no answer in the second half of the quiet time"))
     verdicts.append(_verdict("copies agree", _differ(cluster)))
-    return StoreOutcome(seed, shape, cluster.history, crowd.record, verdicts, undecided)
+    return StoreOutcome(seed, shape, cluster.history, crowd.record, verdicts, undecided, mix.name)
 
 
 def judge(record: Record) -> tuple[list[Verdict], int]:

@@ -8,8 +8,9 @@ import pytest
 
 from mltbd.core.node import Node
 from tests.sim.cluster import Cluster, Shape
-from tests.sim.faults import EVERYTHING, Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.machine import Machine
+from tests.sim.mixes import EVERYTHING, Mix
 from tests.sim.scenario import draw_shape, run_seed
 from tests.sim.stage import all_safe, leader, owner, until
 

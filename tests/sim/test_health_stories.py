@@ -10,8 +10,9 @@ from mltbd.core.retreat import has_failed
 from mltbd.state.placements import Placement
 from tests.sim.checks import CHECK, EVERY_S, RULE, Looks, strict
 from tests.sim.cluster import WORKLOAD, Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.history import Applied
+from tests.sim.mixes import Mix
 from tests.sim.scenario import draw_shape
 from tests.sim.stage import all_safe, downs, leader, owner, until, ups, voters
 

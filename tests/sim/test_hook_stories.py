@@ -16,9 +16,10 @@ from mltbd.core.workload import Workload
 from mltbd.state.placements import Placements
 from tests.sim.checks import strict
 from tests.sim.cluster import WORKLOAD, Cluster, Shape
-from tests.sim.faults import Faults, Mix
+from tests.sim.faults import Faults
 from tests.sim.guard import Guard
 from tests.sim.history import Applied
+from tests.sim.mixes import Mix
 from tests.sim.scenario import draw_shape
 from tests.sim.stage import all_safe, around, downs, leader, owner, until, ups, voters
 from tests.sim.test_health_stories import placement

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sim.checkers import FALSE
 from tests.sim.cluster import Shape
-from tests.sim.faults import Mix
+from tests.sim.mixes import Mix
 from tests.sim.planted import BUGS, DISK, THREE, Bug, Plant
 from tests.sim.planted_controls import CONTROL_BUGS
 from tests.sim.planted_copies import COPY_BUGS
