@@ -38,7 +38,8 @@ def test_the_same_calls(sync: type, other: type) -> None:
     assert {name: parameters - hidden for name, parameters in expected.items()} == public(other)
 
 
-def test_state(store: FakeStore) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_state() -> None:
     async def story() -> None:
         async with AsyncClient() as node:
             put = await node.state.set("k", {"a": 1})

@@ -59,7 +59,8 @@ def test_with_a_survey(name: str, capsys: pytest.CaptureFixture[str], runtime: P
     golden.check(f"care-{name}", text, hidden=str(runtime))
 
 
-def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     parts = []
     for name in [f"{group} {name}" for group, members in GROUPS.items() for name in members.members]:
         told = run_here(capsys, *name.split(), "--help")

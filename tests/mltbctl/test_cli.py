@@ -278,7 +278,8 @@ def test_with_trouble(
     record(name, command, capsys, runtime)
 
 
-def test_help_of_every_command(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     names = [*Root.members]
     for group, nested in GROUPS.items():
         names += [f"{group} {name}" for name in nested.members]
@@ -297,13 +298,15 @@ def test_summaries_fit_one_line() -> None:
             assert len(member.summary) <= 66, f"the summary of `{name}` wraps in the list of commands"
 
 
-def test_version_is_a_number(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_version_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     asked, told = run_here(capsys, "--version"), run_here(capsys, "version")
     assert asked == told
     assert told.out.startswith("mltbctl ")
 
 
-def test_help_topic_is_the_help_of_the_command(capsys: pytest.CaptureFixture[str], runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_help_topic_is_the_help_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(capsys, "help", "config", "show") == run_here(capsys, "config", "show", "--help")
 
 

@@ -46,7 +46,8 @@ def test_nothing_rather_than_noise(serve: Serve, answer: Any, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_no_daemon_no_names(runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_no_daemon_no_names() -> None:
     assert node_names("") == []
     assert COMPLETION_S <= 0.5
 

@@ -104,7 +104,8 @@ def test_a_child_has_a_connection_and_numbers_of_its_own(store: FakeStore) -> No
     assert clients[0] == clients[2] != clients[1]
 
 
-def test_one_who_is_turned_away_leaves_the_others_their_answers(serve: Serve, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_one_who_is_turned_away_leaves_the_others_their_answers(serve: Serve) -> None:
     """A lock that is waited for here is still had here, when another call has gone elsewhere."""
     store = FakeStore()
     here = serve("n1", **store.answers())

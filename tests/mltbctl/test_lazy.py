@@ -13,7 +13,6 @@ from mltbctl.cli import Root
 from mltbctl.lazy import flowing
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon
-from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import DEADLINE_S, Terminal, environment
 
 _PROBE = """
@@ -54,7 +53,8 @@ def test_status_loads_what_it_needs(serve: Callable[..., FakeDaemon], runtime: P
     assert "mltbctl.bundling" not in modules
 
 
-def test_a_change_needs_no_messages(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_a_change_needs_no_messages(runtime: Path) -> None:
     modules = loaded("state", "set", "k", "1", environ=environment(MLTB_RUNTIME_DIR=str(runtime)))
     assert "mltbctl.bundling" in modules
     assert not modules & {"asyncio", "mltb_transport.store", "mltb_transport.schema", "concurrent"}

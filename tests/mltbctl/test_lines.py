@@ -140,7 +140,8 @@ def test_a_daemon_that_was_there_is_waited_for_and_one_that_never_was_is_not(ser
         assert node.status is not None
 
 
-def test_a_line_that_was_cut_is_opened_anew(serve: Serve, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("serve")
+def test_a_line_that_was_cut_is_opened_anew(runtime: Path) -> None:
     path = runtime / "mltb" / "n1.sock"
     with Client(str(path)) as node:
         with FakeDaemon(path, {"ping": lambda _: {"node": "n1"}}):

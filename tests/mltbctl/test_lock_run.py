@@ -26,7 +26,8 @@ def test_output_and_exit_code_are_the_commands(store: FakeStore, runtime: Path) 
     assert run(runtime, "deploy", "--", PYTHON, "-c", script).out.startswith("2 "), "the token grows"
 
 
-def test_a_signal_is_128_and_its_number(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_a_signal_is_128_and_its_number(runtime: Path) -> None:
     outcome = run(runtime, "k", "--", PYTHON, "-c", "import os; os.kill(os.getpid(), 9)")
     assert (outcome.code, outcome.out) == (137, "")
 
@@ -52,7 +53,8 @@ def test_without_a_daemon(runtime: Path) -> None:
     assert run(runtime, "k", "--ttl", "0.5", "--", "true").code == 2
 
 
-def test_it_works_as_cron_starts_it(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_it_works_as_cron_starts_it(runtime: Path) -> None:
     environ = {key: environment()[key] for key in ("PYTHONPATH",)} | {
         "MLTB_RUNTIME_DIR": str(runtime), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh",
     }  # fmt: skip
@@ -81,7 +83,8 @@ def test_a_daemonised_grandchild_counts_as_the_command(store: FakeStore, runtime
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_passed_on(store: FakeStore, runtime: Path, mark: Path, number: signal.Signals) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_signals_are_passed_on(runtime: Path, mark: Path, number: signal.Signals) -> None:
     script = f"""
 import signal, sys
 signal.signal({int(number)}, lambda *_: sys.exit(40 + {int(number)}))
@@ -94,7 +97,8 @@ signal.pause()
         assert held.end().code == 40 + number
 
 
-def test_ctrl_c_reaches_the_command_once(store: FakeStore, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_ctrl_c_reaches_the_command_once(runtime: Path) -> None:
     script = """
 import signal, sys, time
 seen = []

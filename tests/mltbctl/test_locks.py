@@ -51,7 +51,8 @@ def test_acquire_extend_release(store: FakeStore) -> None:
 
 
 @pytest.mark.parametrize(("ttl", "wait"), [(0, 0), (-1, 0), (float("inf"), 0), (float("nan"), 0), (1, -1)])
-def test_times_have_limits(store: FakeStore, ttl: float, wait: float) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_times_have_limits(ttl: float, wait: float) -> None:
     with Client() as node:
         with pytest.raises(ValueError):
             node.lock("k", ttl=ttl, wait=wait)

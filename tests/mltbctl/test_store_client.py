@@ -13,7 +13,8 @@ from tests.mltbctl.fake_store import FakeStore
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True]}, "text", "", 7, None, "ü€😀", [], False])
-def test_a_value_comes_back_as_it_was(store: FakeStore, value: Any) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_a_value_comes_back_as_it_was(value: Any) -> None:
     with Client() as node:
         put = node.state.set("k", value)
         assert put == Entry("k", value, 1, 1)
@@ -43,7 +44,8 @@ def test_stale_reads_tell_their_age(store: FakeStore) -> None:
     ]
 
 
-def test_compare_and_swap(store: FakeStore) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_compare_and_swap() -> None:
     with Client() as node:
         first = node.state.compare_and_swap("k", 0, "a")
         assert first == Entry("k", "a", 1, 1)
@@ -86,7 +88,8 @@ def test_a_guarded_write_needs_the_lock(store: FakeStore) -> None:
     assert store.daemons[0].calls[1][1]["token"] == {"lock": "deploy", "token": held.token}
 
 
-def test_watch_sees_what_is_written_after_it_was_made(store: FakeStore) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_watch_sees_what_is_written_after_it_was_made() -> None:
     with Client() as node:
         node.state.set("w/before", 0)
         watch = node.state.watch("w/")
@@ -100,7 +103,8 @@ def test_watch_sees_what_is_written_after_it_was_made(store: FakeStore) -> None:
         assert watch.revision == 4
 
 
-def test_a_watch_waits_for_the_next_change(store: FakeStore) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_a_watch_waits_for_the_next_change() -> None:
     with Client() as node:
         watch = node.state.watch("w/")
         seen: list[Change] = []
@@ -128,7 +132,8 @@ def test_a_watch_is_resumed_where_another_ended(store: FakeStore) -> None:
             next(node.state.watch("w/", after=1))
 
 
-def test_a_closed_watch_has_ended(store: FakeStore) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_a_closed_watch_has_ended() -> None:
     with Client() as node:
         watch = node.state.watch()
         watch.close()

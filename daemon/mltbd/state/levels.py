@@ -18,12 +18,15 @@ class Levels:
 
     def apply(self, entry: Entry) -> int:
         """The level before, if this entry raised it; else 0."""
-        command, before = entry.command, self.level
-        begins = isinstance(command, Founding)
-        if not begins and not (isinstance(command, Level) and command.level > before):
-            return 0
-        self.level, self.index, self.since = command.level, entry.index, entry.wall  # type: ignore[union-attr]
-        return 0 if begins else before
+        match entry.command:
+            case Founding(level=level):
+                before = 0
+            case Level(level=level) if level > self.level:
+                before = self.level
+            case _:
+                return 0
+        self.level, self.index, self.since = level, entry.index, entry.wall
+        return before
 
     def dump(self) -> list[Any]:
         """All of it as plain numbers."""

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+from typing import Any
 
 from mltbd.processes import die_with_parent
 from mltbd.whatif.answer import ask
@@ -29,9 +30,9 @@ def main() -> int:
     return 0
 
 
-def answer(question: dict[str, object]) -> dict[str, object]:
+def answer(question: dict[str, Any]) -> dict[str, object]:
     """`question`: {fault, position}."""
-    position = unpacked(question["position"])  # type: ignore[arg-type]
+    position = unpacked(question["position"])
     runs = {workload: mate.node for mate in position.mates for workload, _ in mate.runs}
     first = runs[min(runs)] if runs else ""
     try:

@@ -69,7 +69,8 @@ def test_what_the_design_relies_on() -> None:
     assert "ProtectHome" not in said, "bots live there"
 
 
-def test_a_stop_may_take_as_long_as_the_configuration_lets_it(tmp_path: Path, runtime: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("runtime")
+def test_a_stop_may_take_as_long_as_the_configuration_lets_it(tmp_path: Path) -> None:
     assert stop_timeout_s("") == DEFAULT_S
     config = tmp_path / "m.toml"
     config.write_text('HA_OPERATION_TIMEOUT = 50\n[workload.main]\ncommand = ["bot"]\nstop_timeout = 20\n')

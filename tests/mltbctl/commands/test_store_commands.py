@@ -97,7 +97,8 @@ def test_a_command(name: str, furnished: FakeStore, capsys: Capture) -> None:
     golden.check(f"cli-{name}", text)
 
 
-def test_what_others_rely_on(store: FakeStore, capsys: Capture) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("store")
+def test_what_others_rely_on(capsys: Capture) -> None:
     """The shapes of the contract, key by key."""
 
     def asked(*words: str) -> tuple[int, dict[str, Any]]:
@@ -168,7 +169,8 @@ def test_a_watch_survives_a_daemon_that_is_away(furnished: FakeStore, capsys: Ca
     assert "error: the daemon stops" in outcome.err
 
 
-def test_ctrl_c_ends_a_watch(furnished: FakeStore, runtime: Any) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("furnished")
+def test_ctrl_c_ends_a_watch(runtime: Any) -> None:
     environ = environment(MLTB_RUNTIME_DIR=str(runtime))
     with Terminal("state", "watch", "--after", "0", environ=environ) as terminal:
         terminal.wait_for("jobs/b")
