@@ -117,11 +117,15 @@ class Locks:
 
     def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
         """Holder (None while a delay keeps it closed), lock_id, token, ttl_seconds, remaining_seconds (the
-        leader's estimate, None where another node answers), since, waiters; None when nobody has to do with it."""
+        leader's estimate, None where another node answers), since, waiting (how many), waiters (of them, as many
+        as one answer holds); None when nobody has to do with it."""
         return self._lines.play(showing(name, stale))
 
     def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
-        """The locks that are held and whose names begin with `prefix`, each as `show` has it."""
+        """The locks that are held and whose names begin with `prefix`, as `show` has them, with the first few waiters.
+
+        A list longer than one answer is put together from several.
+        """
         return self._lines.play(listing(prefix, stale))
 
 
@@ -184,8 +188,14 @@ def showing(name: str, stale: bool) -> Steps[dict[str, Any] | None]:
 
 
 def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
-    answer = yield Ask("lock_list", {"prefix": prefix, **({"stale": True} if stale else {})})
-    found: list[dict[str, Any]] = answer["locks"]
+    found: list[dict[str, Any]] = []
+    params: dict[str, Any] = {"prefix": prefix, **({"stale": True} if stale else {})}
+    more = True
+    while more:
+        answer = yield Ask("lock_list", params)
+        found += answer["locks"]
+        more = answer["more"]
+        params = {**params, "after": found[-1]["name"] if found else ""}
     return found
 
 

@@ -125,7 +125,7 @@ def _held_for(lock: dict[str, Any]) -> float | None:
 
 def _row(lock: dict[str, Any], style: Style) -> list[Cell]:
     held_s = _held_for(lock)
-    waiting = len(lock["waiters"])
+    waiting = lock["waiting"]
     dash = style.glyph("dash")
     return [
         Cell(lock["name"]),
@@ -141,8 +141,10 @@ def _shown(lock: dict[str, Any], style: Style) -> str:
     waiters = lock["waiters"]
     lines = [_state(lock, style)]
     if waiters:
-        lines.append(f"{count(len(waiters), 'waiter')}, next first:")
+        lines.append(f"{count(lock['waiting'], 'waiter')}, next first:")
         lines += [f"  {waiter['holder']}   id {waiter['lock_id']}" for waiter in waiters]
+        if lock["waiting"] > len(waiters):
+            lines.append(f"  and {lock['waiting'] - len(waiters)} more")
     return "\n".join(lines)
 
 

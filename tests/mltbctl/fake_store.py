@@ -39,6 +39,7 @@ class FakeStore:
     replies: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     executed: int = 0
     compacted_below: int = 0
+    locks_shown_max: int = 1000
     daemons: list[FakeDaemon] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -228,8 +229,10 @@ class FakeStore:
         return {"lock": self._shown(params["name"], line) if line else None}
 
     def list_locks(self, params: dict[str, Any]) -> dict[str, Any]:
-        lines = [(name, self._line(name)) for name in sorted(self.lines) if name.startswith(params.get("prefix", ""))]
-        return {"locks": [self._shown(name, line) for name, line in lines if line]}
+        names = [name for name in sorted(self.lines) if name.startswith(params["prefix"]) and self._line(name)]
+        names = [name for name in names if name > params.get("after", "")]
+        shown = [self._shown(name, self.lines[name]) for name in names[: self.locks_shown_max]]
+        return {"locks": shown, "more": len(names) > len(shown)}
 
     def _shown(self, name: str, line: list[Grant]) -> dict[str, Any]:
         held = line[0]
@@ -241,6 +244,7 @@ class FakeStore:
             "ttl_seconds": held.ttl,
             "remaining_seconds": held.until - boottime(),
             "since": SINCE,
+            "waiting": len(line) - 1,
             "waiters": [{"holder": waiter.holder, "lock_id": waiter.lock_id} for waiter in line[1:]],
         }
 

@@ -50,6 +50,15 @@ def test_acquire_extend_release(store: FakeStore) -> None:
     assert store.daemons[0].calls[0][1]["wait"] == 0
 
 
+def test_a_list_is_put_together_from_several_answers(store: FakeStore) -> None:
+    store.locks_shown_max = 2
+    with Client() as node:
+        for letter in "dacbe":
+            node.locks.acquire(letter, ttl=20)
+        assert [lock["name"] for lock in node.locks.list()] == list("abcde")
+    assert [method for method, _ in store.daemons[0].calls].count("lock_list") == 3
+
+
 @pytest.mark.parametrize(("ttl", "wait"), [(0, 0), (-1, 0), (float("inf"), 0), (float("nan"), 0), (1, -1)])
 @pytest.mark.usefixtures("store")
 def test_times_have_limits(ttl: float, wait: float) -> None:

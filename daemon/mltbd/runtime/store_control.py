@@ -21,7 +21,7 @@ from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.store_bundles import Bundles
-from mltbd.runtime.store_params import ANSWER_CHARS_MAX, BadStoreRequest, Params
+from mltbd.runtime.store_params import BadStoreRequest, Params
 from mltbd.runtime.store_watch import Watches
 from mltbd.runtime.views import age
 from mltbd.state.locks import Lock
@@ -311,10 +311,12 @@ class StoreControl:
                 return partial(self._list, views.prefix(params), views.prefix(params, "after"), limit)
             case "lock_show":
                 return partial(self._show, views.name(params, "name"))
-        return partial(self._locks, views.prefix(params))
+        limit = views.number(params, "limit", 1, views.LIMIT_MAX, views.LIMIT_MAX)
+        return partial(self._locks, views.prefix(params), views.prefix(params, "after"), limit)
 
     def _get(self, key: str) -> dict[str, Any]:
-        return {"entry": views.entry_view(self.store.keyvalues.get(key)), "revision": self.store.revision}
+        entry = self.store.keyvalues.get(key)
+        return {"entry": None if entry is None else views.entry_view(entry), "revision": self.store.revision}
 
     def _tell_entry(self, key: str, tell: Finish) -> None:
         entry, revision = self.store.keyvalues.get(key), self.store.revision
@@ -322,25 +324,20 @@ class StoreControl:
 
     def _list(self, prefix: str, after: str, limit: int) -> dict[str, Any]:
         entries, more = self.store.keyvalues.listing(prefix, after, limit)
-        shown: list[dict[str, Any] | None] = []
-        size = 0
-        for entry in entries:
-            size += len(entry.key) + len(entry.value)
-            if shown and size > ANSWER_CHARS_MAX:
-                more = True
-                break
-            shown.append(views.entry_view(entry))
-        return {"entries": shown, "revision": self.store.revision, "more": more}
+        shown, cut = views.fitting(map(views.entry_view, entries))
+        return {"entries": shown, "revision": self.store.revision, "more": more or cut}
 
     def _show(self, name: str) -> dict[str, Any]:
         lock = self.store.locks.get(name)
-        return {"lock": None if lock is None else self._lock_view(lock)}
+        return {"lock": None if lock is None else self._lock_view(lock, views.ANSWER_CHARS_MAX)}
 
-    def _locks(self, prefix: str) -> dict[str, Any]:
-        return {"locks": [self._lock_view(lock) for lock in self.store.locks.named(prefix)[: views.LIMIT_MAX]]}
+    def _locks(self, prefix: str, after: str, limit: int) -> dict[str, Any]:
+        locks = [lock for lock in self.store.locks.named(prefix, after) if lock.held]
+        shown, cut = views.fitting(self._lock_view(lock, views.IN_LINE_CHARS_MAX) for lock in locks[:limit])
+        return {"locks": shown, "more": cut or len(locks) > limit}
 
-    def _lock_view(self, lock: Lock) -> dict[str, Any]:
-        return views.lock_view(lock, self.driver.node.desk.expiry.remaining_s(lock, boottime()))
+    def _lock_view(self, lock: Lock, chars_max: int) -> dict[str, Any]:
+        return views.lock_view(lock, self.driver.node.desk.expiry.remaining_s(lock, boottime()), chars_max)
 
 
 def _not_acquired(lock: Lock | None) -> dict[str, Any]:

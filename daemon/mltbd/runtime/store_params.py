@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from mltb_transport import store
@@ -22,7 +23,9 @@ WAIT_MAX_S = 3600.0
 DELAY_MAX_S = 3600.0
 LIMIT_MAX = 1000
 ANSWER_CHARS_MAX = TEXT_CHARS_MAX // 2
-"""Of the values in one answer; quoting may double them."""
+"""Of the rows of one answer, as they are spelled in it. The largest single one is a value: thrice its bytes."""
+IN_LINE_CHARS_MAX = 4096
+"""Of those who wait for one lock, where many are listed."""
 _NAME = re.compile(r"[A-Za-z0-9._/-]{1,255}")
 _PREFIX = re.compile(r"[A-Za-z0-9._/-]{0,255}")
 
@@ -199,9 +202,9 @@ def command(method: str, params: Params) -> Packed:
 # -- answers -------------------------------------------------------------------------------------------------------
 
 
-def entry_view(entry: KeyValue | None) -> dict[str, Any] | None:
+def entry_view(entry: KeyValue) -> dict[str, Any]:
     """A key as `state_get` shows it."""
-    return None if entry is None else entry._asdict()
+    return entry._asdict()
 
 
 def change_view(change: Change) -> dict[str, Any]:
@@ -211,8 +214,21 @@ def change_view(change: Change) -> dict[str, Any]:
             "kind": kind}  # fmt: skip
 
 
-def lock_view(lock: Lock, remaining_s: float | None) -> dict[str, Any]:
-    """A lock as `lock_show` shows it; a closed one has no holder."""
+def fitting(rows: Iterable[dict[str, Any]], chars_max: int = ANSWER_CHARS_MAX) -> tuple[list[dict[str, Any]], bool]:
+    """As many of them as may go into one answer, the first one in any case; and whether any was left out."""
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        size += len(json.dumps(row)) + 1
+        if kept and size > chars_max:
+            return kept, True
+        kept.append(row)
+    return kept, False
+
+
+def lock_view(lock: Lock, remaining_s: float | None, chars_max: int) -> dict[str, Any]:
+    """A lock as `lock_show` shows it; a closed one has no holder. Of a long line its beginning is shown."""
+    line = ({"holder": waiter.holder, "lock_id": waiter.lock_id} for waiter in lock.waiters.values())
     return {
         "name": lock.name,
         "holder": lock.holder or None,
@@ -221,7 +237,8 @@ def lock_view(lock: Lock, remaining_s: float | None) -> dict[str, Any]:
         "ttl_seconds": lock.ttl_ms / 1000,
         "remaining_seconds": None if remaining_s is None or not lock.held else round(remaining_s, 3),
         "since": instant(lock.since),
-        "waiters": [{"holder": waiter.holder, "lock_id": waiter.lock_id} for waiter in lock.waiters.values()],
+        "waiting": len(lock.waiters),
+        "waiters": fitting(line, chars_max)[0],
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltbd.runtime import store_params as views
-from mltbd.runtime.store_params import ANSWER_CHARS_MAX, Params
+from mltbd.runtime.store_params import Params
 from mltbd.state.store import Store
 
 Done = Callable[[bool, dict[str, Any]], None]
@@ -81,13 +81,7 @@ def changes_after(store: Store, prefix: str, after: int) -> dict[str, Any] | Non
         return {"changes": [], "revision": store.revision, "compacted": True}
     if after >= store.revision:
         return None
-    changes: list[dict[str, Any]] = []
-    size = 0
-    for change in store.keyvalues.changes(prefix, after, CHANGES_MAX):
-        size += len(change.key) + len(change.value or "")
-        if changes and size > ANSWER_CHARS_MAX:
-            break
-        changes.append(views.change_view(change))
+    changes, _ = views.fitting(map(views.change_view, store.keyvalues.changes(prefix, after, CHANGES_MAX)))
     return {"changes": changes, "revision": changes[-1]["revision"], "compacted": False} if changes else None
 
 

@@ -63,9 +63,10 @@ class Locks:
         """The lock if anybody has to do with it now."""
         return self._by_name.get(name)
 
-    def named(self, prefix: str = "") -> list[Lock]:
-        """All locks with this prefix, by name."""
-        return [self._by_name[name] for name in sorted(self._by_name) if name.startswith(prefix)]
+    def named(self, prefix: str = "", after: str = "") -> list[Lock]:
+        """All locks with this prefix behind `after`, by name."""
+        names = [name for name in self._by_name if name > after and name.startswith(prefix)]
+        return [self._by_name[name] for name in sorted(names)]
 
     @property
     def size(self) -> int:

@@ -115,6 +115,43 @@ def test_a_long_list_is_cut_to_what_one_answer_holds(three: Live) -> None:
     assert page["more"] is True
 
 
+@pytest.mark.parametrize("text", ["x", "ж", "🙂", '"', "\x00"])
+def test_whatever_values_are_made_of_a_list_and_a_watch_come_to_their_end(three: Live, text: str) -> None:
+    """What a character takes in an answer is not what it takes in the state: up to twelve for one."""
+    me, prefix = Someone(three, "n1"), f"made/{ord(text)}/"
+    start = me.reads("state_watch", prefix=prefix)["revision"]
+    count = VALUE_BYTES_MAX // len(json.dumps(text, ensure_ascii=False).encode()) * 3 // 4
+    for number in range(4):
+        me.does("state_set", key=f"{prefix}{number}", value=json.dumps(text * count, ensure_ascii=False))
+    listed, watched = [""], [start]
+    while len(listed) < 5:
+        listed += [entry["key"] for entry in me.reads("state_list", prefix=prefix, after=listed[-1])["entries"]]
+    while len(watched) < 5:
+        changes = me.reads("state_watch", prefix=prefix, after=watched[-1])["changes"]
+        watched += [change["revision"] for change in changes]
+    assert listed[1:] == [f"{prefix}{number}" for number in range(4)]
+    assert watched == sorted(set(watched))
+
+
+def test_a_list_of_locks_goes_on_and_shows_the_beginning_of_a_line(three: Live) -> None:
+    me = Someone(three, "n2")
+    for letter in "cab":
+        me.does("lock_acquire", name=f"many/{letter}", ttl=60)
+    for _ in range(40):
+        Someone(three, "n2").post("lock_acquire", name="many/a", ttl=60, wait=60, holder="ü" * 255)
+    page = me.reads("lock_list", prefix="many/", limit=2)
+    assert ([lock["name"] for lock in page["locks"]], page["more"]) == (["many/a", "many/b"], True)
+    rest = me.reads("lock_list", prefix="many/", after="many/b")
+    assert ([lock["name"] for lock in rest["locks"]], rest["more"]) == (["many/c"], False)
+    three.until(lambda: me.reads("lock_show", name="many/a")["lock"]["waiting"] == 40, "all in line")
+    (listed, _), shown = page["locks"], me.reads("lock_show", name="many/a")["lock"]
+    assert len(shown["waiters"]) == 40
+    (listed,) = me.reads("lock_list", prefix="many/a")["locks"]
+    assert listed["waiting"] == 40
+    assert listed["waiters"] == shown["waiters"][: len(listed["waiters"])]
+    assert 0 < len(listed["waiters"]) < 40
+
+
 def test_a_stale_read_is_answered_at_once_with_its_age(three: Live) -> None:
     me = Someone(three, "n3")
     me.does("state_set", key="stale", value="1")
@@ -231,7 +268,7 @@ def test_a_lock_runs_out_and_its_token_is_refused(three: Live) -> None:
 
 def test_after_an_expiry_the_lock_may_stay_closed_for_a_while(three: Live) -> None:
     holder, other = Someone(three, "n1"), Someone(three, "n1")
-    holder.does("lock_acquire", name="delayed", ttl=0.1, delay=0.3, holder="holder")
+    holder.does("lock_acquire", name="delayed", ttl=0.1, delay=1.0, holder="holder")
     locks = three["n1"].node.state.store.locks
 
     def closed() -> bool:
@@ -239,6 +276,7 @@ def test_after_an_expiry_the_lock_may_stay_closed_for_a_while(three: Live) -> No
         return lock is not None and not lock.held
 
     three.until(closed)
+    assert other.reads("lock_list", prefix="delayed")["locks"] == []
     assert other.does("lock_acquire", name="delayed", ttl=5) == {"acquired": False, "holder": None}
     assert other.does("lock_acquire", name="delayed", ttl=5, wait=15)["acquired"] is True
 
