@@ -214,7 +214,7 @@ class FakeStore:
         holder = self._holder(params["name"])
         if holder is None or holder.lock_id != params["lock_id"]:
             return {"extended": False, "token": 0, "ttl_seconds": 0}
-        holder.ttl = params.get("ttl", holder.ttl)
+        holder.ttl = max(holder.ttl, params.get("ttl", 0.0))
         holder.until = boottime() + holder.ttl
         return {"extended": True, "token": holder.token, "ttl_seconds": holder.ttl}
 

@@ -110,8 +110,11 @@ class Locks:
         return lock if lock is not None and lock.held and lock.lock_id == lock_id else None
 
     def extend(self, lock: Lock, ttl_ms: int, revision: int) -> None:
-        """Its time begins anew."""
-        lock.ttl_ms = ttl_ms or lock.ttl_ms
+        """Its time begins anew; it becomes longer, never shorter: its holder counts on what it was given.
+
+        Whoever knows the id may extend, and the holder hears nothing of it.
+        """
+        lock.ttl_ms = max(ttl_ms, lock.ttl_ms)
         lock.generation = revision
         self.touched[lock.name] = None
 

@@ -187,6 +187,7 @@ def test_an_extension_begins_the_time_anew(story: Story) -> None:
     before = lock.generation
     assert story.tell(EXTEND, "l", lock_id, 0) == ("ok", token, 5000)
     assert story.tell(EXTEND, "l", lock_id, 9000) == ("ok", token, 9000)
+    assert story.tell(EXTEND, "l", lock_id, 1000) == ("ok", token, 9000), "its holder counts on what it was given"
     assert story.expire("l", generation=before) == ("lost",)
     assert story.tell(EXTEND, "l", "id-77", 0) == ("lost",)
     assert story.expire("l") == ("ok",)

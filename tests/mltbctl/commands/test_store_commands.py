@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "lock-release": "lock release backup backup-1",
     "lock-release-json": "lock release backup backup-1 -o json",
     "lock-release-not-held": "lock release backup other",
-    "lock-extend": "lock extend backup backup-1 --ttl 120",
+    "lock-extend": "lock extend backup backup-1 --ttl 7200",
     "lock-extend-json": "lock extend backup backup-1 -o json",
     "lock-extend-not-held": "lock extend backup other -o json",
     "lock-show": "lock show backup",
