@@ -14,14 +14,15 @@ from mltbctl import locks
 from mltbctl import store_client as steps
 from mltbctl.async_lines import AsyncLines
 from mltbctl.client import Client
-from mltbctl.locks import TTL_S, HeldLock, Lock
+from mltbctl.lock_keeper import Lock, told
+from mltbctl.locks import TTL_S, HeldLock
 from mltbctl.settings import TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
-    from mltbctl.store_client import Change, Conflict, Entry
+    from mltbctl.store_client import Change, Conflict, Entry, Listing
 
 THREADS_MAX = 16
 T = TypeVar("T")
@@ -32,13 +33,18 @@ class _Threads:
     """Where the other calls wait: so many at once, others queue."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="mltb-client")
+        self._pool: ThreadPoolExecutor | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="mltb-client")
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False)
+        """A later call begins anew."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
 
 
 class AsyncClient:
@@ -58,10 +64,20 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Hang up for good; calls under way end first."""
+        """Hang up; calls under way end first, and a later call begins anew."""
         await self._run(self._client.close)
         self._lines.close()
         self._threads.close()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """As Client.endpoints."""
+        return self._client.endpoints
+
+    @property
+    def connected_to(self) -> str:
+        """As Client.connected_to."""
+        return self._client.connected_to
 
     @property
     def state(self) -> AsyncState:
@@ -77,7 +93,7 @@ class AsyncClient:
         self, name: str, ttl: float = TTL_S, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
     ) -> AsyncLock:
         """As Client.lock, for `async with`."""
-        return AsyncLock(self._client.lock(name, ttl, wait, delay=delay, holder=holder), self._lines, self._threads)
+        return AsyncLock(self._client.lock(name, ttl, wait, delay=delay, holder=holder), self._lines)
 
     async def status(self) -> dict[str, Any]:
         """As Client.status; so for each call below."""
@@ -91,6 +107,9 @@ class AsyncClient:
 
     async def is_(self, what: str, node: str | None = None) -> bool | None:
         return await self._run(lambda: self._client.is_(what, node))
+
+    async def verdict(self, what: str, node: str | None = None) -> dict[str, Any]:
+        return await self._run(lambda: self._client.verdict(what, node))
 
     async def health(self, *, run: bool = False) -> dict[str, Any]:
         return await self._run(lambda: self._client.health(run=run))
@@ -183,17 +202,49 @@ class AsyncState:
     async def delete(self, key: str, *, expected_version: int | None = None, token: Token = None) -> bool | Conflict:
         return await self._lines.play(steps.deleting(key, expected_version, token))
 
-    async def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> list[Entry]:
+    async def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> Listing:
         return await self._lines.play(steps.listing(prefix, stale, limit))
 
-    async def watch(
-        self, prefix: str = "", *, after: int | None = None, idle: float | None = None
-    ) -> AsyncIterator[Change]:
-        """As State.watch, for `async for`; it begins with the first step of the loop."""
-        news = steps.News(prefix, idle)
-        await self._lines.play(news.begin(after))
-        while (change := await self._lines.play(news.following())) is not None:
-            yield change
+    def watch(self, prefix: str = "", *, after: int | None = None, idle: float | None = None) -> AsyncWatch:
+        """As State.watch, for `async for`. Awaited, it has begun, and misses nothing that is written from then on; else
+        it begins with the first step of the loop."""
+        return AsyncWatch(self._lines, steps.News(prefix, idle), after)
+
+
+class AsyncWatch:
+    """As Watch."""
+
+    def __init__(self, lines: AsyncLines, news: steps.News, after: int | None) -> None:
+        self._lines = lines
+        self._news = news
+        self._after = after
+        self._begun = False
+
+    @property
+    def revision(self) -> int:
+        """The last one that was seen, of this prefix or not; 0 before it has begun."""
+        return self._news.revision
+
+    def __await__(self) -> Generator[Any, None, AsyncWatch]:
+        if not self._begun:
+            yield from self._lines.play(self._news.begin(self._after)).__await__()
+            self._begun = True
+        return self
+
+    def __aiter__(self) -> AsyncWatch:
+        return self
+
+    async def __anext__(self) -> Change:
+        """As Watch's."""
+        await self
+        change = await self._lines.play(self._news.following())
+        if change is None:
+            raise StopAsyncIteration
+        return change
+
+    def close(self) -> None:
+        """As Watch.close."""
+        self._news.closed = True
 
 
 class AsyncLocks:
@@ -203,10 +254,17 @@ class AsyncLocks:
         self._lines = lines
 
     async def acquire(
-        self, name: str, *, ttl: float = TTL_S, wait: float = 0.0, delay: float | None = None, holder: str = ""
+        self,
+        name: str,
+        *,
+        ttl: float = TTL_S,
+        wait: float = 0.0,
+        delay: float | None = None,
+        holder: str = "",
+        reserve_s: float | None = None,
     ) -> HeldLock:
         """As Locks.acquire; so for each call below. One that is cancelled while it waits leaves the line."""
-        return await self._lines.play(locks.acquiring(name, ttl, wait, delay, holder))
+        return await self._lines.play(locks.acquiring(name, ttl, wait, delay, holder, reserve_s))
 
     async def extend(self, held: HeldLock, ttl: float | None = None) -> HeldLock:
         return await self._lines.play(locks.extending(held, ttl))
@@ -247,10 +305,9 @@ class AsyncLost:
 class AsyncLock:
     """As Lock, for `async with`."""
 
-    def __init__(self, lock: Lock, lines: AsyncLines, threads: _Threads) -> None:
+    def __init__(self, lock: Lock, lines: AsyncLines) -> None:
         self._lock = lock
         self._lines = lines
-        self._threads = threads
         self.lost = AsyncLost(lock)
 
     @property
@@ -282,4 +339,8 @@ class AsyncLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._threads.run(lambda: self._lock.__exit__(kind, error, trace))
+        """As Lock's. Who is cancelled meanwhile extends it no more, and it is released all the same."""
+        lost = None
+        if self._lock.leave():
+            lost = await self._lines.finish(self._lines.play(self._lock.giving_back()))
+        told(lost, error)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,7 @@ class AsyncLines:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._readers: dict[asyncio.AbstractEventLoop, LoopReader] = {}
+        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def play(self, steps: Steps[T]) -> T:
         """What the steps come to, when each is settled."""
@@ -49,6 +50,13 @@ class AsyncLines:
         except StopIteration as end:
             result: T = end.value
             return result
+
+    async def finish(self, whole: Coroutine[Any, Any, T]) -> T:
+        """Do it to its end, also when whoever waits for it is cancelled (again)."""
+        task = asyncio.ensure_future(whole)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return await asyncio.shield(task)
 
     async def settle(self, ask: Ask) -> dict[str, Any]:
         """As Lines.settle. When it is cancelled, what `ask.retreat` says is done first; all else is left as it is."""
@@ -73,7 +81,7 @@ class AsyncLines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                await self._retreat(hub, row, ask.method, ask.params, ask.retreat)
+                await self.finish(self._retreat(hub, row, ask.method, ask.params, ask.retreat))
             raise
         hub.rest(row)
         return answer
@@ -121,6 +129,7 @@ class AsyncLines:
 
     def close(self) -> None:
         """This loop reads no more; a later call begins anew."""
+        self._close_those_of_closed_loops()
         reader = self._readers.pop(asyncio.get_running_loop(), None)
         if reader is not None:
             reader.close()
@@ -128,9 +137,13 @@ class AsyncLines:
     def _reader(self, loop: asyncio.AbstractEventLoop) -> LoopReader:
         reader = self._readers.get(loop)
         if reader is None:
-            self._readers = {known: one for known, one in self._readers.items() if not known.is_closed()}
+            self._close_those_of_closed_loops()
             reader = self._readers[loop] = LoopReader(loop)
         return reader
+
+    def _close_those_of_closed_loops(self) -> None:
+        for loop in [loop for loop in self._readers if loop.is_closed()]:
+            self._readers.pop(loop).close()
 
 
 class LoopReader:
@@ -178,22 +191,30 @@ class LoopReader:
 
     def _watch(self, channel: Channel) -> None:
         """The loop looks when there is something to see, until the channel is closed."""
-        files = channel.watch(self, lambda: self._later(self._forget, channel))
+        files = channel.watch(self, lambda: self._ended(channel))
         if files:
             self._files[channel] = files
             for file in files:
                 self._loop.add_reader(file, channel.look)
 
     def close(self) -> None:
-        """Read no more. For the thread of the loop."""
+        """Read no more. For the thread of the loop, or any once the loop is closed."""
         for channel in list(self._files):
             channel.unwatch(self)
             self._forget(channel)
 
     def _forget(self, channel: Channel) -> None:
         for file in self._files.pop(channel, ()):
-            self._loop.remove_reader(file)
+            if not self._loop.is_closed():
+                self._loop.remove_reader(file)
             os.close(file)
+
+    def _ended(self, channel: Channel) -> None:
+        """There will be nothing to see any more."""
+        try:
+            self._loop.call_soon_threadsafe(self._forget, channel)
+        except RuntimeError:  # The loop is closed: nobody else looks at its files.
+            self._forget(channel)
 
     def _later(self, call: Any, argument: Any) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits in it.

@@ -1,4 +1,6 @@
-"""The Python SDK: Client and AsyncClient, the same calls, sync and async. Every failure is an MltbError.
+"""The Python SDK: Client and AsyncClient, the same calls, sync and async.
+
+Every failure of a call is an MltbError; an argument that nobody can mean is a ValueError or a TypeError before it.
 
 with Client() as node:                                   # the daemon of this machine
     node.status()["cluster"]["leader"]
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mltbctl.async_client import AsyncClient
-    from mltbctl.locks import HeldLock, Lock, Locks
-    from mltbctl.store_client import Change, Conflict, Entry, State, Watch
+    from mltbctl.lock_keeper import Lock
+    from mltbctl.locks import HeldLock, Locks
+    from mltbctl.store_client import Change, Conflict, Entry, Listing, State, Watch
 
 __all__ = [
     "AsyncClient",
@@ -44,6 +47,7 @@ __all__ = [
     "Conflict",
     "Entry",
     "HeldLock",
+    "Listing",
     "Lock",
     "LockLost",
     "LockNotAcquired",
@@ -64,7 +68,8 @@ _ELSEWHERE = {
     "Conflict": "mltbctl.store_client",
     "Entry": "mltbctl.store_client",
     "HeldLock": "mltbctl.locks",
-    "Lock": "mltbctl.locks",
+    "Listing": "mltbctl.store_client",
+    "Lock": "mltbctl.lock_keeper",
     "Locks": "mltbctl.locks",
     "State": "mltbctl.store_client",
     "Watch": "mltbctl.store_client",
@@ -143,14 +148,14 @@ class Client:
         LockNotAcquired on entry; LockLost at the end when it was lost inside. `lock.lost` is set before anybody
         else may hold it. `delay` and `holder` as for Locks.acquire.
         """
-        from mltbctl.locks import Lock
+        from mltbctl.lock_keeper import Lock
 
         return Lock(self.locks, name, ttl=ttl, wait=wait, delay=delay, holder=holder)
 
     # -- what only reads ------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """The whole picture as this node sees it: the dict of `mltbctl status -o json` without `schema`."""
+        """The whole picture as this node sees it: the dict of `mltbctl status -o json`."""
         return self._read("status")
 
     def nodes(self) -> list[dict[str, Any]]:

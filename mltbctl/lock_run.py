@@ -19,7 +19,7 @@ from mltbctl.process_table import adopt_orphans, kill_below, reap
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
-    from mltbctl.locks import Lock
+    from mltbctl.lock_keeper import Lock
     from mltbctl.session import Session
 
 TTL_S_MIN = 1.0
@@ -89,7 +89,7 @@ def _stoppable() -> Iterator[None]:
 def _lock(
     client: Client, watcher: Watcher, name: str, ttl: float, wait: float, delay: float | None, holder: str
 ) -> Lock:
-    from mltbctl.locks import Lock
+    from mltbctl.lock_keeper import Lock
     from mltbctl.operator_name import operator_name
 
     lock = Lock(

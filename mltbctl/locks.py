@@ -1,4 +1,4 @@
-"""Locks for Python: Locks (single calls), HeldLock, and Lock, which extends itself and knows when it is lost.
+"""Locks for Python: Locks (single calls) and HeldLock, one grant. What extends itself is in lock_keeper.py.
 
 What a holder may rely on is measured on its own clock from before its request left: the daemons count a lock's time
 from a later moment, so it ends here before anybody else can get it there.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
@@ -16,9 +15,6 @@ from mltbctl.errors import LockLost, LockNotAcquired, MltbError, UnknownOutcome
 from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
     from mltbctl.lines import Lines
 
 TTL_S = 30.0
@@ -26,10 +22,6 @@ RATE = 1e-3
 """How much faster or slower than real time a clock may run."""
 RESERVE_S_MAX = 0.25
 """What is kept back for a thread that is scheduled late; less where the lock is short."""
-NAP_S_MAX = 5.0
-"""A wait that the machine slept through is noticed this late, at most."""
-JOIN_S = 0.2
-RELEASE_S_MIN = 0.5
 
 
 def proven_s(ttl: float, reserve_s: float) -> float:
@@ -108,7 +100,7 @@ class Locks:
         return self._lines.play(acquiring(name, ttl, wait, delay, holder, reserve_s))
 
     def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:
-        """Start its time anew, or with another `ttl`; `held` knows. LockLost when it is not held any more."""
+        """Start its time anew, or with a longer `ttl`; `held` knows. LockLost when it is not held any more."""
         return self._lines.play(extending(held, ttl, timeout))
 
     def release(self, held: HeldLock, *, timeout: float | None = None) -> bool:
@@ -197,177 +189,6 @@ def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
         more = answer["more"]
         params = {**params, "after": found[-1]["name"] if found else ""}
     return found
-
-
-class Lost(threading.Event):
-    """Set before anybody else may hold the lock. `is_set` looks at the clock itself, so it is never late."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.moment = math.inf
-        """From when on the lock is not ours for sure."""
-        self._listeners: list[Callable[[], None]] = []
-        self._mutex = threading.Lock()
-
-    def is_set(self) -> bool:
-        return super().is_set() or boottime() >= self.moment
-
-    def set(self) -> None:
-        with self._mutex:
-            super().set()
-            listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener()
-
-    def then(self, listener: Callable[[], None]) -> None:
-        """Call this once when it is set, from the thread that sets it; at once where it is set already."""
-        with self._mutex:
-            if not super().is_set():
-                self._listeners.append(listener)
-                return
-        listener()
-
-
-class Lock:
-    """A lock that is held while its block runs, and extended from a thread of its own at a third of its time.
-
-    with node.lock("deploy", ttl=30, wait=10) as lock:      # LockNotAcquired when it is not free in time
-        while work and not lock.lost.is_set(): ...          # `lock.lost`: stop at once, somebody else may begin
-    """
-
-    def __init__(
-        self,
-        locks: Locks,
-        name: str,
-        *,
-        ttl: float = TTL_S,
-        wait: float = 0.0,
-        delay: float | None = None,
-        holder: str = "",
-        reserve_s: float | None = None,
-        tell: Callable[[float], None] | None = None,
-    ) -> None:
-        """`tell`: called from the thread with the moment up to which it is ours, whenever that moves."""
-        check_times(ttl, wait)
-        self.name = name
-        self.lost = Lost()
-        self._locks = locks
-        self._options: dict[str, Any] = {"ttl": ttl, "wait": wait, "delay": delay, "holder": holder}
-        self._options["reserve_s"] = reserve_s
-        self._tell = tell or (lambda _: None)
-        self._ending = threading.Event()
-        self._held: HeldLock | None = None
-        self._keeper: threading.Thread | None = None
-        self._trouble = ""
-
-    @property
-    def held(self) -> HeldLock:
-        """The grant. RuntimeError outside the block."""
-        if self._held is None:
-            raise RuntimeError(f"the lock `{self.name}` is not acquired")
-        return self._held
-
-    @property
-    def token(self) -> int:
-        """The fencing token of this grant."""
-        return self.held.token
-
-    @property
-    def lock_id(self) -> str:
-        return self.held.lock_id
-
-    def remaining(self) -> float:
-        """Seconds for which it is ours for sure, if it were not extended again; 0 once it is lost."""
-        return 0.0 if self.lost.is_set() else self.held.remaining()
-
-    def __enter__(self) -> Lock:
-        self.acquire()
-        self.keep()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Release it. LockLost when it was lost meanwhile; added as a note to an error of the block itself."""
-        lost = self.close()
-        if lost is None:
-            return
-        if error is None:
-            raise lost
-        error.add_note(f"and the lock was lost: {lost.message}")
-
-    def acquire(self) -> None:
-        """Get it, without extending it yet."""
-        self.take(self._locks.acquire(self.name, **self.options))
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """How it is to be acquired."""
-        if self._held is not None:
-            raise RuntimeError(f"the lock `{self.name}` was acquired already")
-        return self._options
-
-    def take(self, held: HeldLock) -> None:
-        """It was acquired."""
-        self._held = held
-        self.lost.moment = held.until
-
-    def keep(self) -> None:
-        """Begin to extend it."""
-        self._keeper = threading.Thread(target=self._keep, args=(self.held,), name="mltb-lock", daemon=True)
-        self._keeper.start()
-
-    def close(self) -> LockLost | None:
-        """Release it; returns what to raise when it was lost before. A daemon that is away lets it run out.
-
-        Again: no effect.
-        """
-        if self._held is None or self._ending.is_set():
-            return None
-        self._ending.set()
-        if self._keeper is not None:
-            self._keeper.join(JOIN_S)
-        if self.lost.is_set():
-            self.lost.set()
-            return self._loss()
-        left_s = self._held.remaining()
-        try:
-            released = self._locks.release(self._held, timeout=min(self._locks.timeout_s, max(RELEASE_S_MIN, left_s)))
-        except MltbError:
-            released = True  # Not known. It was ours for the whole block, and ends by itself.
-        self.lost.moment = math.inf
-        if not released:
-            self.lost.set()
-            return self._loss()
-        return None
-
-    def _loss(self) -> LockLost:
-        why = f": {self._trouble}" if self._trouble else ""
-        return LockLost(f"the lock `{self.name}` was lost{why}", f"run `mltbctl lock show {self.name}`")
-
-    def _keep(self, held: HeldLock) -> None:
-        due = boottime() + held.ttl / 3
-        while not self._ending.wait(max(0.0, min(due - boottime(), held.remaining(), NAP_S_MAX))):
-            now = boottime()
-            if now >= held.until:
-                break
-            if now < due:
-                continue
-            try:
-                self._locks.extend(held, timeout=held.remaining())
-            except LockLost as lost:
-                self._trouble = lost.message
-                break
-            except MltbError as error:
-                self._trouble = error.message
-                due = boottime() + min(1.0, held.ttl / 30)
-            else:
-                self._trouble = ""
-                due = now + held.ttl / 3
-                self.lost.moment = held.until
-                self._tell(held.until)
-        if not self._ending.is_set():
-            self.lost.set()
 
 
 def _named(held: HeldLock) -> dict[str, Any]:

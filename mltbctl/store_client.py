@@ -27,7 +27,7 @@ POLL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key. `version` counts its writes from 1; `revision` is that of the state at this write or read."""
+    """One key. `version` counts its writes from 1, anew once it was deleted; `revision` is that of its last write."""
 
     key: str
     value: Any
@@ -48,6 +48,12 @@ class Conflict:
         return False
 
 
+class Listing(list[Entry]):
+    """What a list found. A watch after `revision` misses nothing that came later."""
+
+    revision: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One write of a key: `kind` is `set` or `delete` (then `value` is None)."""
@@ -59,9 +65,9 @@ class Change:
     kind: str
 
 
-def entry_of(data: dict[str, Any], revision: int = 0, age: float | None = None) -> Entry:
+def entry_of(data: dict[str, Any], age: float | None = None) -> Entry:
     """The entry in an answer; its `value` is JSON text."""
-    return Entry(data["key"], json.loads(data["value"]), data["version"], data.get("revision", revision), age)
+    return Entry(data["key"], json.loads(data["value"]), data["version"], data["revision"], age)
 
 
 def encoded(value: Any) -> str:
@@ -69,12 +75,22 @@ def encoded(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def kept(value: Any, text: str) -> Any:
+    """What a read will give back for it: tuples become lists, and keys become texts."""
+    return value if value is None or isinstance(value, bool | int | float | str) else json.loads(text)
+
+
 def guarded(token: Token) -> dict[str, Any] | None:
     """The lock a write depends on: one that is held, or its name and token."""
-    if token is None:
-        return None
-    name, number = token if isinstance(token, tuple) else (token.name, token.token)
-    return {"lock": name, "token": number}
+    match token:
+        case None:
+            return None
+        case (str() as name, int() as number):
+            return {"lock": name, "token": number}
+    try:
+        return {"lock": token.name, "token": token.token}
+    except AttributeError:
+        raise TypeError(f"`token` is a lock that is held, or its name and token, not {token!r}") from None
 
 
 class State:
@@ -104,10 +120,11 @@ class State:
         """Remove `key`; False where there was none. Conflict where it has another version."""
         return self._lines.play(deleting(key, expected_version, token))
 
-    def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> list[Entry]:
+    def list(self, prefix: str = "", *, stale: bool = False, limit: int | None = None) -> Listing:
         """The entries whose keys begin with `prefix`, in the order of their keys.
 
-        A list longer than one answer (256 entries) is put together from several, each true at its own revision.
+        A list longer than one answer (256 entries, less where they are large) is put together from several, each
+        true at its own revision; `revision` is that of the first.
         """
         return self._lines.play(listing(prefix, stale, limit))
 
@@ -155,37 +172,41 @@ class Watch:
 
 def getting(key: str, stale: bool) -> Steps[Entry | None]:
     """As State.get; so for each below."""
-    answer = yield Ask("state_get", _given(key=key, stale=stale or None))
+    answer = yield Ask("state_get", _given(key=_text(key), stale=stale or None))
     if answer["entry"] is None:
         return None
-    return entry_of(answer["entry"], answer["revision"], answer.get("age_seconds"))
+    return entry_of(answer["entry"], answer.get("age_seconds"))
 
 
 def setting(key: str, value: Any, token: Token) -> Steps[Entry]:
-    answer = yield Ask("state_set", _given(key=key, value=encoded(value), token=guarded(token)), changes=True)
-    return Entry(key, value, answer["version"], answer["revision"])
+    text = encoded(value)
+    answer = yield Ask("state_set", _given(key=_text(key), value=text, token=guarded(token)), changes=True)
+    return Entry(key, kept(value, text), answer["version"], answer["revision"])
 
 
 def swapping(key: str, expected_version: int, value: Any, token: Token) -> Steps[Entry | Conflict]:
-    params = _given(key=key, value=encoded(value), if_version=expected_version, token=guarded(token))
+    text = encoded(value)
+    params = _given(key=_text(key), value=text, if_version=expected_version, token=guarded(token))
     answer = yield Ask("state_set", params, changes=True)
-    return _conflict(answer) if "conflict" in answer else Entry(key, value, answer["version"], answer["revision"])
+    if "conflict" in answer:
+        return _conflict(answer)
+    return Entry(key, kept(value, text), answer["version"], answer["revision"])
 
 
 def deleting(key: str, expected_version: int | None, token: Token) -> Steps[bool | Conflict]:
-    params = _given(key=key, if_version=expected_version, token=guarded(token))
+    params = _given(key=_text(key), if_version=expected_version, token=guarded(token))
     answer = yield Ask("state_delete", params, changes=True)
     return _conflict(answer) if "conflict" in answer else bool(answer["deleted"])
 
 
-def listing(prefix: str, stale: bool, limit: int | None) -> Steps[list[Entry]]:
-    found: list[Entry] = []
+def listing(prefix: str, stale: bool, limit: int | None) -> Steps[Listing]:
+    found = Listing()
     after: str | None = None
     while limit is None or len(found) < limit:
         page = PAGE if limit is None else min(PAGE, limit - len(found))
         answer = yield Ask("state_list", _given(prefix=prefix, stale=stale or None, limit=page, after=after))
-        age = answer.get("age_seconds")
-        found += [entry_of(entry, answer["revision"], age) for entry in answer["entries"]]
+        found.revision = found.revision or answer["revision"]
+        found += [entry_of(entry, answer.get("age_seconds")) for entry in answer["entries"]]
         if not answer["more"] or not answer["entries"]:
             break
         after = found[-1].key
@@ -196,6 +217,8 @@ class News:
     """The changes of one prefix, one after the other. `revision` is the last one that was seen."""
 
     def __init__(self, prefix: str, idle_s: float | None) -> None:
+        if idle_s is not None and not idle_s >= 0:
+            raise ValueError(f"idle of {idle_s} s is below 0")
         self.revision = 0
         self.closed = False
         self._prefix = prefix
@@ -233,7 +256,7 @@ class News:
         if answer["compacted"]:
             raise Compacted(
                 f"the changes after revision {self.revision} are no longer kept",
-                "read with `list`, then watch again from its revision",
+                "run `mltbctl state list`, then watch again after its revision",
             )
         for change in answer["changes"]:
             text = change["value"]
@@ -243,10 +266,16 @@ class News:
             self.revision = max(self.revision, int(answer["revision"]))
 
 
+def _text(key: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a text, not {key!r}")
+    return key
+
+
 def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
 def _conflict(answer: dict[str, Any]) -> Conflict:
     found = answer["conflict"]
-    return Conflict(None if found is None else entry_of(found, answer.get("revision", 0)))
+    return Conflict(None if found is None else entry_of(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from mltbctl.async_client import AsyncClient, AsyncLocks, AsyncState
+from mltbctl.async_client import AsyncClient, AsyncLocks, AsyncState, AsyncWatch
 from mltbctl.client import Client, Conflict, Entry, LockLost, LockNotAcquired, Timeout, UnknownOutcome
 from mltbctl.locks import Locks
-from mltbctl.store_client import State
+from mltbctl.store_client import State, Watch
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
@@ -26,16 +27,19 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 
 def public(kind: type) -> dict[str, set[str]]:
-    calls = {name: value for name, value in vars(kind).items() if not name.startswith("_") and callable(value)}
-    return {name: set(signature(call).parameters) for name, call in calls.items()}
+    found = {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+    return {name: set(signature(it).parameters) if callable(it) else set() for name, it in found.items()}
 
 
-@pytest.mark.parametrize(("sync", "other"), [(Client, AsyncClient), (State, AsyncState), (Locks, AsyncLocks)])
+@pytest.mark.parametrize(
+    ("sync", "other"),
+    [(Client, AsyncClient), (State, AsyncState), (Locks, AsyncLocks), (Watch, AsyncWatch)],
+    ids=lambda kind: kind.__name__,
+)
 def test_the_same_calls(sync: type, other: type) -> None:
     expected = public(sync)
-    expected.pop("verdict", None)
-    hidden = {"reserve_s", "timeout"}  # for Lock alone
-    assert {name: parameters - hidden for name, parameters in expected.items()} == public(other)
+    expected.pop("timeout_s", None)
+    assert public(other) == {name: given - {"timeout"} for name, given in expected.items()}, "asyncio.timeout does that"
 
 
 @pytest.mark.usefixtures("store")
@@ -49,6 +53,22 @@ def test_state() -> None:
             assert await node.state.list("k") == [put]
             assert [change.value async for change in node.state.watch("k", after=0, idle=0.05)] == [{"a": 1}]
             assert await node.state.delete("k") is True
+
+    run(story())
+
+
+@pytest.mark.usefixtures("store")
+def test_a_watch_that_was_awaited_has_begun() -> None:
+    async def story() -> None:
+        async with AsyncClient() as node:
+            watch = await node.state.watch("w/")
+            await node.state.set("w/a", 1)
+            assert (await anext(watch)).value == 1
+            assert watch.revision == 1
+            later = node.state.watch("w/", idle=0.05)
+            assert (later.revision, (await later).revision) == (0, 1)
+            watch.close()
+            assert [change async for change in watch] == [change async for change in later] == []
 
     run(story())
 
@@ -114,6 +134,58 @@ def test_a_cancelled_wait_keeps_nothing(store: FakeStore) -> None:
             assert [grant.lock_id for grant in store.lines["k"]] == [held.lock_id], "it has left the line"
             assert await node.locks.release(held)
             assert not store.lines["k"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_who_is_cancelled_while_leaving_the_block_keeps_nothing(store: FakeStore, turns: int) -> None:
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            leaving = asyncio.Event()
+
+            async def work() -> None:
+                async with node.lock("k", ttl=60):
+                    leaving.set()
+
+            task = asyncio.create_task(work())
+            await leaving.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await asyncio.to_thread(until, lambda: not store.lines["k"])
+
+    run(story())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_who_is_cancelled_twice_keeps_nothing(store: FakeStore, turns: int) -> None:
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            held = await node.locks.acquire("k", ttl=60)
+            waiting = asyncio.create_task(node.locks.acquire("k", ttl=60, wait=30))
+            await asyncio.to_thread(until, lambda: len(store.lines["k"]) == 2)
+            waiting.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await asyncio.to_thread(until, lambda: [each.lock_id for each in store.lines["k"]] == [held.lock_id])
+
+    run(story())
+
+
+def test_a_client_that_was_closed_inside_a_block_opens_anew(store: FakeStore) -> None:
+    async def story() -> None:
+        node = AsyncClient()
+        async with node.lock("k", ttl=60):
+            await node.close()
+        assert not store.lines["k"]
+        await node.state.set("k", 1)
+        await node.close()
 
     run(story())
 
@@ -235,3 +307,22 @@ def test_one_loop_after_the_other_leaves_nothing_open(store: FakeStore) -> None:
         for _ in range(4):
             run(story())
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_one_client_in_many_loops_leaves_nothing_open(store: FakeStore) -> None:
+    path = str(store.daemons[0].path)
+
+    async def story() -> None:
+        await node.state.set("k", 1)
+
+    with Client(path, timeout=30) as other:
+        other.state.set("k", 0)
+        node = AsyncClient(path, timeout=30)
+        run(story())
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(4):
+            run(story())
+        assert len(os.listdir("/proc/self/fd")) <= before
+        run(node.close())
+        assert len(os.listdir("/proc/self/fd")) < before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ from mltb_transport.store import ACQUIRE, unpacked
 from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome
 from mltbctl.clock import boottime
-from mltbctl.locks import RATE, Lost, myself, proven_s, reserve
+from mltbctl.lock_keeper import Lost
+from mltbctl.locks import RATE, myself, proven_s, reserve
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
@@ -278,6 +280,15 @@ def test_it_is_lost_when_somebody_releases_it(store: FakeStore) -> None:
     with Client() as node:
         lose(node, 0.6, release_and_wait)
         lose(node, 60, release)
+
+
+def test_a_child_releases_nothing_of_its_parents(store: FakeStore) -> None:
+    with Client() as node, node.lock("k", ttl=60) as lock:
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover
+            os._exit(0 if lock.close() is None else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert store.lines["k"][0].lock_id == lock.lock_id
 
 
 def test_an_error_of_the_block_comes_first(store: FakeStore) -> None:

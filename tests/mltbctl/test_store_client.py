@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -86,6 +88,44 @@ def test_a_guarded_write_needs_the_lock(store: FakeStore) -> None:
             node.state.delete("k", token=held)
         assert node.state.set("k", 4).version == 3
     assert store.daemons[0].calls[1][1]["token"] == {"lock": "deploy", "token": held.token}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_list_says_after_which_revision_to_watch() -> None:
+    with Client() as node:
+        node.state.set("w/a", 1)
+        node.state.set("elsewhere", 1)
+        found = node.state.list("nothing/")
+        assert (found, found.revision) == ([], 2)
+        node.state.set("nothing/yet", 1)
+        assert next(node.state.watch("nothing/", after=found.revision)).key == "nothing/yet"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_write_returns_what_a_read_will() -> None:
+    with Client() as node:
+        value = {1: (2, 3)}
+        put = node.state.set("k", value)
+        assert put.value == {"1": [2, 3]} == node.state.get("k").value  # type: ignore[union-attr]
+        again = node.state.compare_and_swap("k", put.version, (4,))
+        assert isinstance(again, Entry)
+        assert again.value == [4]
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        (lambda node: node.state.set(None, 1), TypeError),
+        (lambda node: node.state.get(7), TypeError),
+        (lambda node: node.state.set("k", 1, token=5), TypeError),
+        (lambda node: node.state.watch("k", idle=math.nan), ValueError),
+        (lambda node: node.state.set("k", math.nan), ValueError),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_what_nobody_can_mean(call: Callable[[Client], object], wrong: type[Exception]) -> None:
+    with Client() as node, pytest.raises(wrong):
+        call(node)
 
 
 @pytest.mark.usefixtures("store")
