@@ -172,7 +172,7 @@ class Watch:
 
 def getting(key: str, stale: bool) -> Steps[Entry | None]:
     """As State.get; so for each below."""
-    answer = yield Ask("state_get", _given(key=_text(key), stale=stale or None))
+    answer = yield Ask("state_get", {"key": key, **_given(stale=stale or None)})
     if answer["entry"] is None:
         return None
     return entry_of(answer["entry"], answer.get("age_seconds"))
@@ -180,13 +180,13 @@ def getting(key: str, stale: bool) -> Steps[Entry | None]:
 
 def setting(key: str, value: Any, token: Token) -> Steps[Entry]:
     text = encoded(value)
-    answer = yield Ask("state_set", _given(key=_text(key), value=text, token=guarded(token)), changes=True)
+    answer = yield Ask("state_set", {"key": key, "value": text, **_given(token=guarded(token))}, changes=True)
     return Entry(key, kept(value, text), answer["version"], answer["revision"])
 
 
 def swapping(key: str, expected_version: int, value: Any, token: Token) -> Steps[Entry | Conflict]:
     text = encoded(value)
-    params = _given(key=_text(key), value=text, if_version=expected_version, token=guarded(token))
+    params = {"key": key, "value": text, **_given(if_version=expected_version, token=guarded(token))}
     answer = yield Ask("state_set", params, changes=True)
     if "conflict" in answer:
         return _conflict(answer)
@@ -194,7 +194,7 @@ def swapping(key: str, expected_version: int, value: Any, token: Token) -> Steps
 
 
 def deleting(key: str, expected_version: int | None, token: Token) -> Steps[bool | Conflict]:
-    params = _given(key=_text(key), if_version=expected_version, token=guarded(token))
+    params = {"key": key, **_given(if_version=expected_version, token=guarded(token))}
     answer = yield Ask("state_delete", params, changes=True)
     return _conflict(answer) if "conflict" in answer else bool(answer["deleted"])
 
@@ -264,12 +264,6 @@ class News:
             self._waiting.append(Change(change["key"], value, change["version"], change["revision"], change["kind"]))
         if not self._waiting:
             self.revision = max(self.revision, int(answer["revision"]))
-
-
-def _text(key: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"a key is a text, not {key!r}")
-    return key
 
 
 def _given(**params: Any) -> dict[str, Any]:

@@ -200,6 +200,7 @@ def test_a_call_under_way_keeps_its_answer_when_the_client_is_closed(serve: Serv
         lambda node: node.state.compare_and_swap("k", True, 1),
         lambda node: node.state.compare_and_swap("k", 2**70, 1),
         lambda node: node.state.set(7, 1),
+        lambda node: node.state.set(None, 1),
         lambda node: node.state.set("k", 1, token=("", 3)),
         lambda node: node.state.set("k", "x" * 80_000),
         lambda node: node.state.set("\ud800", 1),
