@@ -36,6 +36,9 @@ _PASSING = frozenset({"no_quorum", "unavailable", "overloaded", "unknown_outcome
 """Answers that another try, or another node, may better."""
 ANSWERED = frozenset({"refused", "full"})
 """Refusals that come out of the log, under the number that was sent."""
+OFF = "off"
+"""What one node alone refuses, whatever became of the number elsewhere; a refusal as any other for who is told."""
+OFF_HINT = "ask another node with `--node`, or set it to true in the configuration of this one"
 
 
 class Settling:
@@ -94,7 +97,7 @@ class Settling:
                 self._turn_away(trouble, channel)
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
-        if self._row is not None and self._maybe_done and told.code not in ANSWERED:
+        if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
             why = f"`{self._method}` may or may not have taken effect: {told.message}"
             raise UnknownOutcome(why, "look at the state before you try again") from trouble
         if told is trouble:
@@ -156,6 +159,8 @@ def told_of(error: ControlError, allowed_s: float) -> MltbError:
         hint = "run `mltbctl secret show` to see which secret was used, and from where"
         return AuthenticationFailed(error.message, hint)
     if isinstance(error, control.CallFailed):
+        if error.code == OFF:
+            return Refused(error.message, OFF_HINT)
         kind = _FAILURES.get(error.code, MltbError)
         details = {key: value for key, value in error.body.items() if key not in ("code", "message", "hint")}
         return kind(error.message, error.hint, code=error.code, details=details)
