@@ -30,18 +30,11 @@ PORT_MAX = 65534
 """The control port is the next one, and 65535 is the last there is."""
 DAY_S = 86400.0
 
-NOT_BUILT = {
-    "replication": ("REPLICATION_ENABLED",),
-    "state beside the log": (),
-    "defaults for locks": (),
-    "component checks": (),
-    "alerts": (),
-    "operation limits": (),
-    "compression": ("HA_COMPRESSION_ENABLED",),
-    "backup": ("HA_BACKUP_ENABLED",),
-    "metrics": (),
-}
-"""Features this version does not have, and the options that would switch them on."""
+NOT_BUILT = (
+    "replication", "state beside the log", "defaults for locks", "component checks", "alerts", "operation limits",
+    "compression", "backup", "metrics",
+)  # fmt: skip
+"""Features this version does not have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,13 +120,13 @@ def settings_of(loaded: Loaded, effective: bool) -> list[dict[str, Any]]:
 
 def describe(preset: Preset) -> dict[str, Any]:
     """A preset, the values in which it differs from the defaults, and what this version lacks of it."""
-    missing = {OPTIONS[name].feature for name in preset.values if not OPTIONS[name].built}
+    differing = {name: _plain(value) for name, value in preset.values.items() if value != OPTIONS[name].default}
     return {
         "name": preset.name,
         "nodes": preset.nodes,
         "doc": preset.doc,
-        "values": {name: _plain(value) for name, value in preset.values.items() if value != OPTIONS[name].default},
-        "runs_without": sorted(missing),
+        "values": differing,
+        "runs_without": sorted({OPTIONS[name].feature for name in differing if not OPTIONS[name].built}),
     }
 
 

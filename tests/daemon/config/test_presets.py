@@ -6,6 +6,7 @@ import pytest
 
 from mltbd.config.options import OPTIONS
 from mltbd.config.presets import PRESETS
+from mltbd.config.tool import describe
 from tests.daemon.config.machines import keys, loaded, problem, settings
 
 EVERYTHING = {
@@ -28,7 +29,9 @@ def test_each_preset_alone_is_valid_with_warnings(name: str) -> None:
     found = loaded(preset=name)
     assert keys(found) == []
     asked = [item.key for item in found.problems].count("preset")
-    assert asked == (1 if "REPLICATION_ENABLED" in PRESETS[name].values else 0), "what it runs without is told"
+    without = describe(PRESETS[name])["runs_without"]
+    assert asked == bool(without), "what it runs without is told"
+    assert all(feature in problem(found, "preset", "warning").message for feature in without)
     assert settings(found).preset == name
     assert settings(found).cluster_enabled is True
 
