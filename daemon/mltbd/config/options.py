@@ -145,7 +145,7 @@ _REPLICATION = (
 )  # fmt: skip
 
 _STATE = (
-    _on("DISTRIBUTED_STATE_ENABLED", None, "key-values for clients; on unless switched off on a node", "state"),
+    _on("DISTRIBUTED_STATE_ENABLED", True, "key-values for the clients of this node", "state"),
     _choice(
         "DISTRIBUTED_STATE_BACKEND", "memory", "where they are kept", "state beside the log",
         ("memory", "redis", "etcd"),
@@ -154,7 +154,7 @@ _STATE = (
     _choice(
         "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "state beside the log", CONSISTENCIES
     ),
-    _on("DISTRIBUTED_LOCKS_ENABLED", None, "locks for clients; on unless switched off on a node", "state"),
+    _on("DISTRIBUTED_LOCKS_ENABLED", True, "locks for the clients of this node", "state"),
     _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "a lock's life unless given", "defaults for locks"),
     _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "a living holder keeps its lock", "defaults for locks"),
     _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "defaults for locks"),

@@ -119,14 +119,18 @@ def settings_of(loaded: Loaded, effective: bool) -> list[dict[str, Any]]:
 
 
 def describe(preset: Preset) -> dict[str, Any]:
-    """A preset, the values in which it differs from the defaults, and what this version lacks of it."""
-    differing = {name: _plain(value) for name, value in preset.values.items() if value != OPTIONS[name].default}
+    """A preset, the values it sets, and what this version lacks of it."""
+    missing = {
+        OPTIONS[name].feature
+        for name, value in preset.values.items()
+        if not OPTIONS[name].built and value != OPTIONS[name].default
+    }
     return {
         "name": preset.name,
         "nodes": preset.nodes,
         "doc": preset.doc,
-        "values": differing,
-        "runs_without": sorted({OPTIONS[name].feature for name in differing if not OPTIONS[name].built}),
+        "values": {name: _plain(value) for name, value in preset.values.items()},
+        "runs_without": sorted(missing),
     }
 
 

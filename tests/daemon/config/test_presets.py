@@ -60,8 +60,9 @@ def test_each_value_is_one_of_its_option(name: str) -> None:
     ],
 )
 def test_each_preset_is_what_is_documented(name: str, on: set[str], strategy: str, nodes: int, quorum: int) -> None:
-    asked = {key: sourced.value for key, sourced in loaded(preset=name).asked.items()}
-    assert {key for key in EVERYTHING if asked[key] is True} == on
+    layers = loaded(preset=name).asked
+    asked = {key: sourced.value for key, sourced in layers.items()}
+    assert {key for key in EVERYTHING if layers[key].given and asked[key] is True} == on
     assert (asked["HA_STRATEGY"], asked["HA_MIN_NODES"], asked["HA_QUORUM_SIZE"]) == (strategy, nodes, quorum)
 
 
