@@ -99,7 +99,7 @@ class Settling:
         # Only an answer out of the log says what became of the number; any other is about this try alone.
         if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
             why = f"`{self._method}` may or may not have taken effect: {told.message}"
-            raise UnknownOutcome(why, "look at the state before you try again") from trouble
+            raise _unknown(why, self._params, self._row) from trouble
         if told is trouble:
             raise told
         raise told from trouble
@@ -121,6 +121,14 @@ class Settling:
             return True
         away = isinstance(trouble, Unreachable | control.Unreachable)
         return away and (self._lines.met or self._maybe_done)
+
+
+def _unknown(why: str, params: dict[str, Any], row: Row) -> UnknownOutcome:
+    """It names the change by what every daemon knows it by: a repeat under that name is done once, whoever sends it."""
+    name = f"{row.client}/{row.number}"
+    look = f"state get {params['key']}" if "key" in params else f"lock show {params['name']}"
+    hint = f"run `mltbctl {look}` to see whether it did, before you try again"
+    return UnknownOutcome(f"{why} (operation {name})", hint, details={"operation": name})
 
 
 def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:

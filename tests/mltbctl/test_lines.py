@@ -122,6 +122,20 @@ def test_a_forgotten_client_begins_anew(serve: Serve) -> None:
     assert store.executed == 2
 
 
+def test_an_unknown_outcome_names_the_change_and_where_to_look(serve: Serve) -> None:
+    daemon = serve(state_set=silent, lock_acquire=silent)
+    with Client(timeout=0.2) as node:
+        with pytest.raises(UnknownOutcome) as caught:
+            node.state.set("k", 1)
+        client, number = sent(daemon)[0]
+        assert caught.value.details == {"operation": f"{client}/{number}"}
+        assert caught.value.message.endswith(f"(operation {client}/{number})")
+        assert caught.value.hint.startswith("run `mltbctl state get k`")
+        with pytest.raises(UnknownOutcome) as caught:
+            node.locks.acquire("l")
+        assert caught.value.hint.startswith("run `mltbctl lock show l`")
+
+
 def test_after_an_unknown_outcome_no_number_follows(serve: Serve) -> None:
     store = FakeStore()
     daemon = serve("n2", **(store.answers() | {"state_set": in_turn("unknown_outcome")}))
