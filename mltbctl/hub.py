@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mltbctl.errors import AuthenticationFailed, MltbError
-from mltbctl.settings import endpoint_of, find_secret, is_local, local_sockets, named_nodes
+from mltbctl.settings import NODES_MAX, endpoint_of, find_secret, is_local, listens, local_sockets, named_nodes
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Channel
@@ -230,10 +230,14 @@ class Hub:
         for path in sockets:
             if path.endswith(f"/{node}.sock"):
                 return path
+        # A daemon of the same runtime directory, where the environment named another one of it.
+        for directory in dict.fromkeys(path.rpartition("/")[0] for path in sockets):
+            if listens(f"{directory}/{node}.sock"):
+                return f"{directory}/{node}.sock"
         from mltbctl.lines import Lines
         from mltbctl.settings import TIMEOUT_S
 
-        local = Lines(tuple(sockets), None, TIMEOUT_S, "")
+        local = Lines(tuple(sockets[:NODES_MAX]), None, TIMEOUT_S, "")
         try:
             members = {member["id"]: member for member in local.once("status", {}, changes=False)["nodes"]}
         finally:

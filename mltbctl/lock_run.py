@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
-from mltbctl.process_table import adopt_orphans, kill_below, reap
+from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -55,14 +55,15 @@ def run(
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.
     watcher = Watcher(Errand(argv, environ, grace_s(ttl), TOKEN_VARIABLE))
+    alarm = Alarm()
     try:
         with session.client() as client:
-            lock = _lock(client, watcher, name, ttl, wait, delay, holder)
+            lock = _lock(client, watcher, alarm, name, ttl, wait, delay, holder)
             with _stoppable():
                 lock.acquire()
             session.tell_endpoint(client)
             try:
-                return _Run(watcher, lock).to_the_end()
+                return _Run(watcher, lock, alarm).to_the_end()
             finally:
                 lock.close()
     finally:
@@ -87,10 +88,23 @@ def _stoppable() -> Iterator[None]:
 
 
 def _lock(
-    client: Client, watcher: Watcher, name: str, ttl: float, wait: float, delay: float | None, holder: str
+    client: Client,
+    watcher: Watcher,
+    alarm: Alarm,
+    name: str,
+    ttl: float,
+    wait: float,
+    delay: float | None,
+    holder: str,
 ) -> Lock:
     from mltbctl.lock_keeper import Lock
     from mltbctl.operator_name import operator_name
+
+    reserve_s = min(RESERVE_S_MAX, ttl / 10)
+
+    def tell(until: float) -> None:
+        watcher.tell(TRUST, moment=until)
+        alarm.set(_last_moment(until, reserve_s))
 
     lock = Lock(
         client.locks,
@@ -99,19 +113,25 @@ def _lock(
         wait=wait,
         delay=delay,
         holder=holder or f"{operator_name()}:{os.getpid()}",
-        reserve_s=min(RESERVE_S_MAX, ttl / 10),
-        tell=lambda until: watcher.tell(TRUST, moment=until),
+        reserve_s=reserve_s,
+        tell=tell,
     )
     lock.lost.then(lambda: watcher.tell(END))
     return lock
 
 
+def _last_moment(until: float, reserve_s: float) -> float:
+    """When the watcher must have ended everything, the lock not having been extended."""
+    return until + reserve_s / 3
+
+
 class _Run:
     """From the acquired lock to the end of the command."""
 
-    def __init__(self, watcher: Watcher, lock: Lock) -> None:
+    def __init__(self, watcher: Watcher, lock: Lock, alarm: Alarm) -> None:
         self._watcher = watcher
         self._lock = lock
+        self._alarm = alarm
 
     def to_the_end(self) -> int:
         heeded = {number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN}
@@ -119,7 +139,9 @@ class _Run:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*heeded, signal.SIGCHLD})
         try:
             adopt_orphans()
-            self._watcher.tell(GO, self._lock.token, self._lock.held.until)
+            held = self._lock.held
+            self._watcher.tell(GO, held.token, held.until)
+            self._alarm.set(_last_moment(held.until, held.reserve_s))
             self._lock.keep()
             while not self._ended():
                 info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())
@@ -133,16 +155,15 @@ class _Run:
     def _ended(self) -> bool:
         return any(pid == self._watcher.pid for pid, _ in reap())
 
-    def _last_moment(self) -> float:
-        """When the watcher must have ended everything, the lock not having been extended."""
-        return self._lock.held.until + self._lock.held.reserve_s / 3
+    def _left_s(self) -> float:
+        return _last_moment(self._lock.held.until, self._lock.held.reserve_s) - boottime()
 
     def _look_s(self) -> float:
-        return min(max(self._last_moment() - boottime(), LOOK_S_MIN), LOOK_S_MAX)
+        return min(max(self._left_s(), LOOK_S_MIN), LOOK_S_MAX)
 
     def _second_layer(self) -> None:
         """The watcher may be stopped and miss the end of the lock: then it is ended with all below it."""
-        if boottime() >= self._last_moment():
+        if self._left_s() <= 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._watcher.pid, signal.SIGKILL)
             kill_below(os.getpid())

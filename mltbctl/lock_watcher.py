@@ -3,7 +3,8 @@
 Forked before anything else happens, with one thread, so that it may fork in turn. It trusts the lock up to the last
 moment it was told of and not longer: SIGTERM for the whole tree some time before, SIGKILL at it. When `mltbctl` is
 stopped, nothing new is told; when it is killed, the pipe ends. When this process is killed, the command dies with it
-(parent-death signal) and what the command forked comes back to `mltbctl`, which ends that.
+(parent-death signal) and what the command forked comes back to `mltbctl`, which ends that. Each of the two is continued
+by a timer of its own when something is due, should it be stopped; and what strikes a whole process group strikes one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import NoReturn
 from mltbctl.clock import boottime
 from mltbctl.process_table import (
     LINUX,
+    Alarm,
     adopt_orphans,
     ask_to_end,
     below,
@@ -97,8 +99,6 @@ def _watch(errand: Errand, orders: int, reports: int, mask: set[int | signal.Sig
     code = 1
     try:
         ignored = [number for number in _QUIET if signal.getsignal(number) == signal.SIG_IGN]
-        # It stays in the process group of mltbctl and the command, and is deaf to the terminal: a command with a
-        # parent in another group would, when it ends beside a stopped mltbctl, have the kernel hang up the group.
         adopt_orphans()
         rename("mltb-lock")
         code = _Watch(errand, orders, _Origin(ignored, mask)).run(reports)
@@ -128,6 +128,7 @@ class _Watch:
         self._reason = EXITED
         self._asked = False
         self._kill_at = math.inf
+        self._alarm = Alarm()
         os.set_blocking(orders, False)
         self._wake, waker = os.pipe()
         os.set_blocking(self._wake, False)
@@ -159,7 +160,10 @@ class _Watch:
         if self._reason != LEFT_ALONE:
             poller.register(self._orders, select.POLLIN)
         due = self._kill_at if self._asked else self._until - self._errand.grace_s
-        pause_s = min(due - boottime(), NAP_S_MAX if self._root else math.inf)
+        now = boottime()
+        if due < math.inf:
+            self._alarm.set(max(due, now + ROUND_S))
+        pause_s = min(due - now, NAP_S_MAX if self._root else math.inf)
         poller.poll(None if pause_s == math.inf else math.ceil(max(0.0, pause_s) * 1000))
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
@@ -220,6 +224,10 @@ class _Watch:
         pid = os.fork()
         if pid == 0:
             _become(self._errand, token, self._origin, parent)
+        # The command stays in the process group of mltbctl, and what kills or stops that group spares this process. In
+        # a session of its own, not only in a group: a command with a parent in another group of its session would, when
+        # it ends beside a stopped mltbctl, have the kernel hang up the group.
+        os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
 

@@ -107,23 +107,35 @@ def runtime_directories(environ: Mapping[str, str]) -> list[Path]:
 
 
 def local_sockets(environ: Mapping[str, str]) -> list[str]:
-    """The sockets of this machine that a daemon listens on, by name; Unreachable when there is none."""
+    """The sockets of this machine that a daemon listens on: those named by `$MLTB_SOCKET` and `$MLTB_NODE`, in this
+    order, else those of the runtime directories, by name; Unreachable when there is none."""
+    named = _named_sockets(environ)
+    listening = [path for path in named if listens(path)]
+    if listening:
+        return listening
     paths: list[Path] = []
     for directory in runtime_directories(environ):
         try:
             paths += sorted(directory.glob("*.sock"))
         except PermissionError:
             raise _forbidden(str(directory)) from None
-    listening = [str(path) for path in paths[:SOCKETS_MAX] if _listens(str(path))]
+    listening = [str(path) for path in paths[:SOCKETS_MAX] if listens(str(path))]
     if listening:
         return listening
-    if paths:
-        names = ", ".join(f"`{path.stem}`" for path in paths[:3])
+    stopped = [*map(Path, named), *paths]
+    if stopped:
+        names = ", ".join(f"`{path.stem}`" for path in stopped[:3])
         raise Unreachable(f"mltbd of {names} does not run", _START_HINT)
     raise Unreachable("no mltbd found on this machine", _START_HINT)
 
 
-def _listens(path: str) -> bool:
+def _named_sockets(environ: Mapping[str, str]) -> list[str]:
+    words = [environ.get("MLTB_SOCKET", ""), *environ.get("MLTB_NODE", "").replace(",", " ").split()]
+    return list(dict.fromkeys(path for word in words if is_local(path := word.removeprefix("ipc://"))))[:NODES_MAX]
+
+
+def listens(path: str) -> bool:
+    """Whether a daemon does, at this socket."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as probe:

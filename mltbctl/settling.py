@@ -36,6 +36,9 @@ _PASSING = frozenset({"no_quorum", "unavailable", "overloaded", "unknown_outcome
 """Answers that another try, or another node, may better."""
 ANSWERED = frozenset({"refused", "full"})
 """Refusals that come out of the log, under the number that was sent."""
+OFF = "off"
+"""What one node alone refuses, whatever became of the number elsewhere; a refusal as any other for who is told."""
+OFF_HINT = "ask another node with `--node`, or set it to true in the configuration of this one"
 
 
 class Settling:
@@ -94,9 +97,9 @@ class Settling:
                 self._turn_away(trouble, channel)
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
-        if self._row is not None and self._maybe_done and told.code not in ANSWERED:
+        if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
             why = f"`{self._method}` may or may not have taken effect: {told.message}"
-            raise UnknownOutcome(why, "look at the state before you try again") from trouble
+            raise _unknown(why, self._params, self._row) from trouble
         if told is trouble:
             raise told
         raise told from trouble
@@ -118,6 +121,14 @@ class Settling:
             return True
         away = isinstance(trouble, Unreachable | control.Unreachable)
         return away and (self._lines.met or self._maybe_done)
+
+
+def _unknown(why: str, params: dict[str, Any], row: Row) -> UnknownOutcome:
+    """It names the change by what every daemon knows it by: a repeat under that name is done once, whoever sends it."""
+    name = f"{row.client}/{row.number}"
+    look = f"state get {params['key']}" if "key" in params else f"lock show {params['name']}"
+    hint = f"run `mltbctl {look}` to see whether it did, before you try again"
+    return UnknownOutcome(f"{why} (operation {name})", hint, details={"operation": name})
 
 
 def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +167,8 @@ def told_of(error: ControlError, allowed_s: float) -> MltbError:
         hint = "run `mltbctl secret show` to see which secret was used, and from where"
         return AuthenticationFailed(error.message, hint)
     if isinstance(error, control.CallFailed):
+        if error.code == OFF:
+            return Refused(error.message, OFF_HINT)
         kind = _FAILURES.get(error.code, MltbError)
         details = {key: value for key, value in error.body.items() if key not in ("code", "message", "hint")}
         return kind(error.message, error.hint, code=error.code, details=details)

@@ -109,5 +109,17 @@ def test_the_wheel_holds_exactly_our_three_packages(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     with zipfile.ZipFile(tmp_path / built.stdout.strip().splitlines()[-1]) as wheel:
-        tops = {name.split("/")[0] for name in wheel.namelist()}
+        names = wheel.namelist()
+    tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.startswith("mltbctl-")} == PACKAGES
+    assert {name for name in names if name.endswith("/py.typed")} == {f"{package}/py.typed" for package in PACKAGES}
+
+
+def test_a_script_that_uses_the_sdk_sees_its_types(tmp_path: Path) -> None:
+    """From elsewhere, with the installed packages: as a user's mypy does."""
+    script = tmp_path / "script.py"
+    script.write_text("from mltbctl.client import Client\n\nreveal_type(Client().state.get('k'))\n")
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")]
+    checked = subprocess.run([*mypy, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    assert '"mltbctl.store_client.Entry | None"' in checked.stdout

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,9 @@ def unanswered(_: dict[str, Any]) -> dict[str, Any]:
     raise Refusal(code="no_quorum", message="the leader is gone")
 
 
-def lease_end(store: FakeStore) -> float:
+def lease_end(store: FakeStore, name: str = "k") -> float:
     """When the daemon would give the lock to the next."""
-    return store.lines["k"][0].until
+    return store.lines[name][0].until
 
 
 Break = Callable[[Held, list[int]], None]
@@ -53,6 +55,40 @@ def kill_the_watcher(_: Held, pids: list[int]) -> None:
     os.kill(pids[0], signal.SIGKILL)
 
 
+def stop_the_group(held: Held, _: list[int]) -> None:
+    os.killpg(held.process.pid, signal.SIGSTOP)
+
+
+def kill_the_group(held: Held, _: list[int]) -> None:
+    """As `timeout -k` does, and a shell that is told to kill a job."""
+    os.killpg(held.process.pid, signal.SIGKILL)
+
+
+def stop_both(held: Held, pids: list[int]) -> None:
+    stop_the_watcher(held, pids)
+    stop_mltbctl(held, pids)
+
+
+def stop_the_watcher_and_kill_mltbctl(held: Held, pids: list[int]) -> None:
+    stop_the_watcher(held, pids)
+    kill_mltbctl(held, pids)
+
+
+def kill_mltbctl_and_stop_the_watcher(held: Held, pids: list[int]) -> None:
+    kill_mltbctl(held, pids)
+    held.process.wait()
+    stop_the_watcher(held, pids)
+
+
+def stop_mltbctl_and_kill_the_watcher(held: Held, pids: list[int]) -> None:
+    stop_mltbctl(held, pids)
+    kill_the_watcher(held, pids)
+
+
+TWICE = (
+    stop_the_group, kill_the_group, stop_both, stop_the_watcher_and_kill_mltbctl, kill_mltbctl_and_stop_the_watcher,
+    stop_mltbctl_and_kill_the_watcher,
+)  # fmt: skip
 MEEK, STUBBORN = (), ("ignores SIGTERM",)
 
 
@@ -85,6 +121,26 @@ def test_the_command_is_dead_before_the_lock_is_lost(
             assert outcome.code in (1, 5), outcome
             assert outcome.err.startswith("error: the "), outcome
         until(lambda: gone(pids), DEADLINE_S, "the watcher too")
+
+
+def test_nor_do_two_faults_at_once_leave_it_alive(store: FakeStore, runtime: Path, mark: Path) -> None:
+    """All of them beside each other, for each takes as long as the lock."""
+    ttl = 10.0
+    with ExitStack() as stack:
+        struck: list[tuple[str, Held, list[int], float]] = []
+        for fault in TWICE:
+            name = fault.__name__
+            family = mark.with_name(name)
+            arguments = (name, "--ttl", str(ttl), "--", PYTHON, "-c", FAMILY, str(family), *STUBBORN)
+            held = stack.enter_context(Held(runtime, *arguments))
+            pids = held.family(family)
+            store.daemons[0].answers["lock_extend"] = unanswered
+            struck.append((name, held, pids, lease_end(store, name)))
+            fault(held, pids)
+        for name, held, pids, lost_at in struck:
+            until(partial(gone, pids), ttl + DEADLINE_S, f"all are dead, the watcher too: {name}")
+            assert last_sign(mark.with_name(name)) < lost_at, name
+            assert held.process.wait(DEADLINE_S) in (5, 1, -signal.SIGKILL), "it is not stopped either"
 
 
 @pytest.mark.usefixtures("store")

@@ -41,6 +41,7 @@ class Held:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
         )
         self.pids: list[int] = []
 

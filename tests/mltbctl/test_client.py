@@ -23,6 +23,7 @@ from mltbctl.client import (
     UnknownOutcome,
     Unreachable,
 )
+from mltbctl.settings import NODES_MAX
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
 
@@ -196,6 +197,41 @@ def test_member_by_id_is_asked_at_its_control_port(
             assert node.status()["view"]["node"] == "n2"
         with Client("n9") as node, pytest.raises(MltbError, match="`n9` is no member"):
             node.status()
+
+
+@pytest.mark.parametrize("variable", ["MLTB_SOCKET", "MLTB_NODE"])
+def test_the_daemon_that_knows_the_member_may_be_named_by_the_environment(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    """As inside a workload: its own daemon, whichever others are in the runtime directory."""
+    secret = new_secret()
+    monkeypatch.setenv("CLUSTER_SECRET", secret)
+    serve("n3", status=lambda _: pictures.healthy("stranger"))
+    picture = pictures.healthy()
+    near = tmp_path / "n2.sock"
+    monkeypatch.setenv(variable, str(near) if variable == "MLTB_SOCKET" else f"10.0.0.1:7,ipc://{near}")
+    with (
+        FakeDaemon(tmp_path / "far", {"status": lambda _: pictures.healthy("n3")}, secret) as far,
+        FakeDaemon(near, {"status": lambda _: picture}),
+    ):
+        picture["nodes"][2] |= {"address": "127.0.0.1", "port": far.port - 1}
+        with Client("n3") as node:
+            assert node.status()["view"]["node"] == "n3"
+        with Client("n2") as node:
+            node.status()
+            assert node.endpoints == (str(near),)
+        with FakeDaemon(tmp_path / "n3.sock", {"status": lambda _: pictures.healthy("n3")}), Client("n3") as node:
+            node.status()
+            assert node.endpoints == (str(tmp_path / "n3.sock"),)
+    with Client("n3") as node:
+        assert node.status()["view"]["node"] == "stranger", "what is named does not run"
+
+
+def test_many_daemons_of_one_machine_do_not_hide_a_member(serve: Serve) -> None:
+    for number in range(NODES_MAX + 1):
+        serve(f"a{number:02}", status=lambda _: pictures.healthy())
+    with Client("n9") as node, pytest.raises(MltbError, match="`n9` is no member"):
+        node.status()
 
 
 def test_line_is_opened_anew_after_close(serve: Serve) -> None:

@@ -79,6 +79,8 @@ def test_an_answer_that_was_lost_is_asked_for_again(serve: Serve) -> None:
         (("unknown_outcome", "usage"), UnknownOutcome),
         (("unknown_outcome", "auth"), UnknownOutcome),
         (("unknown_outcome", "refused"), Refused),
+        (("unknown_outcome", "off"), UnknownOutcome),
+        (("off",), Refused),
         (("refused",), Refused),
         (("usage",), MltbError),
         (("full",), MltbError),
@@ -89,6 +91,15 @@ def test_unsure_only_where_nobody_can_know(serve: Serve, answers: tuple[Any, ...
     with Client(timeout=0.4) as node, pytest.raises(MltbError) as caught:
         node.state.set("k", 1)
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("call", [lambda node: node.state.set("k", 1), lambda node: node.state.list("k")])
+def test_what_is_off_on_a_node_is_refused_and_may_be_had_elsewhere(serve: Serve, call: Callable[[Client], Any]) -> None:
+    serve(state_set=in_turn("off"), state_list=in_turn("off"))
+    with Client() as node, pytest.raises(Refused) as caught:
+        call(node)
+    assert (caught.value.code, caught.value.exit_code) == ("refused", 5)
+    assert caught.value.hint.startswith("ask another node with `--node`")
 
 
 def test_reading_is_never_unsure(serve: Serve) -> None:
@@ -109,6 +120,20 @@ def test_a_forgotten_client_begins_anew(serve: Serve) -> None:
     assert anew[0] != first[0]
     assert anew[1] == 1
     assert store.executed == 2
+
+
+def test_an_unknown_outcome_names_the_change_and_where_to_look(serve: Serve) -> None:
+    daemon = serve(state_set=silent, lock_acquire=silent)
+    with Client(timeout=0.2) as node:
+        with pytest.raises(UnknownOutcome) as caught:
+            node.state.set("k", 1)
+        client, number = sent(daemon)[0]
+        assert caught.value.details == {"operation": f"{client}/{number}"}
+        assert caught.value.message.endswith(f"(operation {client}/{number})")
+        assert caught.value.hint.startswith("run `mltbctl state get k`")
+        with pytest.raises(UnknownOutcome) as caught:
+            node.locks.acquire("l")
+        assert caught.value.hint.startswith("run `mltbctl lock show l`")
 
 
 def test_after_an_unknown_outcome_no_number_follows(serve: Serve) -> None:

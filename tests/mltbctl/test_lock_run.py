@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,33 @@ print("seen", len(seen), flush=True)
         terminal.type("\x03")
         terminal.wait_for("seen 1")
         assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("store")
+def test_a_job_is_stopped_and_continued_with_its_command(mark: Path, runtime: Path) -> None:
+    """As a shell does at Ctrl-Z and `fg`, in whose session the job is a process group."""
+    shell = """
+import os, signal, subprocess, sys, time
+job = subprocess.Popen(sys.argv[2:], process_group=0)
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+command = int(open(sys.argv[1]).read())
+os.killpg(job.pid, signal.SIGTSTP)
+assert os.WIFSTOPPED(os.waitpid(job.pid, os.WUNTRACED)[1])
+while "T (stopped)" not in open(f"/proc/{command}/status").read(): time.sleep(0.01)
+os.killpg(job.pid, signal.SIGCONT)
+os.remove(sys.argv[1])
+raise SystemExit(job.wait())
+"""
+    command = f"import os, time; open({str(mark) + '.new'!r}, 'w').write(str(os.getpid()))\n"
+    command += f"os.rename({str(mark) + '.new'!r}, {str(mark)!r})\n"
+    command += f"while os.path.exists({str(mark)!r}): time.sleep(0.01)\nraise SystemExit(7)"
+    lock_run = [PYTHON, "-m", "mltbctl", "lock", "run", "k", "--ttl", "60", "--", PYTHON, "-c", command]
+    done = subprocess.run(
+        [PYTHON, "-c", shell, str(mark), *lock_run],
+        env=environment(MLTB_RUNTIME_DIR=str(runtime)), capture_output=True, text=True, timeout=60, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_it_is_extended_while_the_command_runs(store: FakeStore, runtime: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_a_path_too_long_for_a_socket_is_passed_over(tmp_path: Path) -> None:
     (deep / "n1.sock").touch()
     with pytest.raises(Unreachable):
         local_sockets({"MLTB_RUNTIME_DIR": str(deep)})
+
+
+def test_local_daemons_named_by_the_environment_come_before_those_of_the_runtime_directory(tmp_path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX) as one,
+        socket.socket(socket.AF_UNIX) as other,
+        socket.socket(socket.AF_UNIX) as usual,
+    ):
+        for listener, name in ((one, "one"), (other, "other"), (usual, "n1.sock")):
+            listener.bind(str(tmp_path / name))
+            listener.listen()
+        environ = {"MLTB_NODE": f"n7, ipc://{tmp_path}/other {tmp_path}/gone host:1", "MLTB_RUNTIME_DIR": str(tmp_path)}
+        assert local_sockets(environ | {"MLTB_SOCKET": f"{tmp_path}/one"}) == [f"{tmp_path}/one", f"{tmp_path}/other"]
+        assert local_sockets(environ) == [f"{tmp_path}/other"]
+        assert local_sockets(environ | {"MLTB_NODE": f"{tmp_path}/gone"}) == [f"{tmp_path}/n1.sock"]
+    with pytest.raises(Unreachable, match="mltbd of `other`, `gone`, `n1` does not run"):
+        local_sockets(environ)
 
 
 def test_secret_from_the_environment_first(tmp_path: Path) -> None:

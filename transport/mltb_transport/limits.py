@@ -48,5 +48,5 @@ READ_METHODS = frozenset(
 
 ERROR_CODES = (
     "no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome", "overloaded",
-    "forgotten", "full",
+    "forgotten", "full", "off",
 )  # fmt: skip

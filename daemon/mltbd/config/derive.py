@@ -85,8 +85,7 @@ def _switch_off_unbuilt(values: dict[str, Sourced]) -> tuple[str, ...]:
         if option.built or asked.value == option.default:
             continue
         if asked.layer == "preset":
-            if name in NOT_BUILT[option.feature]:
-                missing.add(option.feature)
+            missing.add(option.feature)
             origin = f"not in this version ({asked.origin})"
             values[name] = Sourced(option.default, origin, "derived")
     return tuple(feature for feature in NOT_BUILT if feature in missing)

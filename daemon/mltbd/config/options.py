@@ -30,18 +30,11 @@ PORT_MAX = 65534
 """The control port is the next one, and 65535 is the last there is."""
 DAY_S = 86400.0
 
-NOT_BUILT = {
-    "replication": ("REPLICATION_ENABLED",),
-    "state beside the log": (),
-    "defaults for locks": (),
-    "component checks": (),
-    "alerts": (),
-    "operation limits": (),
-    "compression": ("HA_COMPRESSION_ENABLED",),
-    "backup": ("HA_BACKUP_ENABLED",),
-    "metrics": (),
-}
-"""Features this version does not have, and the options that would switch them on."""
+NOT_BUILT = (
+    "replication", "state beside the log", "defaults for locks", "component checks", "alerts", "operation limits",
+    "compression", "backup", "metrics",
+)  # fmt: skip
+"""Features this version does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +145,7 @@ _REPLICATION = (
 )  # fmt: skip
 
 _STATE = (
-    _on("DISTRIBUTED_STATE_ENABLED", None, "key-values for clients; on unless switched off on a node", "state"),
+    _on("DISTRIBUTED_STATE_ENABLED", True, "key-values for the clients of this node", "state"),
     _choice(
         "DISTRIBUTED_STATE_BACKEND", "memory", "where they are kept", "state beside the log",
         ("memory", "redis", "etcd"),
@@ -161,7 +154,7 @@ _STATE = (
     _choice(
         "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "state beside the log", CONSISTENCIES
     ),
-    _on("DISTRIBUTED_LOCKS_ENABLED", None, "locks for clients; on unless switched off on a node", "state"),
+    _on("DISTRIBUTED_LOCKS_ENABLED", True, "locks for the clients of this node", "state"),
     _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "a lock's life unless given", "defaults for locks"),
     _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "a living holder keeps its lock", "defaults for locks"),
     _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "defaults for locks"),

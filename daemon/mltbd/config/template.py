@@ -32,8 +32,6 @@ _EXAMPLES: dict[str, Value] = {
     "FAILOVER_PRIMARY_NODE": "n1",
     "FAILOVER_SECONDARY_NODES": ("n2", "n3"),
     "HA_ENCRYPTION_ENABLED": True,
-    "DISTRIBUTED_STATE_ENABLED": True,
-    "DISTRIBUTED_LOCKS_ENABLED": True,
 }
 _WORKLOAD = """\
 # What to run, on one node at a time. Take the marks away and fill it in.

@@ -119,13 +119,17 @@ def settings_of(loaded: Loaded, effective: bool) -> list[dict[str, Any]]:
 
 
 def describe(preset: Preset) -> dict[str, Any]:
-    """A preset, the values in which it differs from the defaults, and what this version lacks of it."""
-    missing = {OPTIONS[name].feature for name in preset.values if not OPTIONS[name].built}
+    """A preset, the values it sets, and what this version lacks of it."""
+    missing = {
+        OPTIONS[name].feature
+        for name, value in preset.values.items()
+        if not OPTIONS[name].built and value != OPTIONS[name].default
+    }
     return {
         "name": preset.name,
         "nodes": preset.nodes,
         "doc": preset.doc,
-        "values": {name: _plain(value) for name, value in preset.values.items() if value != OPTIONS[name].default},
+        "values": {name: _plain(value) for name, value in preset.values.items()},
         "runs_without": sorted(missing),
     }
 

@@ -56,7 +56,7 @@ def _needs_cluster(view: View) -> Iterator[Problem]:
         return
     for name in NEEDS_CLUSTER:
         asked = view.asked[name]
-        if asked.value is True:
+        if asked.given and asked.value is True:
             yield error(name, f"`{name}` needs the cluster", "set `CLUSTER_ENABLED = true`", asked.origin)
     if view.workloads:
         yield error(

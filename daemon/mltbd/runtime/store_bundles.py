@@ -23,7 +23,7 @@ from mltb_transport.store import (
     unpacked,
     unpacked_read,
 )
-from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_kind, flaw_of_name
+from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_name, why_off
 from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
@@ -161,9 +161,10 @@ def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read], off: fro
     """Whether it is one to be done."""
     found = unpacked_read(body)
     number, key = found or (0, "")
-    flaw = flaw_of_kind("state", off) or flaw_of_name(key) if found else "not a read"
-    if flaw or room <= 0:
-        asker.tell("", number, ("error", "usage", flaw) if flaw else _OVERLOADED)
+    flaw = flaw_of_name(key) if found else "not a read"
+    wrong = _refused("off", why_off("state", off)) or _refused("usage", flaw) or (None if room > 0 else _OVERLOADED)
+    if wrong is not None:
+        asker.tell("", number, wrong)
         return False
     reads.append(Read(key, partial(asker.tell, "", number), partial(_tell_error, asker, "", number)))
     return True
@@ -189,5 +190,10 @@ def _wrong(command: Command, off: frozenset[str]) -> Outcome | None:
     elif not client or len(client) > CLIENT_CHARS_MAX or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX:
         flaw = "not a client and its number"
     else:
-        flaw = flaw_of_kind("state" if kind in (SET, DELETE) else "lock", off) or flaw_of_command(kind, arguments)
-    return ("error", "usage", flaw) if flaw else None
+        why = why_off("state" if kind in (SET, DELETE) else "lock", off)
+        return _refused("off", why) or _refused("usage", flaw_of_command(kind, arguments))
+    return _refused("usage", flaw)
+
+
+def _refused(code: str, why: str) -> Outcome | None:
+    return ("error", code, why) if why else None

@@ -101,10 +101,10 @@ class StoreControl:
         if self.waiting >= WAITING_MAX:
             self._fail(answer, "overloaded", f"{WAITING_MAX} requests wait here already")
             return
-        flaw = views.flaw_of_kind(method.partition("_")[0], self.off)
-        if flaw:
-            raise BadStoreRequest(flaw)
-        if method in COMMANDS:
+        why = views.why_off(method.partition("_")[0], self.off)
+        if why:
+            self._fail(answer, "off", why)
+        elif method in COMMANDS:
             self._command(method, params, answer)
         elif method == "state_watch":
             self._watches.watch(params, self.store, answer)

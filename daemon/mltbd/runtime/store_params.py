@@ -137,7 +137,7 @@ def flaw_of_name(value: str) -> str:
     return "" if _NAME.fullmatch(value) else "a name is 1 to 255 of A-Z a-z 0-9 . _ / -"
 
 
-def flaw_of_kind(kind: str, off: frozenset[str]) -> str:
+def why_off(kind: str, off: frozenset[str]) -> str:
     """Why clients of this node may not call what is of this kind, `state` or `lock`; empty when they may."""
     return f"`DISTRIBUTED_{'STATE' if kind == 'state' else 'LOCKS'}_ENABLED` is off on this node" if kind in off else ""
 

@@ -6,6 +6,7 @@ import pytest
 
 from mltbd.config.options import OPTIONS
 from mltbd.config.presets import PRESETS
+from mltbd.config.tool import describe
 from tests.daemon.config.machines import keys, loaded, problem, settings
 
 EVERYTHING = {
@@ -28,7 +29,9 @@ def test_each_preset_alone_is_valid_with_warnings(name: str) -> None:
     found = loaded(preset=name)
     assert keys(found) == []
     asked = [item.key for item in found.problems].count("preset")
-    assert asked == (1 if "REPLICATION_ENABLED" in PRESETS[name].values else 0), "what it runs without is told"
+    without = describe(PRESETS[name])["runs_without"]
+    assert asked == bool(without), "what it runs without is told"
+    assert all(feature in problem(found, "preset", "warning").message for feature in without)
     assert settings(found).preset == name
     assert settings(found).cluster_enabled is True
 
@@ -57,8 +60,9 @@ def test_each_value_is_one_of_its_option(name: str) -> None:
     ],
 )
 def test_each_preset_is_what_is_documented(name: str, on: set[str], strategy: str, nodes: int, quorum: int) -> None:
-    asked = {key: sourced.value for key, sourced in loaded(preset=name).asked.items()}
-    assert {key for key in EVERYTHING if asked[key] is True} == on
+    layers = loaded(preset=name).asked
+    asked = {key: sourced.value for key, sourced in layers.items()}
+    assert {key for key in EVERYTHING if layers[key].given and asked[key] is True} == on
     assert (asked["HA_STRATEGY"], asked["HA_MIN_NODES"], asked["HA_QUORUM_SIZE"]) == (strategy, nodes, quorum)
 
 

@@ -102,6 +102,7 @@ def test_presets_say_what_they_set_and_lack() -> None:
     assert list(found) == list(PRESETS)
     assert found["distributed"]["values"]["HA_MIN_NODES"] == 5
     assert "CLUSTER_PORT" not in found["distributed"]["values"]
+    assert found["full_ha"]["values"]["DISTRIBUTED_LOCKS_ENABLED"] is True
     assert found["development"]["runs_without"] == []
 
 

@@ -280,13 +280,11 @@ def test_what_is_off_on_a_node_is_refused_there_and_nowhere_else() -> None:
         me.send(put("c-on", 1, "k"), lock, reads=(packed_read(1, "k"),))
         told = me.outcomes(3)
         assert told["c-on", 1][0] == "ok"
-        assert told["c-off", 1] == ("error", "usage", "`DISTRIBUTED_LOCKS_ENABLED` is off on this node")
+        assert told["c-off", 1] == ("error", "off", "`DISTRIBUTED_LOCKS_ENABLED` is off on this node")
         live["n2"].control.store.off = frozenset({"state"})
         me.send(
             put("c-off", 1, "k"), packed("c-on", 2, ACQUIRE, "l", 5000, 0, 0, "me").body, reads=(packed_read(2, "k"),)
         )
         told = me.outcomes(6)
         assert told["c-on", 2][0] == "ok"
-        assert {told["c-off", 1], told["", 2]} == {
-            ("error", "usage", "`DISTRIBUTED_STATE_ENABLED` is off on this node")
-        }
+        assert {told["c-off", 1], told["", 2]} == {("error", "off", "`DISTRIBUTED_STATE_ENABLED` is off on this node")}

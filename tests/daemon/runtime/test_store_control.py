@@ -322,6 +322,12 @@ def test_bad_parameters_are_named(three: Live, method: str, params: dict[str, An
     assert words in error["message"]
 
 
+def test_what_is_off_is_no_mistake_of_the_caller() -> None:
+    with Live(1) as live:
+        live["n1"].control.store.off = frozenset({"lock"})
+        assert live.refused("n1", "lock_show", {"name": "l"})["code"] == "off"
+
+
 def test_without_a_leader_everything_is_refused_at_once() -> None:
     with Live(3) as live:
         body = live.refused("n1", "state_set", {"client": "c", "seq": 1, "key": "k", "value": "1"})
