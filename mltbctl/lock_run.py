@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
 from mltbctl.process_table import adopt_orphans, kill_below, reap
+from mltbctl.stopping import stoppable
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -58,7 +59,7 @@ def run(
     try:
         with session.client() as client:
             lock = _lock(client, watcher, name, ttl, wait, delay, holder)
-            with _stoppable():
+            with stoppable():
                 lock.acquire()
             session.tell_endpoint(client)
             try:
@@ -67,23 +68,6 @@ def run(
                 lock.close()
     finally:
         watcher.close()
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a wait in order, as Ctrl-C does: nobody is left standing in line."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    for number in heeded:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _lock(

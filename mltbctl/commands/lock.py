@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mltbctl.errors import CliError, LockNotAcquired
 from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
+from mltbctl.stopping import stoppable
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import count, duration, seconds_since
 
@@ -42,7 +43,8 @@ def acquire(
     """Get the lock; exit code 1 when somebody else holds it."""
     check(ttl, wait)
     try:
-        held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
+        with stoppable():
+            held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
     except LockNotAcquired as error:
         session.say(error.message)
         return Result({"acquired": False, "name": name, "holder": error.details["holder"]}, "", ExitCode.FAILED)
