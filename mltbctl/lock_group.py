@@ -33,7 +33,9 @@ def _lock(ctx: typer.Context) -> None:
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.", autocompletion=complete_lock)]
 _LockId = Annotated[str, typer.Argument(metavar="LOCK_ID", help="The id that `lock acquire` printed.")]
 _Ttl = Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="It ends by itself after this, unextended.")]
-_Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it.")]
+_Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it, an hour at most.")
+]
 _Delay = Annotated[
     float | None,
     typer.Option(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mltbctl.clock import boottime
+from mltbctl.commands.lock import check
 from mltbctl.errors import CliError, LockLost
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
 from mltbctl.process_table import adopt_orphans, kill_below, reap
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mltbctl.session import Session
 
 TTL_S_MIN = 1.0
+"""A shorter one leaves no time to end a command."""
 GRACE_S_MAX = 5.0
 RESERVE_S_MAX = 1.0
 """What is kept back for killing a tree and for the second layer, after the command should be dead."""
@@ -51,8 +53,7 @@ def run(
     holder: str,
 ) -> int:
     """Hold `name` and run `argv`; returns its exit code, 128+n for a signal. LockLost when it had to be ended."""
-    if ttl < TTL_S_MIN:
-        raise CliError(f"`--ttl {ttl:g}` leaves no time to end a command", "use at least `--ttl 1`", code="usage")
+    check("run", ttl=ttl, ttl_min=TTL_S_MIN, wait=wait, delay=delay)
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.
     watcher = Watcher(Errand(argv, environ, grace_s(ttl), TOKEN_VARIABLE))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mltbctl.result import Style
     from mltbctl.session import Session
 
+TTL_S, WAIT_S, DELAY_S = (0.1, 86_400.0), (0.0, 3600.0), (0.0, 3600.0)
+"""What a daemon takes."""
 _COLUMNS = (
     Column("LOCK"),
     Column("HOLDER"),
@@ -27,21 +29,30 @@ _COLUMNS = (
 )
 
 
-def check(ttl: float, wait: float) -> None:
-    """A usage failure for times that cannot be meant."""
-    from mltbctl.locks import check_times
-
-    try:
-        check_times(ttl, wait)
-    except ValueError as error:
-        raise CliError(str(error), "give `--ttl` and `--wait` in seconds, e.g. `--ttl 30`", code="usage") from None
+def check(
+    command: str,
+    *,
+    ttl: float | None = None,
+    ttl_min: float = TTL_S[0],
+    wait: float | None = None,
+    delay: float | None = None,
+) -> None:
+    """A usage failure of `lock COMMAND` for times that no daemon takes."""
+    times = (("ttl", ttl, (ttl_min, TTL_S[1])), ("wait", wait, WAIT_S), ("delay", delay, DELAY_S))
+    for option, seconds, (low, high) in times:
+        if seconds is not None and not low <= seconds <= high:
+            raise CliError(
+                f"`--{option} {seconds:g}`: seconds from {low:g} to {high:g} are needed",
+                f"run `mltbctl lock {command} --help`",
+                code="usage",
+            )
 
 
 def acquire(
     session: Session, client: Client, name: str, *, ttl: float, wait: float, delay: float | None, holder: str
 ) -> Result:
     """Get the lock; exit code 1 when somebody else holds it."""
-    check(ttl, wait)
+    check("acquire", ttl=ttl, wait=wait, delay=delay)
     try:
         with stoppable():
             held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
@@ -74,8 +85,7 @@ def extend(session: Session, client: Client, name: str, lock_id: str, ttl: float
     """Start its time anew; exit code 1 when that id does not hold it."""
     from mltbctl.errors import LockLost
 
-    if ttl is not None:
-        check(ttl, 0.0)
+    check("extend", ttl=ttl)
     held = _named(name, lock_id)
     try:
         client.locks.extend(held, ttl)

@@ -1,0 +1,40 @@
+"""`mltbctl lock`: what is refused before anything is asked, and the words of those who get no lock."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltbctl.commands.lock import DELAY_S, TTL_S, WAIT_S
+from mltbd.runtime import store_params
+from tests.mltbctl.fake_store import FakeStore
+from tests.mltbctl.terminal import run_here
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_ranges_are_those_of_the_daemon() -> None:
+    assert TTL_S == store_params.TTL_S
+    assert WAIT_S == (0.0, store_params.WAIT_MAX_S)
+    assert DELAY_S == (0.0, store_params.DELAY_MAX_S)
+
+
+@pytest.mark.parametrize("command", ["acquire", "run"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("ttl", word) for word in ("nan", "inf", "-1", "0", "0.09", "86401")]
+    + [(option, word) for option in ("wait", "delay") for word in ("nan", "inf", "-1", "3601", "1e7", "1e9")],
+)
+def test_times_that_cannot_be_meant(store: FakeStore, capsys: Capture, command: str, option: str, value: str) -> None:
+    what = ("--", "true") if command == "run" else ()
+    outcome = run_here(capsys, "lock", command, "k", f"--{option}", value, *what)
+    low = {"wait": "0", "delay": "0"}.get(option, "1" if command == "run" else "0.1")
+    high = "86400" if option == "ttl" else "3600"
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: `--{option} {float(value):g}`: seconds from {low} to {high} are needed\n")
+    assert outcome.err.endswith(f"hint: run `mltbctl lock {command} --help`\n")
+    assert store.daemons[0].calls == []
+
+
+def test_an_extension_has_the_same_range(store: FakeStore, capsys: Capture) -> None:
+    assert run_here(capsys, "lock", "extend", "k", "id", "--ttl", "nan").code == 2
+    assert store.daemons[0].calls == []
