@@ -153,7 +153,7 @@ class RootGroup(LazyGroup):
         try:
             code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
-            return self.fail(usage_error(error), None, arguments)
+            return self.fail(usage_error(error, arguments), None, arguments)
         except (KeyboardInterrupt, typer.Abort):
             return ExitCode.INTERRUPTED
         return code if isinstance(code, int) else ExitCode.DONE
@@ -164,7 +164,7 @@ class RootGroup(LazyGroup):
         except MltbError as error:
             failure = error
         except typer.TyperException as error:
-            failure = usage_error(error)
+            failure = usage_error(error, self.given)
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
@@ -209,18 +209,34 @@ def flowing(doc: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in doc.split("\n\n"))
 
 
-def usage_error(error: typer.TyperException) -> CliError:
-    """What typer found wrong with the command line, in our words."""
+def usage_error(error: typer.TyperException, given: Sequence[str]) -> CliError:
+    """What typer found wrong with the command line `given`, in our words."""
+    context: _click.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "mltbctl"
+    hint = f"run `{path} --help`"
     option = getattr(error, "option_name", "")
     if option and hasattr(error, "possibilities"):
-        meant = " or ".join(f"`{name}`" for name in error.possibilities or ())
+        elsewhere = _place_of(option, context, given) if context is not None else ""
+        meant = " or ".join(f"`{name}`" for name in error.possibilities or () if not elsewhere)
         message = f"no such option `{option}`" + (f", did you mean {meant}?" if meant else "")
+        hint = elsewhere or hint
     else:
         message = error.format_message().rstrip(".").replace("'", "`")
         message = _TYPE_NAMES.sub(lambda found: _WORDS[found[0]], message)
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "mltbctl"
-    return CliError(message[:1].lower() + message[1:], f"run `{path} --help`", code="usage")
+    return CliError(message[:1].lower() + message[1:], hint, code="usage")
+
+
+def _place_of(option: str, context: _click.Context, given: Sequence[str]) -> str:
+    """Where an option belongs that is none of the command that it follows; empty when that is nowhere."""
+    path = context.command_path
+    if "--" not in given and any(str(param.metavar).startswith("-- ") for param in context.command.params):
+        return f"put `--` before the command to run: `{path} NAME -- COMMAND...`"
+    root = context.find_root()
+    for param in root.command.params if context is not root else ():
+        if option in param.opts:
+            shown = option if getattr(param, "is_flag", False) else f"{option} {param.metavar}"
+            return f"put it before the command: `mltbctl {shown} {path.partition(' ')[2]}`"
+    return ""
 
 
 def _bare_options(bare: tuple[tuple[str, str], ...]) -> type[TyperCommand]:

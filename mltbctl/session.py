@@ -26,7 +26,9 @@ class Session:
         timeout_s = settings.timeout_s
         if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
             raise CliError(
-                f"`--timeout {timeout_s:g}`: seconds above 0 and up to {TIMEOUT_S_MAX:.0f} are needed", code="usage"
+                f"`--timeout {timeout_s:g}`: seconds above 0 and up to {TIMEOUT_S_MAX:.0f} are needed",
+                "run `mltbctl --help`",
+                code="usage",
             )
         self.settings = settings
         self.output = output_format(settings.output, os.environ, sys.stdout)

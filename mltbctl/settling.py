@@ -95,7 +95,7 @@ class Settling:
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
         if self._row is not None and self._maybe_done and told.code not in ANSWERED:
-            why = f"`{self._method}` may or may not have taken effect: {told.message}"
+            why = f"`{_typed(self._method)}` may or may not have taken effect: {told.message}"
             raise UnknownOutcome(why, "look at the state before you try again") from trouble
         if told is trouble:
             raise told
@@ -123,17 +123,26 @@ class Settling:
 def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """What is in the answer to a call. ControlError when it is none."""
     from mltb_transport.answers import result
-    from mltb_transport.control import CallTimeout
+    from mltb_transport.control import CallFailed, CallTimeout
 
     if call.trouble is not None:
         raise call.trouble
     if not call.done:
-        raise CallTimeout(f"no answer to `{method}` in time", "try again with a longer `--timeout`")
+        raise CallTimeout(f"no answer to `{_typed(method)}` in time", "try again with a longer `--timeout`")
     if type(call.key) is int:
-        return result(call.answer)
+        try:
+            return result(call.answer)
+        except CallFailed as error:
+            error.message = error.message.removeprefix(f"`{method}`: ")  # Who asked knows, by another name.
+            raise
     from mltbctl.bundling import answer_of
 
     return answer_of(method, params, call.answer)
+
+
+def _typed(method: str) -> str:
+    """What is typed for it on the command line."""
+    return method.replace("_", " ", 1)
 
 
 def _may_be_done(trouble: ControlError | MltbError) -> bool:

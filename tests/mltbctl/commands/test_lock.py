@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mltbctl.commands.lock import DELAY_S, TTL_S, WAIT_S
 from mltbd.runtime import store_params
+from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import run_here
 
@@ -38,3 +41,25 @@ def test_times_that_cannot_be_meant(store: FakeStore, capsys: Capture, command: 
 def test_an_extension_has_the_same_range(store: FakeStore, capsys: Capture) -> None:
     assert run_here(capsys, "lock", "extend", "k", "id", "--ttl", "nan").code == 2
     assert store.daemons[0].calls == []
+
+
+@pytest.mark.parametrize(
+    ("command", "method"),
+    [
+        ("lock acquire k", "lock_acquire"), ("lock extend k id", "lock_extend"), ("lock release k id", "lock_release"),
+        ("lock list k", "lock_list"), ("lock show k", "lock_show"), ("state set k 1", "state_set"),
+        ("state get k", "state_get"), ("state delete k", "state_delete"), ("state list k", "state_list"),
+    ],
+)  # fmt: skip
+def test_the_hint_is_about_what_was_typed(store: FakeStore, capsys: Capture, command: str, method: str) -> None:
+    typed = " ".join(command.split()[:2])
+
+    def refused(params: dict[str, Any]) -> dict[str, Any]:
+        packed = "client" in params or method == "state_get"
+        message = "that is no name" if packed else f"`{method}`: that is no name"
+        raise Refusal(code="usage", message=message, hint=f"mltbctl {typed} --help")
+
+    store.daemons[0].answers[method] = refused
+    outcome = run_here(capsys, *command.split())
+    assert outcome.code == 2
+    assert outcome.err == f"error: that is no name\n\nhint: mltbctl {typed} --help\n"
