@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CLOSE_MATCHES_MAX = 3
 _WORDS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
+_NEGATIVE = re.compile(r"-(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
 
 
@@ -30,12 +31,14 @@ _TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
 class Member:
     """A command not built yet: its function, or the Typer of a nested group.
 
-    `bare`: options that may stand without a value, and the value they then have. `alias`: not in the help.
+    `bare`: options that may stand without a value, and the value they then have. `negative`: among the arguments may
+    be negative numbers. `alias`: not in the help.
     """
 
     source: Callable[..., None] | typer.Typer
     alias: bool = False
     bare: tuple[tuple[str, str], ...] = ()
+    negative: bool = False
 
     @property
     def summary(self) -> str:
@@ -52,12 +55,17 @@ class LazyGroup(TyperGroup):
 
     @classmethod
     def add(
-        cls, name: str, *, aliases: Sequence[str] = (), bare: tuple[tuple[str, str], ...] = ()
+        cls,
+        name: str,
+        *,
+        aliases: Sequence[str] = (),
+        bare: tuple[tuple[str, str], ...] = (),
+        negative: bool = False,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Decorator: the function is the command `name`; its signature is read when it is called."""
 
         def register(function: Callable[..., None]) -> Callable[..., None]:
-            cls.members[name] = Member(function, bare=bare)
+            cls.members[name] = Member(function, bare=bare, negative=negative)
             for alias in aliases:
                 cls.members[alias] = Member(function, alias=True, bare=bare)
             return function
@@ -86,9 +94,8 @@ class LazyGroup(TyperGroup):
             command = typer.main.get_command(member.source)
         else:
             alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
-            alone.command(name, cls=_bare_options(member.bare), help=flowing(getdoc(member.source) or ""))(
-                member.source
-            )
+            kind = NegativesCommand if member.negative else _bare_options(member.bare)
+            alone.command(name, cls=kind, help=flowing(getdoc(member.source) or ""))(member.source)
             command = typer.main.get_command(alone)
         command.name = name
         if isinstance(command, TyperGroup):
@@ -237,6 +244,23 @@ def _place_of(option: str, context: _click.Context, given: Sequence[str]) -> str
             shown = option if getattr(param, "is_flag", False) else f"{option} {param.metavar}"
             return f"put it before the command: `mltbctl {shown} {path.partition(' ')[2]}`"
     return ""
+
+
+class NegativesCommand(TyperCommand):
+    """A command whose arguments may be negative JSON numbers. No option begins with a digit."""
+
+    def make_parser(self, ctx: _click.Context) -> _click.parser._OptionParser:
+        parser = super().make_parser(ctx)
+        process = parser._process_opts
+
+        def argument_or_option(word: str, state: _click.parser._ParsingState) -> None:
+            if _NEGATIVE.fullmatch(word):
+                state.largs.append(word)
+            else:
+                process(word, state)
+
+        vars(parser)["_process_opts"] = argument_or_option
+        return parser
 
 
 def _bare_options(bare: tuple[tuple[str, str], ...]) -> type[TyperCommand]:

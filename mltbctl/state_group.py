@@ -36,7 +36,8 @@ _Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocomplet
 _Value = Annotated[
     str,
     typer.Argument(
-        metavar="VALUE", help="JSON when it parses, else text; - reads stdin. After -- if it begins with -."
+        metavar="VALUE",
+        help="JSON when it parses, else text; - reads stdin. After -- if it is text that begins with -.",
     ),
 ]
 _IfVersion = Annotated[
@@ -51,7 +52,9 @@ _IfVersion = Annotated[
 ]
 _Token = Annotated[
     int | None,
-    typer.Option("--token", metavar="N", help="Only while the lock --lock has this fencing token.", show_default=False),
+    typer.Option(
+        "--token", metavar="N", help="Only while a lock is held with this fencing token.", show_default=False
+    ),
 ]
 _GuardLock = Annotated[
     str,
@@ -59,7 +62,7 @@ _GuardLock = Annotated[
         "--lock",
         metavar="NAME",
         envvar="MLTB_LOCK_NAME",
-        help="The lock that --token is of.",
+        help="The lock that --token is of. Default: whichever is held with it.",
         autocompletion=complete_lock,
         show_default=False,
         show_envvar=True,
@@ -91,7 +94,7 @@ def state_get(
     session.finish(result)
 
 
-@StateGroup.add("set")
+@StateGroup.add("set", negative=True)
 def state_set(
     ctx: typer.Context,
     key: _Key,
@@ -112,13 +115,14 @@ def state_set(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    meant, depends = command.value_of(value), command.guard_of(token, guard)
+    meant = command.value_of(value)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, if_version, depends)
     session.finish(result)
 
 
-@StateGroup.add("cas")
+@StateGroup.add("cas", negative=True)
 def state_cas(
     ctx: typer.Context,
     key: _Key,
@@ -139,8 +143,9 @@ def state_cas(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    meant, depends = command.value_of(value), command.guard_of(token, guard)
+    meant = command.value_of(value)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, version, depends)
     session.finish(result)
 
@@ -163,8 +168,8 @@ def state_delete(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    depends = command.guard_of(token, guard)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.delete(session, client, key, if_version, depends)
     session.finish(result)
 

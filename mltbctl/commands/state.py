@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.errors import CliError, MltbError
+from mltbctl.errors import MltbError, Refused
 from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
@@ -49,15 +49,16 @@ def _finite(digits: str) -> float:
     return number
 
 
-def guard_of(token: int | None, lock: str) -> tuple[str, int] | None:
-    """The lock a write depends on, from `--token` and `--lock`."""
+def guard_of(client: Client, token: int | None, lock: str) -> tuple[str, int] | None:
+    """The lock a write depends on, from `--token` and `--lock`. Without a name it is the one that has the token now:
+    no two locks have the same."""
     if token is None:
         return None
     if not lock:
-        raise CliError(
-            "`--token` needs the name of its lock", "add `--lock NAME`, or set MLTB_LOCK_NAME as `lock run` does",
-            code="usage",
-        )  # fmt: skip
+        names = [held["name"] for held in client.locks.list() if held["token"] == token]
+        if not names:
+            raise Refused(f"no lock is held with token {token}", "run `mltbctl lock list`")
+        lock = names[0]
     return lock, token
 
 

@@ -56,6 +56,7 @@ COMMANDS: dict[str, str] = {
     "state-set-token": "state set motd hi --token 1 --lock backup",
     "state-set-token-old": "state set motd hi --token 7 --lock backup",
     "state-set-token-alone": "state set motd hi --token 1",
+    "state-set-token-of-none": "state set motd hi --token 7",
     "state-cas": "state cas motd 1 hi",
     "state-cas-conflict": "state cas motd 0 hi",
     "state-delete": "state delete motd",
