@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mltbctl.clock import boottime
-from mltbctl.commands.lock import check
-from mltbctl.errors import CliError, LockLost
+from mltbctl.commands.lock import check, explained
+from mltbctl.errors import CliError, LockLost, LockNotAcquired
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
 from mltbctl.process_table import adopt_orphans, kill_below, reap
 from mltbctl.stopping import stoppable
@@ -60,8 +60,11 @@ def run(
     try:
         with session.client() as client:
             lock = _lock(client, watcher, name, ttl, wait, delay, holder)
-            with stoppable():
-                lock.acquire()
+            try:
+                with stoppable():
+                    lock.acquire()
+            except LockNotAcquired as error:
+                raise explained(error) from None
             session.tell_endpoint(client)
             try:
                 return _Run(watcher, lock).to_the_end()

@@ -83,9 +83,12 @@ def failure_text(error: MltbError, style: Style) -> str:
     candidates = error.details.get("candidates")
     if candidates:
         lines += verdict_lines(candidates, style)
-    if error.hint:
-        lines += ["", f"{style.bold(style.cyan('hint:'))} {error.hint}"]
-    return "\n".join(lines)
+    return "\n".join(lines + hint_lines(error.hint, style))
+
+
+def hint_lines(hint: str, style: Style) -> list[str]:
+    """An empty line and `hint: ...`; nothing where there is none."""
+    return ["", f"{style.bold(style.cyan('hint:'))} {hint}"] if hint else []
 
 
 def failure_data(error: MltbError) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def acquire(
         with stoppable():
             held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
     except LockNotAcquired as error:
-        session.say(error.message)
+        error = explained(error)
+        session.say(error.message, error.hint)
         return Result({"acquired": False, "name": name, "holder": error.details["holder"]}, "", ExitCode.FAILED)
     return Result(
         {
@@ -72,11 +73,20 @@ def acquire(
     )
 
 
+def explained(error: LockNotAcquired) -> LockNotAcquired:
+    """Where nobody holds it: what may keep it closed."""
+    name = error.details["name"]
+    if error.details["holder"] is not None:
+        return error
+    why = f"`{name}` could not be had in time: nobody holds it, but after it ran out its delay may keep it closed"
+    return LockNotAcquired(why, f"run `mltbctl lock show {name}`, or wait longer", details=error.details)
+
+
 def release(session: Session, client: Client, name: str, lock_id: str) -> Result:
     """Give it back; exit code 1 when that id did not hold it."""
     released = client.locks.release(_named(name, lock_id))
     if not released:
-        session.say(f"`{name}` is not held by `{lock_id}`")
+        session.say(f"`{name}` is not held by `{lock_id}`", f"run `mltbctl lock show {name}`")
     code = ExitCode.DONE if released else ExitCode.FAILED
     return Result({"released": released, "name": name}, f"released {name}" if released else "", code)
 
@@ -90,7 +100,7 @@ def extend(session: Session, client: Client, name: str, lock_id: str, ttl: float
     try:
         client.locks.extend(held, ttl)
     except LockLost:
-        session.say(f"`{name}` is not held by `{lock_id}`")
+        session.say(f"`{name}` is not held by `{lock_id}`", f"run `mltbctl lock show {name}`")
         return Result({"extended": False, "name": name}, "", ExitCode.FAILED)
     data = {"extended": True, "name": name, "token": held.token, "ttl_seconds": held.ttl}
     return Result(data, f"extended {name} for {duration(held.ttl)}")
@@ -165,8 +175,8 @@ def _state(lock: dict[str, Any], style: Style) -> str:
         return f"{style.bold(lock['name'])}   its last holder let it run out: nobody gets it until its delay is over"
     held_s, left_s = _held_for(lock), lock["remaining_seconds"]
     facts = [f"held by {lock['holder']}", f"token {lock['token']}", f"id {lock['lock_id']}"]
-    if left_s is not None:
-        facts.append(f"{duration(left_s)} of {duration(lock['ttl_seconds'])} left")
     if held_s is not None:
-        facts.append(f"for {duration(held_s)} by now")
+        facts.append(f"held for {duration(held_s)}")
+    if left_s is not None:
+        facts.append(f"{duration(left_s)} left of {duration(lock['ttl_seconds'])}")
     return "   ".join([style.bold(lock["name"]), *facts])

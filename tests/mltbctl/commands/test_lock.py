@@ -63,3 +63,12 @@ def test_the_hint_is_about_what_was_typed(store: FakeStore, capsys: Capture, com
     outcome = run_here(capsys, *command.split())
     assert outcome.code == 2
     assert outcome.err == f"error: that is no name\n\nhint: mltbctl {typed} --help\n"
+
+
+@pytest.mark.parametrize("command", [("acquire", "k"), ("run", "k", "--", "true")])
+def test_a_lock_that_a_delay_keeps_closed(store: FakeStore, capsys: Capture, command: tuple[str, ...]) -> None:
+    store.daemons[0].answers["lock_acquire"] = lambda _: {"acquired": False, "holder": None}
+    outcome = run_here(capsys, "lock", *command)
+    assert outcome.code == 1
+    assert "nobody holds it, but after it ran out its delay may keep it closed\n" in outcome.err
+    assert outcome.err.endswith("hint: run `mltbctl lock show k`, or wait longer\n")
