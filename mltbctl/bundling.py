@@ -36,6 +36,8 @@ def body_of(method: str, command: Command, client: str, seq: int) -> bytes:
     kind, arguments = command
     try:
         body = packed_body(client, seq, kind, *arguments)
+    except UnicodeEncodeError as error:
+        raise _usage(method, "what is not UTF-8 text cannot be sent") from error
     except (OverflowError, ValueError) as error:
         raise _usage(method, f"it cannot be sent: {error}") from error
     if len(body) > COMMAND_BYTES_MAX:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock
+from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -97,6 +97,7 @@ def lock_release(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.release(session, client, name, lock_id)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -124,6 +125,7 @@ def lock_extend(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.extend(session, client, name, lock_id, ttl)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -145,6 +147,7 @@ def lock_show(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.show(session, client, name, stale=stale)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -163,7 +166,8 @@ def lock_list(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        result = command.list_(client, prefix or prefix_option, stale=stale)
+        result = command.list_(client, one_prefix(prefix, prefix_option), stale=stale)
+        session.tell_endpoint(client)
     session.finish(result)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mltbctl.errors import CliError
+
 
 def complete_node(incomplete: str) -> list[str]:
     """Node ids for the shell; what asks the daemon is imported only then."""
@@ -117,3 +119,14 @@ To = Annotated[
 Stale = Annotated[bool, typer.Option("--stale", help="What this node has, without asking any other.")]
 PrefixArgument = Annotated[str, typer.Argument(metavar="PREFIX", help="Only those that begin so.", show_default=False)]
 Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="The same as PREFIX.", show_default=False)]
+
+
+def one_prefix(argument: str, option: str) -> str:
+    """The prefix, given as PREFIX or with --prefix."""
+    if argument and option:
+        raise CliError(
+            f"PREFIX and `--prefix` are the same: give `{argument}` or `{option}`",
+            "leave one of them out",
+            code="usage",
+        )
+    return argument or option

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock
+from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -52,9 +52,7 @@ _IfVersion = Annotated[
 ]
 _Token = Annotated[
     int | None,
-    typer.Option(
-        "--token", metavar="N", help="Only while a lock is held with this fencing token.", show_default=False
-    ),
+    typer.Option("--token", metavar="N", help="Only while a lock is held with this fencing token.", show_default=False),
 ]
 _GuardLock = Annotated[
     str,
@@ -119,6 +117,7 @@ def state_set(
     with session.client() as client:
         depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, if_version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -147,6 +146,7 @@ def state_cas(
     with session.client() as client:
         depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -171,6 +171,7 @@ def state_delete(
     with session.client() as client:
         depends = command.guard_of(client, token, guard)
         result = command.delete(session, client, key, if_version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -192,7 +193,8 @@ def state_list(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        result = command.list_(client, prefix or prefix_option, stale=stale, limit=limit)
+        result = command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale, limit=limit)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -222,4 +224,4 @@ def state_watch(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        command.watch(session, client, prefix or prefix_option, after, limit)
+        command.watch(session, client, one_prefix(prefix, prefix_option), after, limit)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
 
+from mltbctl.commands import state
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import run_here
 
@@ -47,3 +49,92 @@ def test_a_token_alone_is_of_the_lock_that_has_it(store: FakeStore, capsys: Capt
     assert outcome.code == 5
     assert outcome.err.startswith("error: no lock is held with token 3\n")
     assert store.daemons[0].calls[-1][0] == "lock_list"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lock acquire k", "lock list", "lock show k", "lock extend k id", "lock release k id",
+        "state get k", "state list", "state cas k 0 1", "state set k 1", "state delete k",
+        "state watch --after 0 --limit 1",
+    ],
+)  # fmt: skip
+def test_verbose_names_the_daemon(store: FakeStore, capsys: Capture, command: str) -> None:
+    store.set({"key": "other", "value": "1"})
+    told = run_here(capsys, "-v", *command.split()).err
+    assert told.count("asked ") == 1
+    assert f"asked {store.daemons[0].path}" in told
+
+
+def test_a_stale_list_says_how_old_it_is(store: FakeStore, capsys: Capture) -> None:
+    store.set({"key": "k", "value": "1"})
+    outcome = run_here(capsys, "state", "list", "--stale", "-o", "json")
+    assert outcome.err == "as this node knew it 0.2s ago\n"
+    told = json.loads(outcome.out)
+    assert (told["stale"], told["age_seconds"]) == (True, 0.25)
+    got = json.loads(run_here(capsys, "state", "get", "k", "--stale", "-o", "json").out)
+    assert told["entries"] == [{name: got[name] for name in got if name != "schema"}]
+    assert "stale" not in run_here(capsys, "state", "list", "-o", "json").out
+    empty = run_here(capsys, "state", "list", "x", "--stale", "-o", "json")
+    assert (json.loads(empty.out)["age_seconds"], empty.err) == (None, "as this node knows it now\n")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("command", ["state list", "state watch", "lock list"])
+def test_one_prefix_is_meant(capsys: Capture, command: str) -> None:
+    outcome = run_here(capsys, *command.split(), "a", "--prefix", "w/")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: PREFIX and `--prefix` are the same: give `a` or `w/`\n")
+
+
+@pytest.mark.parametrize("typed", ["\udcff", '"\\ud800"'])
+def test_what_is_no_text_is_no_value(store: FakeStore, capsys: Capture, typed: str) -> None:
+    outcome = run_here(capsys, "state", "set", "k", typed)
+    assert (outcome.code, store.entries) == (2, {})
+    assert "codec" not in outcome.err
+    assert "UTF-8" in outcome.err
+
+
+def test_bytes_on_stdin_that_are_no_text(store: FakeStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), "utf-8"))
+    outcome = run_here(capsys, "state", "set", "k", "-")
+    assert (outcome.code, store.entries) == (2, {})
+    assert outcome.err.startswith("error: the value on stdin is not UTF-8 text\n")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that wonders soon."""
+    monkeypatch.setattr(state, "QUIET_S", 0.02)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_watch_says_once_why_nothing_comes(store: FakeStore, capsys: Capture) -> None:
+    store.quorate = False
+    real, asked = store.daemons[0].answers["is"], []
+
+    def is_(params: dict[str, Any]) -> dict[str, Any]:
+        asked.append(params)
+        if len(asked) == 3:
+            store.set({"key": "k", "value": "1"})
+        return real(params)
+
+    store.daemons[0].answers["is"] = is_
+    outcome = run_here(capsys, "state", "watch", "--limit", "1")
+    assert (outcome.code, outcome.out) == (0, "1   k   1\n")
+    assert outcome.err.count("there is no quorum, so nothing changes until there is one again") == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_watch_of_what_is_still_to_come(store: FakeStore, capsys: Capture) -> None:
+    store.set({"key": "k", "value": "1"})
+    real = store.daemons[0].answers["is"]
+
+    def is_(params: dict[str, Any]) -> dict[str, Any]:
+        store.set({"key": "k", "value": "1"})
+        return real(params)
+
+    store.daemons[0].answers["is"] = is_
+    outcome = run_here(capsys, "state", "watch", "--after", "4", "--limit", "1")
+    assert (outcome.code, outcome.out) == (0, "5   k   1\n")
+    assert outcome.err == "revision 4 is still to come, it is 1 now: what changes until then is not shown\n"
