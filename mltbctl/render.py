@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("table", "json", "jsonl", "plain")
 COLOURS = ("auto", "always", "never")
 SCHEMA = 1
-PIPE_COLUMNS = 140  # a file or a pipe has no width; wide enough that nothing is left out
+PIPE_COLUMNS = 140  # where words flow; a file or a pipe has no width, and tables are whole there
 COLUMNS_MIN, COLUMNS_MAX = 40, 500
 
 
@@ -34,10 +34,12 @@ def output_format(asked: str, environ: Mapping[str, str], stdout: TextIO) -> str
 def style_for(stream: TextIO, colour: str, environ: Mapping[str, str], output: str = "table") -> Style:
     """How text may look on `stream`; `colour` is `--color`. Plain output does not depend on the terminal."""
     plain = output == "plain"
+    whole = "COLUMNS" not in environ and (plain or not stream.isatty())
     return Style(
         colour=_colour(stream, colour, environ, plain),
         unicode=_unicode(stream),
-        width=PIPE_COLUMNS if plain and "COLUMNS" not in environ else _columns(stream, environ),
+        width=PIPE_COLUMNS if whole else _columns(stream, environ),
+        whole=whole,
     )
 
 

@@ -65,6 +65,23 @@ def test_width(columns: str, expected: int) -> None:
         assert style_for(stream, "auto", {"COLUMNS": columns}).width == expected
 
 
+@pytest.mark.parametrize(
+    ("terminal", "output", "environ", "expected"),
+    [
+        (True, "table", {}, False),
+        (True, "plain", {}, True),
+        (False, "table", {}, True),
+        (False, "plain", {}, True),
+        (False, "plain", {"COLUMNS": "80"}, False),
+    ],
+)
+def test_tables_are_whole_where_there_is_no_screen(
+    terminal: bool, output: str, environ: dict[str, str], expected: bool
+) -> None:
+    with Stream(terminal=terminal) as stream:
+        assert style_for(stream, "auto", environ, output).whole is expected
+
+
 def test_ascii_signs_where_the_encoding_has_no_more() -> None:
     with Stream(terminal=True, encoding="latin-1") as stream:
         style = style_for(stream, "auto", {})

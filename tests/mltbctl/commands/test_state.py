@@ -79,6 +79,19 @@ def test_a_stale_list_says_how_old_it_is(store: FakeStore, capsys: Capture) -> N
     assert (json.loads(empty.out)["age_seconds"], empty.err) == (None, "as this node knows it now\n")
 
 
+@pytest.mark.parametrize("output", ["plain", "table"])
+def test_a_pipe_gets_the_whole_of_a_long_value(store: FakeStore, capsys: Capture, output: str) -> None:
+    store.set({"key": "k", "value": json.dumps("x" * 1000)})
+    assert run_here(capsys, "state", "list", "-o", output).out.split() == [
+        "KEY",
+        "VERSION",
+        "VALUE",
+        "k",
+        "1",
+        "x" * 1000,
+    ]
+
+
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("command", ["state list", "state watch", "lock list"])
 def test_one_prefix_is_meant(capsys: Capture, command: str) -> None:
