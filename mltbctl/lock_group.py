@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock, one_prefix
+from mltbctl.options import Output, Quiet, Stale, Timeout, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -47,6 +47,18 @@ _Delay = Annotated[
 ]
 _Holder = Annotated[
     str, typer.Option("--holder", metavar="TEXT", help="Who has it, for others to see.", show_default=False)
+]
+_Prefix = Annotated[
+    str,
+    typer.Argument(
+        metavar="PREFIX", help="Only those that begin so.", autocompletion=complete_lock, show_default=False
+    ),
+]
+_PrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--prefix", metavar="TEXT", help="The same as PREFIX.", autocompletion=complete_lock, show_default=False
+    ),
 ]
 
 
@@ -154,8 +166,8 @@ def lock_show(
 @LockGroup.add("list")
 def lock_list(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     stale: Stale = False,
     output: Output = "",
     timeout: Timeout = None,

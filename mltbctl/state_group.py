@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock, one_prefix
+from mltbctl.options import Output, Quiet, Stale, Timeout, complete_key, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -26,13 +26,7 @@ def _state(ctx: typer.Context) -> None:
         print_help(ctx)
 
 
-def _complete_key(incomplete: str) -> list[str]:
-    from mltbctl.completing import key_names
-
-    return key_names(incomplete)
-
-
-_Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=_complete_key)]
+_Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)]
 _Value = Annotated[
     str,
     typer.Argument(
@@ -64,6 +58,16 @@ _GuardLock = Annotated[
         autocompletion=complete_lock,
         show_default=False,
         show_envvar=True,
+    ),
+]
+_Prefix = Annotated[
+    str,
+    typer.Argument(metavar="PREFIX", help="Only those that begin so.", autocompletion=complete_key, show_default=False),
+]
+_PrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--prefix", metavar="TEXT", help="The same as PREFIX.", autocompletion=complete_key, show_default=False
     ),
 ]
 
@@ -178,8 +182,8 @@ def state_delete(
 @StateGroup.add("list")
 def state_list(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     stale: Stale = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Not more than so many.", show_default=False)
@@ -201,8 +205,8 @@ def state_list(
 @StateGroup.add("watch")
 def state_watch(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     after: Annotated[
         int | None,
         typer.Option(
