@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -17,11 +16,14 @@ from typer.core import TyperCommand, TyperGroup
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.result import ExitCode
+from mltbctl.streams import is_about_output, stand_in, unwritten
 
 if TYPE_CHECKING:
     from typer import _click
 
 CLOSE_MATCHES_MAX = 3
+_COMPLETIONS = ("install_completion", "show_completion")
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 _WORDS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
 _NEGATIVE = re.compile(r"-(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
@@ -136,9 +138,10 @@ class RootGroup(LazyGroup):
         **extra: Any,
     ) -> Any:
         """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
-        for name in ("stdin", "stdout", "stderr"):
-            if getattr(sys, name) is None:  # Closed by whoever called us: what goes there goes nowhere.
-                setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - until the end
+        stand_in()
+        for param in self.params:
+            if param.name in _COMPLETIONS and param.callback is not None:
+                param.callback = _in_a_known_shell(param.callback)
         # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
         self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
         arguments = list(sys.argv[1:] if args is None else args)
@@ -161,6 +164,12 @@ class RootGroup(LazyGroup):
             code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             return self.fail(usage_error(error, arguments), None, arguments)
+        except MltbError as error:
+            return self.fail(error, None, arguments)
+        except OSError as error:
+            if not is_about_output(error):
+                raise
+            return self.fail(unwritten(error), None, arguments)
         except (KeyboardInterrupt, typer.Abort):
             return ExitCode.INTERRUPTED
         return code if isinstance(code, int) else ExitCode.DONE
@@ -175,10 +184,13 @@ class RootGroup(LazyGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
-            failure = CliError(
-                f"internal error: {type(error).__name__}: {error}",
-                "run it again with `--debug` and report it",
-            )
+            if isinstance(error, OSError) and is_about_output(error):
+                failure = unwritten(error)
+            else:
+                failure = CliError(
+                    f"internal error: {type(error).__name__}: {error}",
+                    "run it again with `--debug` and report it",
+                )
             failure.__cause__ = error
         raise typer.Exit(self.fail(failure, ctx.obj, self.given))
 
@@ -201,6 +213,26 @@ def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
+
+
+def _in_a_known_shell(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """What typer does about completion, where it knows the shell; else a failure in our words."""
+
+    def checked(ctx: _click.Context, param: _click.Parameter, value: Any) -> Any:
+        if value and not ctx.resilient_parsing:
+            from importlib import import_module
+
+            shellingham = import_module("shellingham")  # It has no types.
+            try:
+                shell = shellingham.detect_shell()[0]
+            except shellingham.ShellDetectionFailure:
+                shell = ""
+            if shell not in _SHELLS:
+                why = f"there is no completion for `{shell}`" if shell else "it cannot be told which shell this is"
+                raise CliError(why, f"run it in one of {', '.join(_SHELLS)}", code="usage")
+        return callback(ctx, param, value)
+
+    return checked
 
 
 def print_help(ctx: typer.Context) -> NoReturn:

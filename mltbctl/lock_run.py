@@ -53,6 +53,8 @@ def run(
     holder: str,
 ) -> int:
     """Hold `name` and run `argv`; returns its exit code, 128+n for a signal. LockLost when it had to be ended."""
+    if not argv[0]:
+        raise CliError("the command to run is an empty word", "run `mltbctl lock run --help`", code="usage")
     check("run", ttl=ttl, ttl_min=TTL_S_MIN, wait=wait, delay=delay)
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.

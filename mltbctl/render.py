@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.result import Style
+from mltbctl.streams import unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +136,8 @@ def print_failure(error: MltbError, output: str, style: Style) -> None:
     write(sys.stderr, failure_text(error, style) + "\n")
     if output in ("json", "jsonl"):
         indent = 2 if output == "json" else None
-        write(sys.stdout, _json(failure_data(error), style, indent=indent) + "\n")
+        with suppress(CliError):  # There is one failure to tell, and it is told.
+            write(sys.stdout, _json(failure_data(error), style, indent=indent) + "\n")
 
 
 def write(stream: TextIO, text: str) -> bool:
@@ -154,7 +157,7 @@ def write(stream: TextIO, text: str) -> bool:
         os.dup2(null, stream.fileno())
         os.close(null)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            raise CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
+            raise unwritten(error) from error
         return False
     return True
 

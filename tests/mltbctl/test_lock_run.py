@@ -40,6 +40,13 @@ def test_what_cannot_be_run(store: FakeStore, runtime: Path, command: str, code:
     assert store.lines["k"] == []
 
 
+def test_an_empty_word_is_no_command(store: FakeStore, runtime: Path) -> None:
+    outcome = run(runtime, "k", "--", "")
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: the command to run is an empty word\n")
+    assert store.lines == {}
+
+
 def test_somebody_else_holds_it(store: FakeStore, runtime: Path, mark: Path) -> None:
     store.acquire({"client": "c", "seq": 1, "name": "k", "ttl": 100, "wait": 0, "holder": "another"})
     outcome = run(runtime, "k", "--", PYTHON, "-c", FAMILY, str(mark))
