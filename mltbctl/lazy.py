@@ -184,13 +184,7 @@ class RootGroup(LazyGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
-            if isinstance(error, OSError) and is_about_output(error):
-                failure = unwritten(error)
-            else:
-                failure = CliError(
-                    f"internal error: {type(error).__name__}: {error}",
-                    "run it again with `--debug` and report it",
-                )
+            failure = _unforeseen(error)
             failure.__cause__ = error
         raise typer.Exit(self.fail(failure, ctx.obj, self.given))
 
@@ -200,6 +194,14 @@ class RootGroup(LazyGroup):
 
         tell_failure(error, session, arguments)
         return error.exit_code
+
+
+def _unforeseen(error: Exception) -> CliError:
+    if isinstance(error, OSError) and is_about_output(error):
+        return unwritten(error)
+    if isinstance(error, UnicodeEncodeError):
+        return CliError("what is not UTF-8 text cannot be sent", "run `mltbctl --help`", code="usage")
+    return CliError(f"internal error: {type(error).__name__}: {error}", "run it again with `--debug` and report it")
 
 
 def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -> typer.Typer:

@@ -108,6 +108,16 @@ def test_what_is_no_text_is_no_value(store: FakeStore, capsys: Capture, typed: s
     assert "UTF-8" in outcome.err
 
 
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "words", ["state get \udcff", "state set \udcff 1", "lock acquire k --holder \udcff", "-n /\udcff lock list"]
+)
+def test_what_is_no_text_is_not_sent(capsys: Capture, words: str) -> None:
+    outcome = run_here(capsys, *words.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: what is not UTF-8 text cannot be sent\n")
+
+
 def test_bytes_on_stdin_that_are_no_text(store: FakeStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), "utf-8"))
     outcome = run_here(capsys, "state", "set", "k", "-")
