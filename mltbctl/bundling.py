@@ -36,6 +36,8 @@ def body_of(method: str, command: Command, client: str, seq: int) -> bytes:
     kind, arguments = command
     try:
         body = packed_body(client, seq, kind, *arguments)
+    except UnicodeEncodeError as error:
+        raise _usage(method, "what is not UTF-8 text cannot be sent") from error
     except (OverflowError, ValueError) as error:
         raise _usage(method, f"it cannot be sent: {error}") from error
     if len(body) > COMMAND_BYTES_MAX:
@@ -47,8 +49,7 @@ def answer_of(method: str, params: Params, outcome: list[Any]) -> dict[str, Any]
     """The outcome in the words of a request's answer. CallFailed when it is a refusal."""
     if outcome[0] == "error":
         _, code, message = outcome[:3] if len(outcome) > 2 else ("", "failed", "the daemon gave no reason")
-        why = f"`{method}`: {message}" if code == "usage" else str(message)
-        raise CallFailed(str(code), why, HINTS.get(code, "mltbctl status"))
+        raise CallFailed(str(code), str(message), _hint(str(code), method, params))
     try:
         answer = _ANSWERS[method](params, outcome)
     except (IndexError, TypeError, ValueError):
@@ -59,7 +60,17 @@ def answer_of(method: str, params: Params, outcome: list[Any]) -> dict[str, Any]
 
 
 def _usage(method: str, why: str) -> CallFailed:
-    return CallFailed("usage", f"`{method}`: {why}", HINTS["usage"])
+    return CallFailed("usage", why, _hint("usage", method, {}))
+
+
+def _hint(code: str, method: str, params: Params) -> str:
+    if code == "usage":
+        return f"mltbctl {method.replace('_', ' ', 1)} --help"
+    if code == "refused" and params.get("token") is not None:
+        return f"mltbctl lock show {params['token']['lock']}"
+    if code == "refused" and "key" in params:
+        return f"mltbctl state get {params['key']}"
+    return HINTS.get(code, "mltbctl status")
 
 
 # -- there -----------------------------------------------------------------------------------------------------------

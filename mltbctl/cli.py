@@ -31,6 +31,7 @@ from mltbctl.options import (
     Workload,
     Yes,
     complete_node,
+    complete_topic,
 )
 from mltbctl.render import COLOURS
 from mltbctl.session import Session, command_session
@@ -336,7 +337,10 @@ def demo(
 @Root.add("help")
 def help_(
     ctx: typer.Context,
-    topic: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...|exit-codes]", show_default=False)] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND...|exit-codes]", autocompletion=complete_topic, show_default=False),
+    ] = None,
     output: Output = "",
     timeout: Timeout = None,
     quiet: Quiet = False,

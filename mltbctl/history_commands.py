@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from mltbctl.options import Output, Quiet, Timeout
+from mltbctl.options import Output, Quiet, Timeout, asked_of
 from mltbctl.session import command_session
 
 
-def complete_event(incomplete: str) -> list[tuple[str, str]]:
+def complete_event(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Ids of events for the shell, with what they are."""
     from mltbctl.completing import event_ids
 
-    return event_ids(incomplete)
+    return event_ids(incomplete, *asked_of(ctx))
 
 
 def complete_kind(incomplete: str) -> list[str]:
@@ -86,12 +86,12 @@ def explain(
     session.finish(result)
 
 
-def complete_fault(incomplete: str) -> list[str]:
+def complete_fault(ctx: typer.Context, incomplete: str) -> list[str]:
     """The first word of a fault, then names of nodes."""
     from mltbctl.commands.simulate import VERBS
     from mltbctl.completing import node_names
 
-    return [verb for verb in VERBS if verb.startswith(incomplete)] + node_names(incomplete)
+    return [verb for verb in VERBS if verb.startswith(incomplete)] + node_names(incomplete, *asked_of(ctx))
 
 
 def simulate(

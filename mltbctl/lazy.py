@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -17,12 +16,16 @@ from typer.core import TyperCommand, TyperGroup
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.result import ExitCode
+from mltbctl.streams import is_about_output, stand_in, unwritten
 
 if TYPE_CHECKING:
     from typer import _click
 
 CLOSE_MATCHES_MAX = 3
+_COMPLETIONS = ("install_completion", "show_completion")
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 _WORDS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
+_NEGATIVE = re.compile(r"-(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
 
 
@@ -30,12 +33,14 @@ _TYPE_NAMES = re.compile(rf"(?<=a valid )(?:{'|'.join(_WORDS)})")
 class Member:
     """A command not built yet: its function, or the Typer of a nested group.
 
-    `bare`: options that may stand without a value, and the value they then have. `alias`: not in the help.
+    `bare`: options that may stand without a value, and the value they then have. `negative`: among the arguments may
+    be negative numbers. `alias`: not in the help.
     """
 
     source: Callable[..., None] | typer.Typer
     alias: bool = False
     bare: tuple[tuple[str, str], ...] = ()
+    negative: bool = False
 
     @property
     def summary(self) -> str:
@@ -52,12 +57,17 @@ class LazyGroup(TyperGroup):
 
     @classmethod
     def add(
-        cls, name: str, *, aliases: Sequence[str] = (), bare: tuple[tuple[str, str], ...] = ()
+        cls,
+        name: str,
+        *,
+        aliases: Sequence[str] = (),
+        bare: tuple[tuple[str, str], ...] = (),
+        negative: bool = False,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Decorator: the function is the command `name`; its signature is read when it is called."""
 
         def register(function: Callable[..., None]) -> Callable[..., None]:
-            cls.members[name] = Member(function, bare=bare)
+            cls.members[name] = Member(function, bare=bare, negative=negative)
             for alias in aliases:
                 cls.members[alias] = Member(function, alias=True, bare=bare)
             return function
@@ -86,9 +96,8 @@ class LazyGroup(TyperGroup):
             command = typer.main.get_command(member.source)
         else:
             alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
-            alone.command(name, cls=_bare_options(member.bare), help=flowing(getdoc(member.source) or ""))(
-                member.source
-            )
+            kind = NegativesCommand if member.negative else _bare_options(member.bare)
+            alone.command(name, cls=kind, help=flowing(getdoc(member.source) or ""))(member.source)
             command = typer.main.get_command(alone)
         command.name = name
         if isinstance(command, TyperGroup):
@@ -129,9 +138,10 @@ class RootGroup(LazyGroup):
         **extra: Any,
     ) -> Any:
         """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
-        for name in ("stdin", "stdout", "stderr"):
-            if getattr(sys, name) is None:  # Closed by whoever called us: what goes there goes nowhere.
-                setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - until the end
+        stand_in()
+        for param in self.params:
+            if param.name in _COMPLETIONS and param.callback is not None:
+                param.callback = _in_a_known_shell(param.callback)
         # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
         self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
         arguments = list(sys.argv[1:] if args is None else args)
@@ -153,7 +163,13 @@ class RootGroup(LazyGroup):
         try:
             code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
-            return self.fail(usage_error(error), None, arguments)
+            return self.fail(usage_error(error, arguments), None, arguments)
+        except MltbError as error:
+            return self.fail(error, None, arguments)
+        except OSError as error:
+            if not is_about_output(error):
+                raise
+            return self.fail(unwritten(error), None, arguments)
         except (KeyboardInterrupt, typer.Abort):
             return ExitCode.INTERRUPTED
         return code if isinstance(code, int) else ExitCode.DONE
@@ -164,14 +180,11 @@ class RootGroup(LazyGroup):
         except MltbError as error:
             failure = error
         except typer.TyperException as error:
-            failure = usage_error(error)
+            failure = usage_error(error, self.given)
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
-            failure = CliError(
-                f"internal error: {type(error).__name__}: {error}",
-                "run it again with `--debug` and report it",
-            )
+            failure = _unforeseen(error)
             failure.__cause__ = error
         raise typer.Exit(self.fail(failure, ctx.obj, self.given))
 
@@ -181,6 +194,14 @@ class RootGroup(LazyGroup):
 
         tell_failure(error, session, arguments)
         return error.exit_code
+
+
+def _unforeseen(error: Exception) -> CliError:
+    if isinstance(error, OSError) and is_about_output(error):
+        return unwritten(error)
+    if isinstance(error, UnicodeEncodeError):
+        return CliError("what is not UTF-8 text cannot be sent", "run `mltbctl --help`", code="usage")
+    return CliError(f"internal error: {type(error).__name__}: {error}", "run it again with `--debug` and report it")
 
 
 def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -> typer.Typer:
@@ -196,6 +217,26 @@ def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -
     )
 
 
+def _in_a_known_shell(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """What typer does about completion, where it knows the shell; else a failure in our words."""
+
+    def checked(ctx: _click.Context, param: _click.Parameter, value: Any) -> Any:
+        if value and not ctx.resilient_parsing:
+            from importlib import import_module
+
+            shellingham = import_module("shellingham")  # It has no types.
+            try:
+                shell = shellingham.detect_shell()[0]
+            except shellingham.ShellDetectionFailure:
+                shell = ""
+            if shell not in _SHELLS:
+                why = f"there is no completion for `{shell}`" if shell else "it cannot be told which shell this is"
+                raise CliError(why, f"run it in one of {', '.join(_SHELLS)}", code="usage")
+        return callback(ctx, param, value)
+
+    return checked
+
+
 def print_help(ctx: typer.Context) -> NoReturn:
     """The help of a group that was called without a command; that is no mistake."""
     text = ctx.get_help()
@@ -209,18 +250,51 @@ def flowing(doc: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in doc.split("\n\n"))
 
 
-def usage_error(error: typer.TyperException) -> CliError:
-    """What typer found wrong with the command line, in our words."""
+def usage_error(error: typer.TyperException, given: Sequence[str]) -> CliError:
+    """What typer found wrong with the command line `given`, in our words."""
+    context: _click.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "mltbctl"
+    hint = f"run `{path} --help`"
     option = getattr(error, "option_name", "")
     if option and hasattr(error, "possibilities"):
-        meant = " or ".join(f"`{name}`" for name in error.possibilities or ())
+        elsewhere = _place_of(option, context, given) if context is not None else ""
+        meant = " or ".join(f"`{name}`" for name in error.possibilities or () if not elsewhere)
         message = f"no such option `{option}`" + (f", did you mean {meant}?" if meant else "")
+        hint = elsewhere or hint
     else:
         message = error.format_message().rstrip(".").replace("'", "`")
         message = _TYPE_NAMES.sub(lambda found: _WORDS[found[0]], message)
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "mltbctl"
-    return CliError(message[:1].lower() + message[1:], f"run `{path} --help`", code="usage")
+    return CliError(message[:1].lower() + message[1:], hint, code="usage")
+
+
+def _place_of(option: str, context: _click.Context, given: Sequence[str]) -> str:
+    """Where an option belongs that is none of the command that it follows; empty when that is nowhere."""
+    path = context.command_path
+    if "--" not in given and any(str(param.metavar).startswith("-- ") for param in context.command.params):
+        return f"put `--` before the command to run: `{path} NAME -- COMMAND...`"
+    root = context.find_root()
+    for param in root.command.params if context is not root else ():
+        if option in param.opts:
+            shown = option if getattr(param, "is_flag", False) else f"{option} {param.metavar}"
+            return f"put it before the command: `mltbctl {shown} {path.partition(' ')[2]}`"
+    return ""
+
+
+class NegativesCommand(TyperCommand):
+    """A command whose arguments may be negative JSON numbers. No option begins with a digit."""
+
+    def make_parser(self, ctx: _click.Context) -> _click.parser._OptionParser:
+        parser = super().make_parser(ctx)
+        process = parser._process_opts
+
+        def argument_or_option(word: str, state: _click.parser._ParsingState) -> None:
+            if _NEGATIVE.fullmatch(word):
+                state.largs.append(word)
+            else:
+                process(word, state)
+
+        vars(parser)["_process_opts"] = argument_or_option
+        return parser
 
 
 def _bare_options(bare: tuple[tuple[str, str], ...]) -> type[TyperCommand]:

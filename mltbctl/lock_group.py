@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock
+from mltbctl.options import Output, Quiet, Stale, Timeout, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -33,7 +33,9 @@ def _lock(ctx: typer.Context) -> None:
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.", autocompletion=complete_lock)]
 _LockId = Annotated[str, typer.Argument(metavar="LOCK_ID", help="The id that `lock acquire` printed.")]
 _Ttl = Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="It ends by itself after this, unextended.")]
-_Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it.")]
+_Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it, an hour at most.")
+]
 _Delay = Annotated[
     float | None,
     typer.Option(
@@ -45,6 +47,18 @@ _Delay = Annotated[
 ]
 _Holder = Annotated[
     str, typer.Option("--holder", metavar="TEXT", help="Who has it, for others to see.", show_default=False)
+]
+_Prefix = Annotated[
+    str,
+    typer.Argument(
+        metavar="PREFIX", help="Only those that begin so.", autocompletion=complete_lock, show_default=False
+    ),
+]
+_PrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--prefix", metavar="TEXT", help="The same as PREFIX.", autocompletion=complete_lock, show_default=False
+    ),
 ]
 
 
@@ -95,6 +109,7 @@ def lock_release(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.release(session, client, name, lock_id)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -122,6 +137,7 @@ def lock_extend(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.extend(session, client, name, lock_id, ttl)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -143,14 +159,15 @@ def lock_show(
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.show(session, client, name, stale=stale)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
 @LockGroup.add("list")
 def lock_list(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     stale: Stale = False,
     output: Output = "",
     timeout: Timeout = None,
@@ -161,7 +178,8 @@ def lock_list(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        result = command.list_(client, prefix or prefix_option, stale=stale)
+        result = command.list_(client, one_prefix(prefix, prefix_option), stale=stale)
+        session.tell_endpoint(client)
     session.finish(result)
 
 

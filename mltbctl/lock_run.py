@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mltbctl.clock import boottime
-from mltbctl.errors import CliError, LockLost
+from mltbctl.commands.lock import check, explained
+from mltbctl.errors import CliError, LockLost, LockNotAcquired
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
 from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
+from mltbctl.stopping import stoppable
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mltbctl.session import Session
 
 TTL_S_MIN = 1.0
+"""A shorter one leaves no time to end a command."""
 GRACE_S_MAX = 5.0
 RESERVE_S_MAX = 1.0
 """What is kept back for killing a tree and for the second layer, after the command should be dead."""
@@ -50,8 +53,9 @@ def run(
     holder: str,
 ) -> int:
     """Hold `name` and run `argv`; returns its exit code, 128+n for a signal. LockLost when it had to be ended."""
-    if ttl < TTL_S_MIN:
-        raise CliError(f"`--ttl {ttl:g}` leaves no time to end a command", "use at least `--ttl 1`", code="usage")
+    if not argv[0]:
+        raise CliError("the command to run is an empty word", "run `mltbctl lock run --help`", code="usage")
+    check("run", ttl=ttl, ttl_min=TTL_S_MIN, wait=wait, delay=delay)
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.
     watcher = Watcher(Errand(argv, environ, grace_s(ttl), TOKEN_VARIABLE))
@@ -59,8 +63,11 @@ def run(
     try:
         with session.client() as client:
             lock = _lock(client, watcher, alarm, name, ttl, wait, delay, holder)
-            with _stoppable():
-                lock.acquire()
+            try:
+                with stoppable():
+                    lock.acquire()
+            except LockNotAcquired as error:
+                raise explained(error) from None
             session.tell_endpoint(client)
             try:
                 return _Run(watcher, lock, alarm).to_the_end()
@@ -68,23 +75,6 @@ def run(
                 lock.close()
     finally:
         watcher.close()
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a wait in order, as Ctrl-C does: nobody is left standing in line."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    for number in heeded:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _lock(

@@ -6,26 +6,54 @@ from typing import Annotated
 
 import typer
 
+from mltbctl.errors import CliError
+from mltbctl.lazy import LazyGroup
 
-def complete_node(incomplete: str) -> list[str]:
+
+def asked_of(ctx: typer.Context) -> tuple[tuple[str, ...], str]:
+    """The daemons and the configuration file that a line being completed names so far."""
+    given = ctx.find_root().params
+    return tuple(given.get("node") or ()), given.get("config_file") or ""
+
+
+def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
     """Node ids for the shell; what asks the daemon is imported only then."""
     from mltbctl.completing import node_names
 
-    return node_names(incomplete)
+    return node_names(incomplete, *asked_of(ctx))
 
 
-def complete_workload(incomplete: str) -> list[str]:
+def complete_workload(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of workloads that may be moved, for the shell."""
     from mltbctl.completing import workload_names
 
-    return workload_names(incomplete)
+    return workload_names(incomplete, *asked_of(ctx))
 
 
-def complete_lock(incomplete: str) -> list[str]:
+def complete_lock(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of locks that are held, for the shell."""
     from mltbctl.completing import lock_names
 
-    return lock_names(incomplete)
+    return lock_names(incomplete, *asked_of(ctx))
+
+
+def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Keys of the state, for the shell."""
+    from mltbctl.completing import key_names
+
+    return key_names(incomplete, *asked_of(ctx))
+
+
+def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What `help` explains, for the shell: the commands, or those of the group that is named already."""
+    said = ctx.params.get("topic") or ()
+    group: object = ctx.find_root().command
+    for word in said:
+        group = group.get_command(ctx, word) if isinstance(group, LazyGroup) else None
+    if not isinstance(group, LazyGroup):
+        return []
+    names = group.list_commands(ctx) + ([] if said else ["exit-codes"])
+    return [name for name in names if name.startswith(incomplete)]
 
 
 Nodes = Annotated[
@@ -115,5 +143,14 @@ To = Annotated[
     typer.Option("--to", metavar="NODE", help="The node to move to.", autocompletion=complete_node, show_default=False),
 ]
 Stale = Annotated[bool, typer.Option("--stale", help="What this node has, without asking any other.")]
-PrefixArgument = Annotated[str, typer.Argument(metavar="PREFIX", help="Only those that begin so.", show_default=False)]
-Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="The same as PREFIX.", show_default=False)]
+
+
+def one_prefix(argument: str, option: str) -> str:
+    """The prefix, given as PREFIX or with --prefix."""
+    if argument and option:
+        raise CliError(
+            f"PREFIX and `--prefix` are the same: give `{argument}` or `{option}`",
+            "leave one of them out",
+            code="usage",
+        )
+    return argument or option

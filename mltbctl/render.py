@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.result import Style
+from mltbctl.streams import unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("table", "json", "jsonl", "plain")
 COLOURS = ("auto", "always", "never")
 SCHEMA = 1
-PIPE_COLUMNS = 140  # a file or a pipe has no width; wide enough that nothing is left out
+PIPE_COLUMNS = 140  # where words flow; a file or a pipe has no width, and tables are whole there
 COLUMNS_MIN, COLUMNS_MAX = 40, 500
 
 
@@ -34,10 +36,12 @@ def output_format(asked: str, environ: Mapping[str, str], stdout: TextIO) -> str
 def style_for(stream: TextIO, colour: str, environ: Mapping[str, str], output: str = "table") -> Style:
     """How text may look on `stream`; `colour` is `--color`. Plain output does not depend on the terminal."""
     plain = output == "plain"
+    whole = "COLUMNS" not in environ and (plain or not stream.isatty())
     return Style(
         colour=_colour(stream, colour, environ, plain),
         unicode=_unicode(stream),
-        width=PIPE_COLUMNS if plain and "COLUMNS" not in environ else _columns(stream, environ),
+        width=PIPE_COLUMNS if whole else _columns(stream, environ),
+        whole=whole,
     )
 
 
@@ -83,9 +87,12 @@ def failure_text(error: MltbError, style: Style) -> str:
     candidates = error.details.get("candidates")
     if candidates:
         lines += verdict_lines(candidates, style)
-    if error.hint:
-        lines += ["", f"{style.bold(style.cyan('hint:'))} {error.hint}"]
-    return "\n".join(lines)
+    return "\n".join(lines + hint_lines(error.hint, style))
+
+
+def hint_lines(hint: str, style: Style) -> list[str]:
+    """An empty line and `hint: ...`; nothing where there is none."""
+    return ["", f"{style.bold(style.cyan('hint:'))} {hint}"] if hint else []
 
 
 def failure_data(error: MltbError) -> dict[str, Any]:
@@ -129,7 +136,8 @@ def print_failure(error: MltbError, output: str, style: Style) -> None:
     write(sys.stderr, failure_text(error, style) + "\n")
     if output in ("json", "jsonl"):
         indent = 2 if output == "json" else None
-        write(sys.stdout, _json(failure_data(error), style, indent=indent) + "\n")
+        with suppress(CliError):  # There is one failure to tell, and it is told.
+            write(sys.stdout, _json(failure_data(error), style, indent=indent) + "\n")
 
 
 def write(stream: TextIO, text: str) -> bool:
@@ -149,7 +157,7 @@ def write(stream: TextIO, text: str) -> bool:
         os.dup2(null, stream.fileno())
         os.close(null)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            raise CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
+            raise unwritten(error) from error
         return False
     return True
 

@@ -64,11 +64,15 @@ _SPINNER = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How text may look here: with colour or without, with unicode glyphs or ASCII, in how many columns."""
+    """How text may look here: with colour or without, with unicode glyphs or ASCII, in how many columns.
+
+    `whole`: tables are as wide as what they hold, for whoever reads them is no screen.
+    """
 
     colour: bool = False
     unicode: bool = True
     width: int = 80
+    whole: bool = False
 
     def bold(self, text: str) -> str:
         """`text`, bold where colour is on; so for each of the paints below."""

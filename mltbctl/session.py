@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from mltbctl.errors import CliError, MltbError
-from mltbctl.render import OUTPUTS, output_format, print_failure, print_result, style_for, write
+from mltbctl.render import OUTPUTS, hint_lines, output_format, print_failure, print_result, style_for, write
 from mltbctl.settings import TIMEOUT_S, TIMEOUT_S_MAX, Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ class Session:
         timeout_s = settings.timeout_s
         if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
             raise CliError(
-                f"`--timeout {timeout_s:g}`: seconds above 0 and up to {TIMEOUT_S_MAX:.0f} are needed", code="usage"
+                f"`--timeout {timeout_s:g}`: seconds above 0 and up to {TIMEOUT_S_MAX:.0f} are needed",
+                "run `mltbctl --help`",
+                code="usage",
             )
         self.settings = settings
         self.output = output_format(settings.output, os.environ, sys.stdout)
@@ -49,10 +51,10 @@ class Session:
         seconds = given if given is not None else timeout_s or TIMEOUT_S
         return Client(*self.settings.nodes, timeout=seconds, config=self.settings.config)
 
-    def say(self, text: str) -> None:
-        """Talk: a line to stderr, unless --quiet."""
+    def say(self, text: str, hint: str = "") -> None:
+        """Talk: a line to stderr, and what to do about it, unless --quiet."""
         if not self.settings.quiet:
-            write(sys.stderr, text + "\n")
+            write(sys.stderr, "\n".join([text, *hint_lines(hint, self.talk)]) + "\n")
 
     def tell_endpoint(self, client: Client) -> None:
         """With --verbose: where the answers come from, and how many could have given them."""

@@ -98,7 +98,7 @@ class Settling:
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
         if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
-            why = f"`{self._method}` may or may not have taken effect: {told.message}"
+            why = f"`{_typed(self._method)}` may or may not have taken effect: {told.message}"
             raise _unknown(why, self._params, self._row) from trouble
         if told is trouble:
             raise told
@@ -134,17 +134,26 @@ def _unknown(why: str, params: dict[str, Any], row: Row) -> UnknownOutcome:
 def answer_in(call: Call, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """What is in the answer to a call. ControlError when it is none."""
     from mltb_transport.answers import result
-    from mltb_transport.control import CallTimeout
+    from mltb_transport.control import CallFailed, CallTimeout
 
     if call.trouble is not None:
         raise call.trouble
     if not call.done:
-        raise CallTimeout(f"no answer to `{method}` in time", "try again with a longer `--timeout`")
+        raise CallTimeout(f"no answer to `{_typed(method)}` in time", "try again with a longer `--timeout`")
     if type(call.key) is int:
-        return result(call.answer)
+        try:
+            return result(call.answer)
+        except CallFailed as error:
+            error.message = error.message.removeprefix(f"`{method}`: ")  # Who asked knows, by another name.
+            raise
     from mltbctl.bundling import answer_of
 
     return answer_of(method, params, call.answer)
+
+
+def _typed(method: str) -> str:
+    """What is typed for it on the command line."""
+    return method.replace("_", " ", 1)
 
 
 def _may_be_done(trouble: ControlError | MltbError) -> bool:

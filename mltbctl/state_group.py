@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Prefix, PrefixArgument, Quiet, Stale, Timeout, complete_lock
+from mltbctl.options import Output, Quiet, Stale, Timeout, complete_key, complete_lock, one_prefix
 from mltbctl.session import command_session
 
 
@@ -26,17 +26,12 @@ def _state(ctx: typer.Context) -> None:
         print_help(ctx)
 
 
-def _complete_key(incomplete: str) -> list[str]:
-    from mltbctl.completing import key_names
-
-    return key_names(incomplete)
-
-
-_Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=_complete_key)]
+_Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)]
 _Value = Annotated[
     str,
     typer.Argument(
-        metavar="VALUE", help="JSON when it parses, else text; - reads stdin. After -- if it begins with -."
+        metavar="VALUE",
+        help="JSON when it parses, else text; - reads stdin. After -- if it is text that begins with -.",
     ),
 ]
 _IfVersion = Annotated[
@@ -51,7 +46,7 @@ _IfVersion = Annotated[
 ]
 _Token = Annotated[
     int | None,
-    typer.Option("--token", metavar="N", help="Only while the lock --lock has this fencing token.", show_default=False),
+    typer.Option("--token", metavar="N", help="Only while a lock is held with this fencing token.", show_default=False),
 ]
 _GuardLock = Annotated[
     str,
@@ -59,10 +54,20 @@ _GuardLock = Annotated[
         "--lock",
         metavar="NAME",
         envvar="MLTB_LOCK_NAME",
-        help="The lock that --token is of.",
+        help="The lock that --token is of. Default: whichever is held with it.",
         autocompletion=complete_lock,
         show_default=False,
         show_envvar=True,
+    ),
+]
+_Prefix = Annotated[
+    str,
+    typer.Argument(metavar="PREFIX", help="Only those that begin so.", autocompletion=complete_key, show_default=False),
+]
+_PrefixOption = Annotated[
+    str,
+    typer.Option(
+        "--prefix", metavar="TEXT", help="The same as PREFIX.", autocompletion=complete_key, show_default=False
     ),
 ]
 
@@ -91,7 +96,7 @@ def state_get(
     session.finish(result)
 
 
-@StateGroup.add("set")
+@StateGroup.add("set", negative=True)
 def state_set(
     ctx: typer.Context,
     key: _Key,
@@ -112,13 +117,15 @@ def state_set(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    meant, depends = command.value_of(value), command.guard_of(token, guard)
+    meant = command.value_of(value)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, if_version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
-@StateGroup.add("cas")
+@StateGroup.add("cas", negative=True)
 def state_cas(
     ctx: typer.Context,
     key: _Key,
@@ -139,9 +146,11 @@ def state_cas(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    meant, depends = command.value_of(value), command.guard_of(token, guard)
+    meant = command.value_of(value)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.set_(session, client, key, meant, version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
@@ -163,17 +172,18 @@ def state_delete(
     from mltbctl.commands import state as command
 
     session = command_session(ctx, output, timeout, quiet)
-    depends = command.guard_of(token, guard)
     with session.client() as client:
+        depends = command.guard_of(client, token, guard)
         result = command.delete(session, client, key, if_version, depends)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
 @StateGroup.add("list")
 def state_list(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     stale: Stale = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Not more than so many.", show_default=False)
@@ -187,15 +197,16 @@ def state_list(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        result = command.list_(client, prefix or prefix_option, stale=stale, limit=limit)
+        result = command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale, limit=limit)
+        session.tell_endpoint(client)
     session.finish(result)
 
 
 @StateGroup.add("watch")
 def state_watch(
     ctx: typer.Context,
-    prefix: PrefixArgument = "",
-    prefix_option: Prefix = "",
+    prefix: _Prefix = "",
+    prefix_option: _PrefixOption = "",
     after: Annotated[
         int | None,
         typer.Option(
@@ -217,4 +228,4 @@ def state_watch(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        command.watch(session, client, prefix or prefix_option, after, limit)
+        command.watch(session, client, one_prefix(prefix, prefix_option), after, limit)

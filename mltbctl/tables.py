@@ -39,15 +39,16 @@ class Column:
 def table(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], style: Style, indent: int = 2, *, wrap: bool = False
 ) -> list[str]:
-    """Rows under bold headings, within `style.width`: columns give way in order, then the last is cut, or wrapped."""
+    """Rows under bold headings, within `style.width`: columns give way in order, then the last is cut, or wrapped.
+    Where the style is whole, no column gives way, and each row is one line."""
     kept = list(range(len(columns)))
     widths = [max([len(column.heading), *(len(row[at].text) for row in rows)]) for at, column in enumerate(columns)]
     leaving = sorted((column.gives_way, at) for at, column in enumerate(columns) if column.gives_way)
-    while leaving and _total(widths, kept, indent) > style.width:
+    while leaving and not style.whole and _total(widths, kept, indent) > style.width:
         kept.remove(leaving.pop(0)[1])
     over = _total(widths, kept, indent) - style.width
     last = kept[-1]
-    if over > 0:
+    if over > 0 and not style.whole:
         widths[last] = max(len(columns[last].heading), widths[last] - over)
     lines = [_line(columns, [Cell(column.heading, "bold") for column in columns], kept, widths, style, indent)]
     for row in rows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mltbctl.errors import CliError, LockNotAcquired
 from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
+from mltbctl.stopping import stoppable
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import count, duration, seconds_since
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mltbctl.result import Style
     from mltbctl.session import Session
 
+TTL_S, WAIT_S, DELAY_S = (0.1, 86_400.0), (0.0, 3600.0), (0.0, 3600.0)
+"""What a daemon takes."""
 _COLUMNS = (
     Column("LOCK"),
     Column("HOLDER"),
@@ -26,25 +29,36 @@ _COLUMNS = (
 )
 
 
-def check(ttl: float, wait: float) -> None:
-    """A usage failure for times that cannot be meant."""
-    from mltbctl.locks import check_times
-
-    try:
-        check_times(ttl, wait)
-    except ValueError as error:
-        raise CliError(str(error), "give `--ttl` and `--wait` in seconds, e.g. `--ttl 30`", code="usage") from None
+def check(
+    command: str,
+    *,
+    ttl: float | None = None,
+    ttl_min: float = TTL_S[0],
+    wait: float | None = None,
+    delay: float | None = None,
+) -> None:
+    """A usage failure of `lock COMMAND` for times that no daemon takes."""
+    times = (("ttl", ttl, (ttl_min, TTL_S[1])), ("wait", wait, WAIT_S), ("delay", delay, DELAY_S))
+    for option, seconds, (low, high) in times:
+        if seconds is not None and not low <= seconds <= high:
+            raise CliError(
+                f"`--{option} {seconds:g}`: seconds from {low:g} to {high:g} are needed",
+                f"run `mltbctl lock {command} --help`",
+                code="usage",
+            )
 
 
 def acquire(
     session: Session, client: Client, name: str, *, ttl: float, wait: float, delay: float | None, holder: str
 ) -> Result:
     """Get the lock; exit code 1 when somebody else holds it."""
-    check(ttl, wait)
+    check("acquire", ttl=ttl, wait=wait, delay=delay)
     try:
-        held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
+        with stoppable():
+            held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
     except LockNotAcquired as error:
-        session.say(error.message)
+        error = explained(error)
+        session.say(error.message, error.hint)
         return Result({"acquired": False, "name": name, "holder": error.details["holder"]}, "", ExitCode.FAILED)
     return Result(
         {
@@ -59,11 +73,20 @@ def acquire(
     )
 
 
+def explained(error: LockNotAcquired) -> LockNotAcquired:
+    """Where nobody holds it: what may keep it closed."""
+    name = error.details["name"]
+    if error.details["holder"] is not None:
+        return error
+    why = f"`{name}` could not be had in time: nobody holds it, but after it ran out its delay may keep it closed"
+    return LockNotAcquired(why, f"run `mltbctl lock show {name}`, or wait longer", details=error.details)
+
+
 def release(session: Session, client: Client, name: str, lock_id: str) -> Result:
     """Give it back; exit code 1 when that id did not hold it."""
     released = client.locks.release(_named(name, lock_id))
     if not released:
-        session.say(f"`{name}` is not held by `{lock_id}`")
+        session.say(f"`{name}` is not held by `{lock_id}`", f"run `mltbctl lock show {name}`")
     code = ExitCode.DONE if released else ExitCode.FAILED
     return Result({"released": released, "name": name}, f"released {name}" if released else "", code)
 
@@ -72,13 +95,12 @@ def extend(session: Session, client: Client, name: str, lock_id: str, ttl: float
     """Start its time anew; exit code 1 when that id does not hold it."""
     from mltbctl.errors import LockLost
 
-    if ttl is not None:
-        check(ttl, 0.0)
+    check("extend", ttl=ttl)
     held = _named(name, lock_id)
     try:
         client.locks.extend(held, ttl)
     except LockLost:
-        session.say(f"`{name}` is not held by `{lock_id}`")
+        session.say(f"`{name}` is not held by `{lock_id}`", f"run `mltbctl lock show {name}`")
         return Result({"extended": False, "name": name}, "", ExitCode.FAILED)
     data = {"extended": True, "name": name, "token": held.token, "ttl_seconds": held.ttl}
     return Result(data, f"extended {name} for {duration(held.ttl)}")
@@ -153,8 +175,8 @@ def _state(lock: dict[str, Any], style: Style) -> str:
         return f"{style.bold(lock['name'])}   its last holder let it run out: nobody gets it until its delay is over"
     held_s, left_s = _held_for(lock), lock["remaining_seconds"]
     facts = [f"held by {lock['holder']}", f"token {lock['token']}", f"id {lock['lock_id']}"]
-    if left_s is not None:
-        facts.append(f"{duration(left_s)} of {duration(lock['ttl_seconds'])} left")
     if held_s is not None:
-        facts.append(f"for {duration(held_s)} by now")
+        facts.append(f"held for {duration(held_s)}")
+    if left_s is not None:
+        facts.append(f"{duration(left_s)} left of {duration(lock['ttl_seconds'])}")
     return "   ".join([style.bold(lock["name"]), *facts])

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.errors import CliError, MltbError
+from mltbctl.errors import CliError, MltbError, Refused
 from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from mltbctl.store_client import Change, Conflict, Entry, Watch
 
 RETRY_S = 1.0
+QUIET_S = 2.0
+"""After so long without a change a watch looks why."""
 STDIN = "-"
 VALUE_BYTES_MAX = 1024 * 1024
 """Of what is read from stdin; the daemon's own limit is lower and has its own words."""
+_HINT = "run `mltbctl state set --help`"
 _PASSING = ("unreachable", "unavailable", "timeout", "no_quorum", "overloaded")
 _COLUMNS = (Column("KEY"), Column("VERSION", right=True, gives_way=1), Column("VALUE"))
 
@@ -30,12 +33,25 @@ _COLUMNS = (Column("KEY"), Column("VERSION", right=True, gives_way=1), Column("V
 def value_of(text: str) -> Any:
     """What is meant by `text` on the command line: JSON where it is JSON, else the text itself; `-` reads stdin."""
     if text == STDIN:
-        text = sys.stdin.read(VALUE_BYTES_MAX)
-        text = text.removesuffix("\n")
+        text = _read_stdin()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CliError("the value is not UTF-8 text", _HINT, code="usage") from None
     try:
         return json.loads(text, parse_constant=_not_json, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.read(VALUE_BYTES_MAX).removesuffix("\n")
+    except UnicodeDecodeError:
+        raise CliError("the value on stdin is not UTF-8 text", _HINT, code="usage") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise CliError(f"cannot read the value from stdin: {why}", _HINT, code="usage") from None
 
 
 def _not_json(word: str) -> Any:
@@ -49,15 +65,16 @@ def _finite(digits: str) -> float:
     return number
 
 
-def guard_of(token: int | None, lock: str) -> tuple[str, int] | None:
-    """The lock a write depends on, from `--token` and `--lock`."""
+def guard_of(client: Client, token: int | None, lock: str) -> tuple[str, int] | None:
+    """The lock a write depends on, from `--token` and `--lock`. Without a name it is the one that has the token now:
+    no two locks have the same."""
     if token is None:
         return None
     if not lock:
-        raise CliError(
-            "`--token` needs the name of its lock", "add `--lock NAME`, or set MLTB_LOCK_NAME as `lock run` does",
-            code="usage",
-        )  # fmt: skip
+        names = [held["name"] for held in client.locks.list() if held["token"] == token]
+        if not names:
+            raise Refused(f"no lock is held with token {token}", "run `mltbctl lock list`")
+        lock = names[0]
     return lock, token
 
 
@@ -65,13 +82,21 @@ def get(session: Session, client: Client, key: str, *, stale: bool) -> Result:
     """The value of a key; exit code 1 where there is none."""
     entry = client.state.get(key, stale=stale)
     if entry is None:
-        session.say(f"no key `{key}`")
+        session.say(f"no key `{key}`" + (" as far as this node knows" if stale else ""))
         return Result({"key": key, "value": None, "version": 0}, "", ExitCode.FAILED)
-    data = {"key": key, "value": entry.value, "version": entry.version, "revision": entry.revision}
-    if entry.age_seconds is not None:
-        data |= {"stale": True, "age_seconds": entry.age_seconds}
-        session.say(session.talk.dim(f"as this node knew it {ago(entry.age_seconds)} ago"))
-    return Result(data, shown(entry.value))
+    if stale:
+        session.say(session.talk.dim(_as_known(entry.age_seconds)))
+    return Result(_data_of(entry), shown(entry.value))
+
+
+def _data_of(entry: Entry) -> dict[str, Any]:
+    data = {"key": entry.key, "value": entry.value, "version": entry.version, "revision": entry.revision}
+    return data if entry.age_seconds is None else {**data, "stale": True, "age_seconds": entry.age_seconds}
+
+
+def _as_known(age_s: float | None) -> str:
+    known = age_s is None or ago(age_s) == ago(0.0)
+    return "as this node knows it now" if known else f"as this node knew it {ago(age_s or 0.0)} ago"
 
 
 def set_(
@@ -100,25 +125,29 @@ def delete(session: Session, client: Client, key: str, if_version: int | None, g
     return Result({"key": key, "deleted": outcome}, f"deleted {key}" if outcome else "", code)
 
 
-def list_(client: Client, prefix: str, *, stale: bool, limit: int | None) -> Result:
+def list_(session: Session, client: Client, prefix: str, *, stale: bool, limit: int | None) -> Result:
     """The keys that begin with a prefix, in order, with their values."""
     entries = client.state.list(prefix, stale=stale, limit=limit)
-    rows = [
-        {"key": entry.key, "value": entry.value, "version": entry.version, "revision": entry.revision}
-        for entry in entries
-    ]
+    data: dict[str, Any] = {"entries": [_data_of(entry) for entry in entries]}
+    if stale:
+        # A long list comes in several answers: the oldest counts.
+        age_s = max((entry.age_seconds or 0.0 for entry in entries), default=None)
+        data |= {"stale": True, "age_seconds": age_s}
+        session.say(session.talk.dim(_as_known(age_s)))
     cells = [[Cell(entry.key), Cell(str(entry.version)), Cell(_one_line(entry.value))] for entry in entries]
-    return Result({"entries": rows}, lambda style: "\n".join(table(_COLUMNS, cells, style, indent=0)), rows="entries")
+    return Result(data, lambda style: "\n".join(table(_COLUMNS, cells, style, indent=0)), rows="entries")
 
 
 def watch(session: Session, client: Client, prefix: str, after: int | None, limit: int | None) -> None:
     """Print each change as it happens, until Ctrl-C or `limit` changes. A daemon that is away is waited for."""
-    changes = client.state.watch(prefix, after=after)
+    changes = client.state.watch(prefix, after=after, idle=QUIET_S)
+    silence = _Silence(session, client)
     if after is None:
+        silence.met()
         session.say(session.talk.dim(f"changes after revision {changes.revision}; Ctrl-C ends"))
     told = 0
     while limit is None or told < limit:
-        change = _next(session, changes)
+        change = _next(session, changes, silence)
         told += 1
         data = {
             "key": change.key, "value": change.value, "version": change.version, "revision": change.revision,
@@ -127,15 +156,58 @@ def watch(session: Session, client: Client, prefix: str, after: int | None, limi
         print_one_of_many(Result(data, _changed(change, session.out)), session.output, session.out)
 
 
-def _next(session: Session, changes: Watch) -> Change:
+def _next(session: Session, changes: Watch, silence: _Silence) -> Change:
     while True:
         try:
-            return next(changes)
+            change = next(changes)
+        except StopIteration:
+            silence.met()
+            silence.explain(changes.revision)
         except MltbError as error:
             if error.code not in _PASSING:
                 raise
             session.say(failure_text(error, session.talk))
             time.sleep(RETRY_S)
+        else:
+            silence.met()
+            return change
+
+
+class _Silence:
+    """Why no change comes, as far as that is not just so: each reason once."""
+
+    def __init__(self, session: Session, client: Client) -> None:
+        self._session = session
+        self._client = client
+        self._met = False
+        self._compared = False
+        self._quorate = True
+
+    def met(self) -> None:
+        """The daemon has answered."""
+        if not self._met:
+            self._met = True
+            self._session.tell_endpoint(self._client)
+
+    def explain(self, after: int) -> None:
+        """Nothing has come for a while. `after`: the revision behind which changes are waited for."""
+        try:
+            if not self._compared:
+                self._compare(after, self._client.state.watch().revision)
+            quorate = self._client.is_("quorate")
+        except MltbError:
+            return  # It is the watch that says what is wrong with the daemon.
+        if quorate is False and self._quorate:
+            self._say("there is no quorum, so nothing changes until there is one again")
+        self._quorate = quorate is not False
+
+    def _compare(self, after: int, present: int) -> None:
+        self._compared = True
+        if after > present:
+            self._say(f"revision {after} is still to come, it is {present} now: what changes until then is not shown")
+
+    def _say(self, text: str) -> None:
+        self._session.say(self._session.talk.dim(text))
 
 
 def shown(value: Any) -> str:
@@ -155,8 +227,11 @@ def _written(entry: Entry) -> Result:
 
 def _conflict(session: Session, key: str, wanted: int, conflict: Conflict) -> Result:
     found = conflict.entry
-    is_at = "does not exist" if found is None else f"has version {found.version}"
-    session.say(f"`{key}` {is_at}, not version {wanted}; nothing was changed")
+    if found is None:
+        is_at = f"does not exist, and version {wanted} was expected"
+    else:
+        is_at = f"has version {found.version}, not {wanted}" if wanted else f"exists, with version {found.version}"
+    session.say(f"`{key}` {is_at}; nothing was changed")
     entry = None if found is None else {"key": key, "value": found.value, "version": found.version}
     return Result({"key": key, "conflict": entry}, "", ExitCode.FAILED)
 

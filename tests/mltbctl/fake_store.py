@@ -40,6 +40,7 @@ class FakeStore:
     executed: int = 0
     compacted_below: int = 0
     locks_shown_max: int = 1000
+    quorate: bool | None = True
     daemons: list[FakeDaemon] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class FakeStore:
             **{name: self._once(call) for name, call in once.items()},
             **{name: self._locked(call) for name, call in reads.items()},
             "lock_acquire": self._locked(self.acquire),
+            "is": lambda _: {"answer": self.quorate, "reason": ""},
         }
 
     def _locked(self, call: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -144,6 +146,7 @@ class FakeStore:
             "entries": [self.entries[key] for key in page],
             "revision": self.revision,
             "more": len(keys) > len(page),
+            **({"age_seconds": 0.25} if params.get("stale") else {}),
         }
 
     def watch(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -31,11 +31,13 @@ while True:
 
 
 class Held:
-    """One `lock run` under test; what is left of it is killed at the end."""
+    """One `lock run`, or another `command` of `lock`, under test; what is left of it is killed at the end."""
 
-    def __init__(self, runtime: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, runtime: Path, *arguments: str, environ: Mapping[str, str] | None = None, command: str = "run"
+    ) -> None:
         self.process = subprocess.Popen(
-            [PYTHON, "-m", "mltbctl", "lock", "run", *arguments],
+            [PYTHON, "-m", "mltbctl", "lock", command, *arguments],
             env=environment(MLTB_RUNTIME_DIR=str(runtime)) if environ is None else dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

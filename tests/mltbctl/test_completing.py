@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mltbctl.completing import COMPLETION_S, node_names, workload_names
 from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
-from tests.mltbctl.terminal import environment, run_process
+from tests.mltbctl.terminal import environment, run_here, run_process
 
 Serve = Callable[..., FakeDaemon]
 
@@ -63,3 +64,23 @@ def test_the_shell_gets_them(serve: Serve, runtime: Path) -> None:
     assert outcome.out.split() == ["n1", "n2", "n3"]
     commands = run_process(environ=environment(**(asked | {"COMP_WORDS": "mltbctl fail", "COMP_CWORD": "1"})))
     assert commands.out.split() == ["failover", "failback"]
+
+
+@pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
+@pytest.mark.parametrize(
+    ("shell", "why"), [("tcsh", "there is no completion for `tcsh`"), ("", "it cannot be told which shell this is")]
+)
+def test_a_shell_without_completion(
+    option: str, shell: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shellingham = import_module("shellingham")  # It has no types.
+
+    def detected() -> tuple[str, str]:
+        if not shell:
+            raise shellingham.ShellDetectionFailure
+        return shell, f"/bin/{shell}"
+
+    monkeypatch.setattr(shellingham, "detect_shell", detected)
+    outcome = run_here(capsys, option)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"error: {why}\n\nhint: run it in one of bash, zsh, fish, powershell, pwsh\n"

@@ -41,6 +41,13 @@ def test_what_cannot_be_run(store: FakeStore, runtime: Path, command: str, code:
     assert store.lines["k"] == []
 
 
+def test_an_empty_word_is_no_command(store: FakeStore, runtime: Path) -> None:
+    outcome = run(runtime, "k", "--", "")
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: the command to run is an empty word\n")
+    assert store.lines == {}
+
+
 def test_somebody_else_holds_it(store: FakeStore, runtime: Path, mark: Path) -> None:
     store.acquire({"client": "c", "seq": 1, "name": "k", "ttl": 100, "wait": 0, "holder": "another"})
     outcome = run(runtime, "k", "--", PYTHON, "-c", FAMILY, str(mark))
@@ -156,10 +163,14 @@ def test_the_first_missed_extension_does_not_end_it(ttl: float) -> None:
     assert ttl - min(1.0, ttl / 10) - grace_s(ttl) > 0.55 * ttl
 
 
+@pytest.mark.parametrize("command", ["run", "acquire"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_who_is_stopped_while_waiting_leaves_the_line(store: FakeStore, runtime: Path, number: signal.Signals) -> None:
+def test_who_is_stopped_while_waiting_leaves_the_line(
+    store: FakeStore, runtime: Path, number: signal.Signals, command: str
+) -> None:
     store.acquire({"client": "c", "seq": 1, "name": "k", "ttl": 100, "wait": 0, "holder": "another"})
-    with Held(runtime, "k", "--wait", "60", "--", "true") as held:
+    what = ("--", "true") if command == "run" else ()
+    with Held(runtime, "k", "--wait", "60", *what, command=command) as held:
         until(lambda: len(store.lines["k"]) == 2, DEADLINE_S, "it waits")
         held.process.send_signal(number)
         assert held.end().code == 128 + number

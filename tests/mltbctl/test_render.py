@@ -13,6 +13,8 @@ import pytest
 from mltbctl.errors import CliError, MltbError
 from mltbctl.render import failure_data, failure_text, output_format, style_for, text_of, verdict_lines, write
 from mltbctl.result import ExitCode, Result, Style
+from tests.mltbctl.fake_store import FakeStore
+from tests.mltbctl.terminal import Outcome
 
 
 class Stream(io.TextIOWrapper):
@@ -65,6 +67,23 @@ def test_width(columns: str, expected: int) -> None:
         assert style_for(stream, "auto", {"COLUMNS": columns}).width == expected
 
 
+@pytest.mark.parametrize(
+    ("terminal", "output", "environ", "expected"),
+    [
+        (True, "table", {}, False),
+        (True, "plain", {}, True),
+        (False, "table", {}, True),
+        (False, "plain", {}, True),
+        (False, "plain", {"COLUMNS": "80"}, False),
+    ],
+)
+def test_tables_are_whole_where_there_is_no_screen(
+    terminal: bool, output: str, environ: dict[str, str], expected: bool
+) -> None:
+    with Stream(terminal=terminal) as stream:
+        assert style_for(stream, "auto", environ, output).whole is expected
+
+
 def test_ascii_signs_where_the_encoding_has_no_more() -> None:
     with Stream(terminal=True, encoding="latin-1") as stream:
         style = style_for(stream, "auto", {})
@@ -86,11 +105,40 @@ def test_a_full_disk_does_not_look_like_an_answer(monkeypatch: pytest.MonkeyPatc
         monkeypatch.undo()
 
 
-def test_closed_streams_are_no_failure() -> None:
-    """As `mltbctl version >&- 2>&- <&-` has them."""
-    command = [sys.executable, "-m", "mltbctl", "version"]
-    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", *command], check=False)
-    assert done.returncode == ExitCode.DONE
+def closed(streams: str, *arguments: str) -> Outcome:
+    """The command line as the shell starts it with `streams`, e.g. `>&- <&-`."""
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "mltbctl", *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("arguments", ["version", "--version", "--help", "lock", "lock run -h", "help exit-codes"])
+@pytest.mark.parametrize(("streams", "why"), [(">&-", "stdout is closed"), (">/dev/full", "no space left on device")])
+def test_output_that_goes_nowhere_is_a_failure(arguments: str, streams: str, why: str) -> None:
+    if "full" in streams and not Path("/dev/full").exists():
+        pytest.skip("/dev/full is Linux's")
+    assert closed(streams, *arguments.split()) == Outcome(1, "", f"error: cannot write the output: {why}\n")
+
+
+def test_a_failure_is_told_once_where_stdout_takes_nothing(runtime: Path) -> None:
+    del runtime
+    outcome = closed(">&-", "-o", "json", "status")
+    assert outcome.code == ExitCode.UNREACHABLE
+    assert outcome.err.count("error: ") == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_who_prints_nothing_needs_no_streams(runtime: Path) -> None:
+    del runtime
+    assert closed(">&- 2>&- <&-", "is", "leader", "-q").code == 0
+    assert closed(">&- 2>&- <&-", "lock", "run", "k", "--", "true").code == 0
+
+
+def test_a_value_from_a_closed_stdin_is_not_empty(store: FakeStore) -> None:
+    outcome = closed("<&-", "state", "set", "k", "-")
+    assert outcome.code == ExitCode.USAGE
+    assert outcome.err.startswith("error: cannot read the value from stdin: stdin is closed\n")
+    assert store.entries == {}
 
 
 def test_forms_of_a_result() -> None:

@@ -25,6 +25,14 @@ def test_a_column_gives_way_before_the_last_is_cut() -> None:
     assert table(COLUMNS, long, Style(width=20, unicode=False), indent=0)[1].endswith("i~")
 
 
+def test_nothing_is_left_out_where_nobody_looks() -> None:
+    whole = Style(width=14, whole=True)
+    long = [[Cell("a"), Cell("1"), Cell("a note that is much too long")]]
+    row = "a        1  a note that is much too long"
+    assert table(COLUMNS, long, whole, indent=0)[1:] == [row]
+    assert table(COLUMNS, long, whole, indent=0, wrap=True)[1:] == [row]
+
+
 def test_the_last_column_wraps_where_nothing_may_be_left_out() -> None:
     long = [[Cell("a"), Cell("1"), Cell("a note that is much too long", "red")]]
     assert table(COLUMNS, long, Style(width=20), indent=1, wrap=True)[1:] == [

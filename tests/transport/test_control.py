@@ -108,6 +108,11 @@ def test_a_local_call_needs_no_key_even_where_the_network_does(tmp_path: Path) -
         assert answer == {"role": "admin", "params": {"n": 1}}
 
 
+def test_a_deadline_may_be_further_off_than_libzmq_counts(tmp_path: Path) -> None:
+    path = str(tmp_path / "n1.sock")
+    assert play(lambda _: call(path, None, timeout_s=1e9), None, path)["role"] == "admin"
+
+
 @pytest.mark.parametrize("role", ["admin", "viewer"])
 def test_a_remote_call_has_the_role_of_its_key(role: str) -> None:
     assert play(lambda node: call(remote(node), KEYS.credential(role)))["role"] == role

@@ -27,6 +27,8 @@ SOCKETS_MAX = 16_384
 BROKEN_HANDSHAKES_MAX = 2
 RECONNECT_MS_MAX = 5000
 """A connection that nobody uses while its daemon is away knocks ever more seldom; whoever calls opens another."""
+POLL_MS_MAX = 2**31 - 1
+"""What libzmq can wait for in one go."""
 
 _monitor_numbers = itertools.count(1)
 
@@ -221,7 +223,7 @@ class Peer:
 
     def _event(self, deadline: float) -> int | None:
         """The next monitor event, None at the deadline."""
-        wait_ms = max(0, int((deadline - time.monotonic()) * 1000))
+        wait_ms = int(max(0.0, min((deadline - time.monotonic()) * 1000, POLL_MS_MAX)))
         if not self.monitor.poll(wait_ms):
             return None
         return _event_in(self.monitor)

@@ -41,7 +41,7 @@ HINTS = {
     "overloaded": "try again, slower",
     "forgotten": "begin anew as another client",
     "full": "mltbctl state list, mltbctl lock list",
-    "refused": "mltbctl lock show NAME",
-    "usage": "mltbctl state --help",
+    "refused": "mltbctl lock list",
+    "usage": "mltbctl --help",
 }
 """What to do about an error of locks and state, by its code; for all others `mltbctl status`."""

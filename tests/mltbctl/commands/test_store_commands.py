@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,14 +57,17 @@ COMMANDS: dict[str, str] = {
     "state-set-token": "state set motd hi --token 1 --lock backup",
     "state-set-token-old": "state set motd hi --token 7 --lock backup",
     "state-set-token-alone": "state set motd hi --token 1",
+    "state-set-token-of-none": "state set motd hi --token 7",
     "state-cas": "state cas motd 1 hi",
     "state-cas-conflict": "state cas motd 0 hi",
+    "state-cas-absent": "state cas nothing 1 hi",
     "state-delete": "state delete motd",
     "state-delete-absent": "state delete nothing",
     "state-delete-conflict": "state delete motd --if-version 9",
     "state-list": "state list",
     "state-list-json": "state list jobs/ -o json",
     "state-list-jsonl": "state list --prefix jobs/ --limit 1 -o jsonl",
+    "state-list-stale": "state list jobs/ --stale",
     "state-list-empty": "state list nothing",
     "state-watch": "state watch --after 0 --limit 5",
     "state-watch-jsonl": "state watch jobs/ --after 0 --limit 2 -o jsonl",
@@ -180,19 +184,40 @@ def test_ctrl_c_ends_a_watch(runtime: Any) -> None:
 
 
 @pytest.fixture
-def completing(furnished: FakeStore, runtime: Any) -> Callable[[str], list[str]]:  # noqa: ARG001
-    def offers(line: str) -> list[str]:
+def completing(furnished: FakeStore, runtime: Path) -> Callable[..., list[str]]:  # noqa: ARG001
+    def offers(line: str, **changes: str) -> list[str]:
         asked = {"_MLTBCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
-        return run_process(environ=environment(MLTB_RUNTIME_DIR=str(runtime), **asked)).out.split()
+        return run_process(environ=environment(MLTB_RUNTIME_DIR=str(runtime), **asked, **changes)).out.split()
 
     return offers
 
 
-def test_locks_and_keys_are_completed(completing: Callable[[str], list[str]]) -> None:
+def test_locks_and_keys_are_completed(completing: Callable[..., list[str]]) -> None:
     assert completing("mltbctl lock show ") == ["backup", "deploy"]
     assert completing("mltbctl lock run d") == ["deploy"]
     assert completing("mltbctl state get jobs/") == ["jobs/a", "jobs/b"]
     assert completing("mltbctl state get x") == []
+
+
+@pytest.mark.parametrize("option", ["", "--prefix "])
+def test_prefixes_are_completed(completing: Callable[..., list[str]], option: str) -> None:
+    assert completing(f"mltbctl state list {option}jobs") == ["jobs/a", "jobs/b"]
+    assert completing(f"mltbctl state watch {option}jobs") == ["jobs/a", "jobs/b"]
+    assert completing(f"mltbctl lock list {option}d") == ["deploy"]
+
+
+def test_the_daemon_that_the_line_names_is_asked(completing: Callable[..., list[str]], runtime: Path) -> None:
+    elsewhere = {"MLTB_NODE": str(runtime / "nobody.sock")}
+    socket = runtime / "mltb" / "n2.sock"
+    assert completing("mltbctl state get jobs/", **elsewhere) == []
+    assert completing(f"mltbctl -n {socket} state get jobs/", **elsewhere) == ["jobs/a", "jobs/b"]
+    assert completing(f"mltbctl --node {socket} lock run d", **elsewhere) == ["deploy"]
+
+
+def test_topics_of_help_are_completed(completing: Callable[..., list[str]]) -> None:
+    assert completing("mltbctl help e") == ["events", "explain", "exit-codes"]
+    assert completing("mltbctl help lock a") == ["acquire"]
+    assert completing("mltbctl help status ") == []
 
 
 def test_a_grant_known_by_its_id_claims_nothing() -> None:
