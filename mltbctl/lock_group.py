@@ -120,7 +120,9 @@ def lock_extend(
     lock_id: _LockId,
     ttl: Annotated[
         float | None,
-        typer.Option("--ttl", metavar="SECONDS", help="Another time from now on.", show_default=False),
+        typer.Option(
+            "--ttl", metavar="SECONDS", help="A longer time from now on, never a shorter.", show_default=False
+        ),
     ] = None,
     output: Output = "",
     timeout: Timeout = None,

@@ -6,10 +6,10 @@ from a later moment, so it ends here before anybody else can get it there.
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport.limits import LOCK_TTL_S, LOCK_WAIT_S
 from mltbctl.clock import boottime
 from mltbctl.errors import LockLost, LockNotAcquired, MltbError, UnknownOutcome
 from mltbctl.steps import Ask, Retreat, Steps
@@ -210,10 +210,9 @@ def _not_acquired(name: str, holder: str | None) -> LockNotAcquired:
 
 def check_times(ttl: float, wait: float) -> None:
     """ValueError for times that no daemon takes."""
-    if not 0 < ttl < math.inf:
-        raise ValueError(f"ttl of {ttl} s is not above 0")
-    if not 0 <= wait < math.inf:
-        raise ValueError(f"wait of {wait} s is below 0")
+    for what, seconds, (low, high) in (("ttl", ttl, LOCK_TTL_S), ("wait", wait, LOCK_WAIT_S)):
+        if not low <= seconds <= high:
+            raise ValueError(f"{what} of {seconds} s is not within {low:g} and {high:g}")
 
 
 def myself() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport.limits import LOCK_DELAY_S, LOCK_TTL_S, LOCK_WAIT_S
 from mltbctl.errors import CliError, LockNotAcquired
 from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from mltbctl.result import Style
     from mltbctl.session import Session
 
-TTL_S, WAIT_S, DELAY_S = (0.1, 86_400.0), (0.0, 3600.0), (0.0, 3600.0)
-"""What a daemon takes."""
 _COLUMNS = (
     Column("LOCK"),
     Column("HOLDER"),
@@ -33,12 +32,12 @@ def check(
     command: str,
     *,
     ttl: float | None = None,
-    ttl_min: float = TTL_S[0],
+    ttl_min: float = LOCK_TTL_S[0],
     wait: float | None = None,
     delay: float | None = None,
 ) -> None:
     """A usage failure of `lock COMMAND` for times that no daemon takes."""
-    times = (("ttl", ttl, (ttl_min, TTL_S[1])), ("wait", wait, WAIT_S), ("delay", delay, DELAY_S))
+    times = (("ttl", ttl, (ttl_min, LOCK_TTL_S[1])), ("wait", wait, LOCK_WAIT_S), ("delay", delay, LOCK_DELAY_S))
     for option, seconds, (low, high) in times:
         if seconds is not None and not low <= seconds <= high:
             raise CliError(

@@ -128,7 +128,7 @@ def delete(session: Session, client: Client, key: str, if_version: int | None, g
 def list_(session: Session, client: Client, prefix: str, *, stale: bool, limit: int | None) -> Result:
     """The keys that begin with a prefix, in order, with their values."""
     entries = client.state.list(prefix, stale=stale, limit=limit)
-    data: dict[str, Any] = {"entries": [_data_of(entry) for entry in entries]}
+    data: dict[str, Any] = {"entries": [_data_of(entry) for entry in entries], "revision": entries.revision}
     if stale:
         # A long list comes in several answers: the oldest counts.
         age_s = max((entry.age_seconds or 0.0 for entry in entries), default=None)

@@ -61,7 +61,9 @@ def test_a_list_is_put_together_from_several_answers(store: FakeStore) -> None:
     assert [method for method, _ in store.daemons[0].calls].count("lock_list") == 3
 
 
-@pytest.mark.parametrize(("ttl", "wait"), [(0, 0), (-1, 0), (float("inf"), 0), (float("nan"), 0), (1, -1)])
+@pytest.mark.parametrize(
+    ("ttl", "wait"), [(0, 0), (-1, 0), (float("inf"), 0), (float("nan"), 0), (1, -1), (1, 1e12), (90_000, 0)]
+)
 @pytest.mark.usefixtures("store")
 def test_times_have_limits(ttl: float, wait: float) -> None:
     with Client() as node:

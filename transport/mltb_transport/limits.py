@@ -21,6 +21,8 @@ PIECE_BYTES_MAX = 64 * 1024
 """Of a snapshot, in one message."""
 VALUE_BYTES_MAX = 64 * 1024
 """Of one replicated value, as JSON text in UTF-8."""
+LOCK_TTL_S, LOCK_WAIT_S, LOCK_DELAY_S = (0.1, 86_400.0), (0.0, 3600.0), (0.0, 3600.0)
+"""Shortest and longest: a lock's life, a wait for it, and how long it stays closed after it ran out."""
 COMMAND_BYTES_MAX = VALUE_BYTES_MAX + 4 * 1024
 """Of one client command: a value, a key, and who sent it."""
 BATCH_BYTES_MAX = 128 * 1024

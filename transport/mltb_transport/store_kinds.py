@@ -43,5 +43,6 @@ HINTS = {
     "full": "mltbctl state list, mltbctl lock list",
     "refused": "mltbctl lock list",
     "usage": "mltbctl --help",
+    "off": "mltbctl config show",
 }
 """What to do about an error of locks and state, by its code; for all others `mltbctl status`."""

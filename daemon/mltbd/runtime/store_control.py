@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from mltb_transport.bus import Route
+from mltb_transport.limits import LOCK_WAIT_S
 from mltb_transport.store import HINTS, INTERNAL, WITHDRAW, Bundle, Packed, packed
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import Listen, ReadState, Submit
@@ -128,7 +129,7 @@ class StoreControl:
         command = views.command(method, params)
         finish: Finish
         if method == "lock_acquire":
-            wait_s = views.seconds(params, "wait", 0.0, views.WAIT_MAX_S, 0.0)
+            wait_s = views.seconds(params, "wait", *LOCK_WAIT_S, 0.0)
             finish = partial(self._acquired, params["name"], wait_s, boottime(), answer)
         else:
             finish = partial(_FINISHES[method], params, answer)

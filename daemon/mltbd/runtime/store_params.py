@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mltb_transport import store
-from mltb_transport.limits import TEXT_CHARS_MAX, VALUE_BYTES_MAX
+from mltb_transport.limits import LOCK_DELAY_S, LOCK_TTL_S, LOCK_WAIT_S, TEXT_CHARS_MAX, VALUE_BYTES_MAX
 from mltb_transport.store import ACQUIRE, DELETE, EXTEND, INTERNAL, RELEASE, SET, Packed, packed
 from mltbd.runtime.instants import instant
 from mltbd.state.keyvalues import Change, KeyValue
@@ -18,9 +18,6 @@ from mltbd.state.store import ANY_VERSION
 CLIENT_CHARS_MAX = 64
 SEQ_MAX = 2**53
 HOLDER_CHARS_MAX = 255
-TTL_S = (0.1, 86_400.0)
-WAIT_MAX_S = 3600.0
-DELAY_MAX_S = 3600.0
 LIMIT_MAX = 1000
 ANSWER_CHARS_MAX = TEXT_CHARS_MAX // 2
 """Of the rows of one answer, as they are spelled in it. The largest single one is a value: thrice its bytes."""
@@ -155,13 +152,13 @@ def flaw_of_command(kind: int, arguments: tuple[Any, ...]) -> str:
             if len(holder) > HOLDER_CHARS_MAX or not holder.isprintable():
                 return f"`holder` is one line of text of up to {HOLDER_CHARS_MAX} characters"
             return (
-                _flaw_of_ms("ttl", ttl_ms, *TTL_S)
-                or _flaw_of_ms("wait", wait_ms, 0.0, WAIT_MAX_S)
-                or _flaw_of_ms("delay", delay_ms, 0.0, DELAY_MAX_S)
+                _flaw_of_ms("ttl", ttl_ms, *LOCK_TTL_S)
+                or _flaw_of_ms("wait", wait_ms, *LOCK_WAIT_S)
+                or _flaw_of_ms("delay", delay_ms, *LOCK_DELAY_S)
             )
         case store.EXTEND:
             _, lock_id, ttl_ms = arguments
-            return flaw_of_name(lock_id) or (_flaw_of_ms("ttl", ttl_ms, *TTL_S) if ttl_ms else "")
+            return flaw_of_name(lock_id) or (_flaw_of_ms("ttl", ttl_ms, *LOCK_TTL_S) if ttl_ms else "")
         case store.RELEASE:
             return flaw_of_name(arguments[1])
     return ""
@@ -186,13 +183,13 @@ def command(method: str, params: Params) -> Packed:
         case "state_delete":
             return packed(client, seq, DELETE, name(params, "key"), _if_version(params), *_token(params))
         case "lock_acquire":
-            ttl_s = seconds(params, "ttl", *TTL_S)
-            wait_s = seconds(params, "wait", 0.0, WAIT_MAX_S, 0.0)
-            delay_s = seconds(params, "delay", 0.0, DELAY_MAX_S, 0.0)
+            ttl_s = seconds(params, "ttl", *LOCK_TTL_S)
+            wait_s = seconds(params, "wait", *LOCK_WAIT_S, 0.0)
+            delay_s = seconds(params, "delay", *LOCK_DELAY_S, 0.0)
             holder = text(params, "holder", HOLDER_CHARS_MAX, client)
             return packed(client, seq, ACQUIRE, name(params, "name"), _ms(ttl_s), _ms(wait_s), _ms(delay_s), holder)
         case "lock_extend":
-            ttl_ms = _ms(seconds(params, "ttl", *TTL_S)) if params.get("ttl") is not None else 0
+            ttl_ms = _ms(seconds(params, "ttl", *LOCK_TTL_S)) if params.get("ttl") is not None else 0
             return packed(client, seq, EXTEND, name(params, "name"), name(params, "lock_id"), ttl_ms)
         case "lock_release":
             return packed(client, seq, RELEASE, name(params, "name"), name(params, "lock_id"))

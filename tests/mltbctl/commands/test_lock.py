@@ -6,19 +6,11 @@ from typing import Any
 
 import pytest
 
-from mltbctl.commands.lock import DELAY_S, TTL_S, WAIT_S
-from mltbd.runtime import store_params
 from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import run_here
 
 Capture = pytest.CaptureFixture[str]
-
-
-def test_the_ranges_are_those_of_the_daemon() -> None:
-    assert TTL_S == store_params.TTL_S
-    assert WAIT_S == (0.0, store_params.WAIT_MAX_S)
-    assert DELAY_S == (0.0, store_params.DELAY_MAX_S)
 
 
 @pytest.mark.parametrize("command", ["acquire", "run"])
