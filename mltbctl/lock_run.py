@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mltbctl.clock import boottime
-from mltbctl.commands.lock import check, explained
 from mltbctl.errors import CliError, LockLost, LockNotAcquired
+from mltbctl.lock_asking import check, explained, stoppable
 from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
 from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
-from mltbctl.stopping import stoppable
 
 if TYPE_CHECKING:
     from mltbctl.client import Client

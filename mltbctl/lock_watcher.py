@@ -18,8 +18,7 @@ import signal
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from mltbctl.clock import boottime
 from mltbctl.process_table import (
@@ -49,8 +48,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _QUIET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(NamedTuple):
     """What to run, and how long before the end of trust it is asked to end."""
 
     argv: Sequence[str]
@@ -109,8 +107,7 @@ def _watch(errand: Errand, orders: int, reports: int, mask: set[int | signal.Sig
         os._exit(code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
+class _Origin(NamedTuple):
     """What the command gets back that its parent has changed for itself."""
 
     ignored: Sequence[signal.Signals]

@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LINUX = sys.platform == "linux"
 SCANS_MAX = 8
@@ -66,8 +66,7 @@ class Alarm:
             _libc.timer_settime(self._timer, _TIMER_ABSTIME, spec, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One row of the process table. `started` tells it from a later process with the same pid."""
 
     pid: int

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mltb_transport.limits import LOCK_DELAY_S, LOCK_TTL_S, LOCK_WAIT_S
-from mltbctl.errors import CliError, LockNotAcquired
+from mltbctl.errors import LockNotAcquired
+from mltbctl.lock_asking import check, explained, stoppable
 from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
-from mltbctl.stopping import stoppable
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import count, duration, seconds_since
 
@@ -26,25 +25,6 @@ _COLUMNS = (
     Column("HELD", right=True, gives_way=2),
     Column("WAITING", right=True, gives_way=1),
 )
-
-
-def check(
-    command: str,
-    *,
-    ttl: float | None = None,
-    ttl_min: float = LOCK_TTL_S[0],
-    wait: float | None = None,
-    delay: float | None = None,
-) -> None:
-    """A usage failure of `lock COMMAND` for times that no daemon takes."""
-    times = (("ttl", ttl, (ttl_min, LOCK_TTL_S[1])), ("wait", wait, LOCK_WAIT_S), ("delay", delay, LOCK_DELAY_S))
-    for option, seconds, (low, high) in times:
-        if seconds is not None and not low <= seconds <= high:
-            raise CliError(
-                f"`--{option} {seconds:g}`: seconds from {low:g} to {high:g} are needed",
-                f"run `mltbctl lock {command} --help`",
-                code="usage",
-            )
 
 
 def acquire(
@@ -70,15 +50,6 @@ def acquire(
         },
         lambda style: _granted(held, style),
     )
-
-
-def explained(error: LockNotAcquired) -> LockNotAcquired:
-    """Where nobody holds it: what may keep it closed."""
-    name = error.details["name"]
-    if error.details["holder"] is not None:
-        return error
-    why = f"`{name}` could not be had in time: nobody holds it, but after it ran out its delay may keep it closed"
-    return LockNotAcquired(why, f"run `mltbctl lock show {name}`, or wait longer", details=error.details)
 
 
 def release(session: Session, client: Client, name: str, lock_id: str) -> Result:
