@@ -71,7 +71,7 @@ LONG = Mix(pause_s=(0.2, 4.0), duration_s=24.0)
 def _mostly(name: str, faults: Mapping[str, float], longest_pause_s: float) -> Mix:
     """These, one upon the other, and everything else now and then."""
     rest = {name: 0.3 * weight for name, weight in EVERYTHING.items()}
-    return Mix({**rest, **faults}, pause_s=(0.05, longest_pause_s), duration_s=30.0, name=name)
+    return Mix({**rest, **faults}, pause_s=(0.05, longest_pause_s), name=name)
 
 
 DISKS = _mostly(

@@ -206,7 +206,7 @@ STORE_BUGS = (
     StoreBug("follower does not catch up", follower_does_not_catch_up),
     StoreBug("replay done again", replay_done_again),
     StoreBug("old number done", old_number_done),
-    StoreBug("clients not kept", clients_not_kept, ("linearizable", "clients are remembered")),
+    StoreBug("clients not kept", clients_not_kept, ("linearizable", "clients are remembered"), first=2),
     StoreBug("double grant", double_grant),
     StoreBug("expiry without compare", expiry_without_compare, seeds_max=500, mix=LATE),
     StoreBug("new leader counts on", new_leader_counts_on),

@@ -97,7 +97,7 @@ def removed_still_counts(patch: pytest.MonkeyPatch) -> None:
 
 
 VOTER_BUGS = (
-    Bug("two changes at once", two_at_once, UNSAFE, CHANGES, FIVE_LATER, first=100),
+    Bug("two changes at once", two_at_once, UNSAFE, CHANGES, FIVE_LATER, first=115),
     Bug("quorum of the visible", quorum_of_the_visible, UNSAFE, CHANGES),
     Bug("wiped disk counts", wiped_disk_counts, ("committed is stable",), run=half_filled),
     Bug("removed still counts", removed_still_counts, UNSAFE, CHANGES, FOUR),

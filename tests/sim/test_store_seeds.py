@@ -13,7 +13,7 @@ from tests.sim.store_scenario import MEMBERS_MIX, StoreOutcome, run_store_seed
 
 pytestmark = pytest.mark.sim
 
-SEEDS = max(50, int(os.environ.get("MLTB_SIM_SEEDS", "200")) * 2 // 5)
+SEEDS = max(50, int(os.environ.get("MLTB_SIM_SEEDS", "200")) * 3 // 10)
 MEMBERS_SEEDS = max(50, SEEDS // 4)
 FIRST = int(os.environ.get("MLTB_SIM_FIRST", "1"))
 CHUNK = 50
