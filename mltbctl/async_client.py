@@ -219,6 +219,7 @@ class AsyncWatch:
         self._news = news
         self._after = after
         self._begun = False
+        self._turn = asyncio.Lock()
 
     @property
     def revision(self) -> int:
@@ -235,9 +236,10 @@ class AsyncWatch:
         return self
 
     async def __anext__(self) -> Change:
-        """As Watch's."""
-        await self
-        change = await self._lines.play(self._news.following())
+        """As Watch's; of several tasks one after the other."""
+        async with self._turn:
+            await self
+            change = await self._lines.play(self._news.following())
         if change is None:
             raise StopAsyncIteration
         return change
@@ -298,7 +300,10 @@ class AsyncLost:
                 loop.call_soon_threadsafe(told.set)
 
         self._lock.lost.then(tell)
-        await told.wait()
+        try:
+            await told.wait()
+        finally:
+            self._lock.lost.forget(tell)
         return True
 
 
@@ -339,8 +344,8 @@ class AsyncLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """As Lock's. Who is cancelled meanwhile extends it no more, and it is released all the same."""
+        """As Lock's. Who is cancelled meanwhile extends it no more, and is cancelled once it is released."""
         lost = None
         if self._lock.leave():
-            lost = await self._lines.finish(self._lines.play(self._lock.giving_back()))
+            lost = await self._lines.finish(lambda: self._lines.play(self._lock.giving_back()))
         told(lost, error)

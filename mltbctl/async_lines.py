@@ -10,14 +10,15 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl.errors import MltbError, Timeout
 from mltbctl.lines import RETREAT_S
 from mltbctl.settling import ANSWERED, Settling
-from mltbctl.steps import Ask, Retreat, Steps
+from mltbctl.steps import Ask, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mltbctl.lines import Lines
 
 PERMIT_PAUSE_S = 0.02
+FINISH_MAX = 3
+"""Beginnings of what is done to its end."""
 T = TypeVar("T")
 
 
@@ -34,7 +37,6 @@ class AsyncLines:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._readers: dict[asyncio.AbstractEventLoop, LoopReader] = {}
-        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def play(self, steps: Steps[T]) -> T:
         """What the steps come to, when each is settled."""
@@ -51,12 +53,23 @@ class AsyncLines:
             result: T = end.value
             return result
 
-    async def finish(self, whole: Coroutine[Any, Any, T]) -> T:
-        """Do it to its end, also when whoever waits for it is cancelled (again)."""
-        task = asyncio.ensure_future(whole)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
+    async def finish(self, whole: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do it to its end, and only then be cancelled. A loop that ends cancels what does it as well: then it is done
+        once more, from the beginning, for the loop waits for us."""
+        cancelled: asyncio.CancelledError | None = None
+        task, begun = asyncio.ensure_future(whole()), 1
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                if task.cancelled() and begun < FINISH_MAX:
+                    task, begun = asyncio.ensure_future(whole()), begun + 1
+            except MltbError:
+                break
+        if cancelled is not None:
+            raise cancelled
+        return task.result()
 
     async def settle(self, ask: Ask) -> dict[str, Any]:
         """As Lines.settle. When it is cancelled, what `ask.retreat` says is done first; all else is left as it is."""
@@ -81,16 +94,19 @@ class AsyncLines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                await self.finish(self._retreat(hub, row, ask.method, ask.params, ask.retreat))
+                await self.finish(partial(self._retreat, hub, row, row.number, ask))
             raise
         hub.rest(row)
         return answer
 
-    async def _retreat(self, hub: Hub, row: Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
-        """As Lines does it."""
-        deadline = time.monotonic() + RETREAT_S
+    async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask) -> None:
+        """As Lines does it. It may be begun again."""
+        retreat, deadline = ask.retreat, time.monotonic() + RETREAT_S
+        if retreat is None:
+            return
+        row.number = number
         with contextlib.suppress(MltbError):  # It ends by its own time limits.
-            giving_up = Settling(self._lines, hub, method, {**params, **retreat.params}, row)
+            giving_up = Settling(self._lines, hub, ask.method, {**ask.params, **retreat.params}, row)
             undo = retreat.undo(await self._run(giving_up.within(deadline, RETREAT_S, 0.0), deadline))
             if undo is not None:
                 row.number += 1

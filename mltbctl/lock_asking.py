@@ -32,12 +32,13 @@ def check(
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a wait as Ctrl-C does: nobody is left standing in line. Exit code 128+n."""
+    """SIGTERM, SIGHUP and SIGQUIT end a wait as Ctrl-C does: nobody is left standing in line. Exit code 128+n."""
 
     def stop(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    heeded = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in heeded:
         signal.signal(number, stop)
     try:

@@ -52,6 +52,11 @@ class Lost(threading.Event):
                 return
         listener()
 
+    def forget(self, listener: Callable[[], None]) -> None:
+        """It need not be called any more."""
+        with self._mutex:
+            self._listeners = [other for other in self._listeners if other is not listener]
+
 
 class Lock:
     """A lock that is held while its block runs, and extended from a thread of its own at a third of its time.

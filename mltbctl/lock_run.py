@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost, LockNotAcquired
 from mltbctl.lock_asking import check, explained, stoppable
-from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, Errand, Watcher, end_below
+from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, TYPED, Errand, Watcher, end_below
 from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LOOK_S_MIN, LOOK_S_MAX = 0.05, 5.0
 TOKEN_VARIABLE, NAME_VARIABLE = "MLTB_LOCK_TOKEN", "MLTB_LOCK_NAME"
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FROM_TERMINAL = 0x80
-"""si_code of a signal the kernel made: the terminal has sent it to the command as well."""
+"""si_code of a signal the kernel made."""
 
 
 def grace_s(ttl: float) -> float:
@@ -114,6 +114,11 @@ def _last_moment(until: float, reserve_s: float) -> float:
     return until + reserve_s / 3
 
 
+def _kind(info: signal.struct_siginfo) -> int:
+    """Of what the terminal sends the group has its own; but its hang-up only the first process of the session."""
+    return TYPED if info.si_code == _FROM_TERMINAL and info.si_signo != signal.SIGHUP else PASS_ON
+
+
 class _Run:
     """From the acquired lock to the end of the command."""
 
@@ -134,8 +139,8 @@ class _Run:
             self._lock.keep()
             while not self._ended():
                 info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())
-                if info is not None and info.si_signo in heeded and info.si_code != _FROM_TERMINAL:
-                    self._watcher.tell(PASS_ON, info.si_signo)
+                if info is not None and info.si_signo in heeded:
+                    self._watcher.tell(_kind(info), info.si_signo)
                 self._second_layer()
             return self._close()
         finally:

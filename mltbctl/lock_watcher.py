@@ -34,8 +34,9 @@ from mltbctl.process_table import (
     rename,
 )
 
-GO, TRUST, PASS_ON, END = range(4)
-"""What it is told: begin (token, until), trust the lock until, pass a signal on, end everything now."""
+GO, TRUST, PASS_ON, TYPED, END = range(5)
+"""What it is told: begin (token, until), trust the lock until, pass a signal on, pass on one of the terminal to a
+command that has left the group and did not get it, end everything now."""
 MESSAGE = struct.Struct("!Bqd")
 REPORT = struct.Struct("!iB")
 """What it tells at the end: the exit code, and why: one of EXITED, LATE, LEFT_ALONE, ENDED."""
@@ -121,6 +122,7 @@ class _Watch:
         self._origin = origin
         self._until = math.inf
         self._root = 0
+        self._group = os.getpgrp()
         self._code: int | None = None
         self._reason = EXITED
         self._asked = False
@@ -181,9 +183,10 @@ class _Watch:
                 self._root = self._start(number)
             elif kind == TRUST:
                 self._until = max(self._until, moment)
-            elif kind == PASS_ON:
+            elif kind in (PASS_ON, TYPED):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(self._root, number)
+                    if kind == PASS_ON or os.getpgid(self._root) != self._group:
+                        os.kill(self._root, number)
             elif kind == END:
                 self._until = min(self._until, boottime())
                 self._end(ENDED)

@@ -94,7 +94,8 @@ class Terminal:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     @property
     def text(self) -> str:
@@ -115,6 +116,11 @@ class Terminal:
         deadline = time.monotonic() + DEADLINE_S
         while words not in self.text:
             assert self._read(deadline), f"never saw {words!r} in {self.text!r}"
+
+    def hang_up(self) -> None:
+        """The line to whoever sits there is cut."""
+        os.close(self._master)
+        self._master = -1
 
     def end(self) -> int:
         """Read to the end; returns the exit code."""

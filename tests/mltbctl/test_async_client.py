@@ -178,6 +178,57 @@ def test_who_is_cancelled_twice_keeps_nothing(store: FakeStore, turns: int) -> N
     run(story())
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["holds", "waits"])
+@pytest.mark.parametrize("turns", range(3))
+def test_a_loop_that_ends_at_that_moment_leaves_nothing(store: FakeStore, turns: int, waits: bool) -> None:
+    """asyncio.run cancels whatever is under way, what undoes it included."""
+    asked = {"client": "other", "seq": 1, "name": "k", "ttl": 60, "wait": 0, "holder": ""}
+    before = [store.acquire(asked)["lock_id"]] if waits else []
+
+    async def story() -> None:
+        node = AsyncClient(timeout=30)
+
+        async def work() -> None:
+            async with node.lock("k", ttl=60, wait=30):
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await asyncio.to_thread(until, lambda: len(store.lines.get("k", ())) == 1 + waits)
+        if not waits:
+            await node.state.get("k")  # So that it is inside.
+        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    run(story())
+    assert [each.lock_id for each in store.lines["k"]] == before
+
+
+@pytest.mark.usefixtures("store")
+def test_of_several_tasks_each_change_is_told_to_one() -> None:
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            watch = await node.state.watch("w/")
+            several = [asyncio.create_task(anext(watch)) for _ in range(2)]
+            await asyncio.sleep(0)
+            for number in range(2):
+                await node.state.set("w/k", number)
+            assert sorted([(await each).value for each in several]) == [0, 1]
+
+    run(story())
+
+
+@pytest.mark.usefixtures("store")
+def test_who_waits_no_longer_for_a_loss_is_forgotten() -> None:
+    async def story() -> None:
+        async with AsyncClient() as node, node.lock("k", ttl=60) as lock:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(lock.lost.wait(), 0.01)
+            assert lock._lock.lost._listeners == []
+
+    run(story())
+
+
 def test_a_client_that_was_closed_inside_a_block_opens_anew(store: FakeStore) -> None:
     async def story() -> None:
         node = AsyncClient()

@@ -125,6 +125,26 @@ print("seen", len(seen), flush=True)
 
 
 @pytest.mark.usefixtures("store")
+def test_ctrl_c_reaches_a_command_that_left_the_group(runtime: Path) -> None:
+    script = "import os, signal; os.setpgid(0, 0); print('ready', flush=True); signal.pause()"
+    environ = environment(MLTB_RUNTIME_DIR=str(runtime))
+    with Terminal("lock", "run", "k", "--ttl", "60", "--", PYTHON, "-c", script, environ=environ) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+
+
+def test_a_terminal_that_hangs_up_ends_the_command(store: FakeStore, runtime: Path) -> None:
+    """As `ssh -t host mltbctl lock run ...`: mltbctl is the first process of the session, and the only one told."""
+    script = "import signal; print('ready', flush=True); signal.pause()"
+    environ = environment(MLTB_RUNTIME_DIR=str(runtime))
+    with Terminal("lock", "run", "k", "--ttl", "60", "--", PYTHON, "-c", script, environ=environ) as terminal:
+        terminal.wait_for("ready")
+        terminal.hang_up()
+        until(lambda: not store.lines["k"], DEADLINE_S, "the lock is given back")
+
+
+@pytest.mark.usefixtures("store")
 def test_a_job_is_stopped_and_continued_with_its_command(mark: Path, runtime: Path) -> None:
     """As a shell does at Ctrl-Z and `fg`, in whose session the job is a process group."""
     shell = """
