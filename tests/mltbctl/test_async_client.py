@@ -185,9 +185,9 @@ def test_a_loop_that_ends_at_that_moment_leaves_nothing(store: FakeStore, turns:
     asked = {"client": "other", "seq": 1, "name": "k", "ttl": 60, "wait": 0, "holder": ""}
     before = [store.acquire(asked)["lock_id"]] if waits else []
 
-    async def story() -> None:
-        node = AsyncClient(timeout=30)
+    node = AsyncClient(timeout=30)
 
+    async def story() -> None:
         async def work() -> None:
             async with node.lock("k", ttl=60, wait=30):
                 await asyncio.Event().wait()
@@ -202,6 +202,7 @@ def test_a_loop_that_ends_at_that_moment_leaves_nothing(store: FakeStore, turns:
 
     run(story())
     assert [each.lock_id for each in store.lines["k"]] == before
+    run(node.close())
 
 
 @pytest.mark.usefixtures("store")
