@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mltbctl.errors import MltbError, Timeout
 from mltbctl.lines import RETREAT_S
 from mltbctl.settling import ANSWERED, Settling
-from mltbctl.steps import Ask, Steps
+from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
@@ -94,16 +94,14 @@ class AsyncLines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                await self.finish(partial(self._retreat, hub, row, row.number, ask))
+                await self.finish(partial(self._retreat, hub, row, row.number, ask, ask.retreat))
             raise
         hub.rest(row)
         return answer
 
-    async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask) -> None:
+    async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask, retreat: Retreat) -> None:
         """As Lines does it. It may be begun again."""
-        retreat, deadline = ask.retreat, time.monotonic() + RETREAT_S
-        if retreat is None:
-            return
+        deadline = time.monotonic() + RETREAT_S
         row.number = number
         with contextlib.suppress(MltbError):  # It ends by its own time limits.
             giving_up = Settling(self._lines, hub, ask.method, {**ask.params, **retreat.params}, row)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -15,8 +14,8 @@ import pytest
 
 from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
-from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, last_sign
-from tests.mltbctl.terminal import DEADLINE_S, environment
+from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, in_a_session, last_sign
+from tests.mltbctl.terminal import DEADLINE_S
 from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -163,11 +162,7 @@ def test_a_stopped_mltbctl_costs_its_process_group_nothing(runtime: Path, mark: 
     command = f"import os, time; open({str(told) + '.new'!r}, 'w').write(str(os.getpid()))\n"
     command += f"os.rename({str(told) + '.new'!r}, {str(told)!r}); time.sleep(60)"
     lock_run = [PYTHON, "-m", "mltbctl", "lock", "run", "k", "--ttl", "10", "--", PYTHON, "-c", command]
-    done = subprocess.run(
-        [PYTHON, "-c", script, str(told), *lock_run],
-        env=environment(MLTB_RUNTIME_DIR=str(runtime)), capture_output=True, text=True, timeout=60, check=False,
-        start_new_session=True,
-    )  # fmt: skip
+    done = in_a_session(runtime, script, str(told), *lock_run)
     assert done.returncode == 0, done
 
 

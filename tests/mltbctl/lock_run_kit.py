@@ -71,6 +71,15 @@ class Held:
         self.process.communicate()
 
 
+def in_a_session(runtime: Path, shell: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the Python text `shell` as the first process of a session, as the shell is that starts jobs."""
+    return subprocess.run(
+        [PYTHON, "-c", shell, *words],
+        env=environment(MLTB_RUNTIME_DIR=str(runtime)), capture_output=True, text=True, timeout=60, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 def files(mark: Path) -> list[Path]:
     return [Path(f"{mark}.{name}") for name in ("root", "child")]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from mltbctl.lock_run import grace_s
 from tests.mltbctl.fake_store import FakeStore
-from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, run
+from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, in_a_session, run
 from tests.mltbctl.terminal import DEADLINE_S, Outcome, Terminal, environment
 from tests.waiting import until
 
@@ -163,11 +162,7 @@ raise SystemExit(job.wait())
     command += f"os.rename({str(mark) + '.new'!r}, {str(mark)!r})\n"
     command += f"while os.path.exists({str(mark)!r}): time.sleep(0.01)\nraise SystemExit(7)"
     lock_run = [PYTHON, "-m", "mltbctl", "lock", "run", "k", "--ttl", "60", "--", PYTHON, "-c", command]
-    done = subprocess.run(
-        [PYTHON, "-c", shell, str(mark), *lock_run],
-        env=environment(MLTB_RUNTIME_DIR=str(runtime)), capture_output=True, text=True, timeout=60, check=False,
-        start_new_session=True,
-    )  # fmt: skip
+    done = in_a_session(runtime, shell, str(mark), *lock_run)
     assert (done.returncode, done.stderr) == (7, "")
 
 
