@@ -15,7 +15,7 @@ from mltbctl import store_client as steps
 from mltbctl.async_lines import AsyncLines
 from mltbctl.client import Client
 from mltbctl.lock_keeper import Lock, told
-from mltbctl.locks import TTL_S, HeldLock
+from mltbctl.locks import RESERVE_S_MAX, HeldLock
 from mltbctl.settings import TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AsyncClient:
         return AsyncLocks(self._lines)
 
     def lock(
-        self, name: str, ttl: float = TTL_S, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
+        self, name: str, ttl: float | None = None, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
     ) -> AsyncLock:
         """As Client.lock, for `async with`."""
         return AsyncLock(self._client.lock(name, ttl, wait, delay=delay, holder=holder), self._lines)
@@ -259,14 +259,14 @@ class AsyncLocks:
         self,
         name: str,
         *,
-        ttl: float = TTL_S,
+        ttl: float | None = None,
         wait: float = 0.0,
         delay: float | None = None,
         holder: str = "",
-        reserve_s: float | None = None,
+        reserve_s_max: float = RESERVE_S_MAX,
     ) -> HeldLock:
         """As Locks.acquire; so for each call below. One that is cancelled while it waits leaves the line."""
-        return await self._lines.play(locks.acquiring(name, ttl, wait, delay, holder, reserve_s))
+        return await self._lines.play(locks.acquiring(name, ttl, wait, delay, holder, reserve_s_max))
 
     async def extend(self, held: HeldLock, ttl: float | None = None) -> HeldLock:
         return await self._lines.play(locks.extending(held, ttl))

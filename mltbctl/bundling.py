@@ -98,6 +98,12 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def _ttl(params: Params) -> int:
+    """0: not given. What rounds to it is the daemon's to refuse."""
+    ttl = params.get("ttl")
+    return 0 if ttl is None else _ms(ttl) or 1
+
+
 def _set(params: Params) -> Command:
     return SET, (params["key"], params["value"], _version(params), *_guard(params))
 
@@ -107,14 +113,13 @@ def _delete(params: Params) -> Command:
 
 
 def _acquire(params: Params) -> Command:
-    times = _ms(params["ttl"]), _ms(params["wait"]), _ms(params.get("delay", 0.0))
-    return ACQUIRE, (params["name"], *times, params["holder"])
+    return ACQUIRE, (
+        params["name"], _ttl(params), _ms(params["wait"]), _ms(params.get("delay", 0.0)), params["holder"]
+    )  # fmt: skip
 
 
 def _extend(params: Params) -> Command:
-    ttl = params.get("ttl")
-    # 0 would mean `as before`: what is that short is the daemon's to refuse.
-    return EXTEND, (params["name"], params["lock_id"], 0 if ttl is None else _ms(ttl) or 1)
+    return EXTEND, (params["name"], params["lock_id"], _ttl(params))
 
 
 def _release(params: Params) -> Command:
@@ -156,9 +161,9 @@ def _conflict(params: Params, outcome: list[Any]) -> dict[str, Any] | None:
 
 def _was_acquired(params: Params, outcome: list[Any]) -> dict[str, Any] | None:
     if outcome[0] == "ok":
-        _, lock_id, token, ttl_ms = outcome
+        _, lock_id, token, ttl_ms, extend_ms = outcome
         return {"acquired": True, "lock_id": lock_id, "token": token, "ttl_seconds": ttl_ms / 1000,
-                "holder": params["holder"]}  # fmt: skip
+                "extend_seconds": extend_ms / 1000, "holder": params["holder"]}  # fmt: skip
     return {"acquired": False, "holder": outcome[1] or None} if outcome[0] == "held" else None
 
 

@@ -141,12 +141,13 @@ class Client:
         return Locks(self._lines)
 
     def lock(
-        self, name: str, ttl: float = 30.0, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
+        self, name: str, ttl: float | None = None, wait: float = 0.0, *, delay: float | None = None, holder: str = ""
     ) -> Lock:
         """A lock for a `with` block: waits up to `wait` seconds, extends itself, and is released at the end.
 
         LockNotAcquired on entry; LockLost at the end when it was lost inside. `lock.lost` is set before anybody
-        else may hold it. `delay` and `holder` as for Locks.acquire.
+        else may hold it. `ttl`, `delay` and `holder` as for Locks.acquire. Where the node has
+        DISTRIBUTED_LOCK_AUTO_EXTEND off it lasts for its time and no longer.
         """
         from mltbctl.lock_keeper import Lock
 

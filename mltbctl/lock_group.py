@@ -32,7 +32,15 @@ def _lock(ctx: typer.Context) -> None:
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.", autocompletion=complete_lock)]
 _LockId = Annotated[str, typer.Argument(metavar="LOCK_ID", help="The id that `lock acquire` printed.")]
-_Ttl = Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="It ends by itself after this, unextended.")]
+_Ttl = Annotated[
+    float | None,
+    typer.Option(
+        "--ttl",
+        metavar="SECONDS",
+        help="It ends by itself after this, unextended. Else what the node is configured for, mostly 30.",
+        show_default=False,
+    ),
+]
 _Wait = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", help="Stand in line so long for it, an hour at most.")
 ]
@@ -66,7 +74,7 @@ _PrefixOption = Annotated[
 def lock_acquire(
     ctx: typer.Context,
     name: _Name,
-    ttl: _Ttl = 30.0,
+    ttl: _Ttl = None,
     wait: _Wait = 0.0,
     delay: _Delay = None,
     holder: _Holder = "",
@@ -180,7 +188,7 @@ def lock_list(
 
     session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
-        result = command.list_(client, one_prefix(prefix, prefix_option), stale=stale)
+        result = command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale)
         session.tell_endpoint(client)
     session.finish(result)
 
@@ -190,7 +198,7 @@ def lock_run(
     ctx: typer.Context,
     name: _Name,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, after `--`.")],
-    ttl: _Ttl = 30.0,
+    ttl: _Ttl = None,
     wait: _Wait = 0.0,
     delay: _Delay = None,
     holder: _Holder = "",

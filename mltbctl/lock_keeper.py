@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
 from mltbctl.errors import LockLost, MltbError
-from mltbctl.locks import TTL_S, check_times, releasing
+from mltbctl.locks import RESERVE_S_MAX, check_times, releasing
 from mltbctl.steps import Steps
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Lost(threading.Event):
 
 
 class Lock:
-    """A lock that is held while its block runs, and extended from a thread of its own at a third of its time.
+    """A lock that is held while its block runs, and extended from a thread of its own at a third of its time or sooner.
 
     with node.lock("deploy", ttl=30, wait=10) as lock:      # LockNotAcquired when it is not free in time
         while work and not lock.lost.is_set(): ...          # `lock.lost`: stop at once, somebody else may begin
@@ -70,11 +70,11 @@ class Lock:
         locks: Locks,
         name: str,
         *,
-        ttl: float = TTL_S,
+        ttl: float | None = None,
         wait: float = 0.0,
         delay: float | None = None,
         holder: str = "",
-        reserve_s: float | None = None,
+        reserve_s_max: float = RESERVE_S_MAX,
         tell: Callable[[float], None] | None = None,
     ) -> None:
         """`tell`: called from the thread with the moment up to which it is ours, whenever that moves."""
@@ -83,7 +83,7 @@ class Lock:
         self.lost = Lost()
         self._locks = locks
         self._options: dict[str, Any] = {"ttl": ttl, "wait": wait, "delay": delay, "holder": holder}
-        self._options["reserve_s"] = reserve_s
+        self._options["reserve_s_max"] = reserve_s_max
         self._tell = tell or (lambda _: None)
         self._ending = threading.Event()
         self._held: HeldLock | None = None
@@ -182,7 +182,7 @@ class Lock:
         return LockLost(f"the lock `{self.name}` was lost{why}", f"run `mltbctl lock show {self.name}`")
 
     def _keep(self, held: HeldLock) -> None:
-        due = boottime() + held.ttl / 3
+        due = boottime() + held.extend_s
         while not self._ending.wait(max(0.0, min(due - boottime(), held.remaining(), NAP_S_MAX))):
             now = boottime()
             if now >= held.until:
@@ -199,7 +199,7 @@ class Lock:
                 due = boottime() + min(1.0, held.ttl / 30)
             else:
                 self._trouble = ""
-                due = now + held.ttl / 3
+                due = now + held.extend_s
                 self.lost.moment = held.until
                 self._tell(held.until)
         if not self._ending.is_set():

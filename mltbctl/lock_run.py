@@ -15,12 +15,26 @@ from typing import TYPE_CHECKING
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost, LockNotAcquired
 from mltbctl.lock_asking import check, explained, stoppable
-from mltbctl.lock_watcher import END, ENDED, EXITED, GO, LATE, PASS_ON, TRUST, TYPED, Errand, Watcher, end_below
+from mltbctl.lock_watcher import (
+    END,
+    ENDED,
+    EXITED,
+    GO,
+    GRACE,
+    LATE,
+    PASS_ON,
+    TRUST,
+    TYPED,
+    Errand,
+    Watcher,
+    end_below,
+)
 from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
     from mltbctl.lock_keeper import Lock
+    from mltbctl.locks import HeldLock
     from mltbctl.session import Session
 
 TTL_S_MIN = 1.0
@@ -46,7 +60,7 @@ def run(
     name: str,
     argv: Sequence[str],
     *,
-    ttl: float,
+    ttl: float | None,
     wait: float,
     delay: float | None,
     holder: str,
@@ -57,7 +71,7 @@ def run(
     check("run", ttl=ttl, ttl_min=TTL_S_MIN, wait=wait, delay=delay)
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.
-    watcher = Watcher(Errand(argv, environ, grace_s(ttl), TOKEN_VARIABLE))
+    watcher = Watcher(Errand(argv, environ, TOKEN_VARIABLE))
     alarm = Alarm()
     try:
         with session.client() as client:
@@ -69,6 +83,9 @@ def run(
                 raise explained(error) from None
             session.tell_endpoint(client)
             try:
+                if lock.held.ttl < TTL_S_MIN:  # It is the node's, then.
+                    why = f"a lock of {lock.held.ttl:g} s, as this node gives, leaves no time to end a command"
+                    raise CliError(why, f"run it with `--ttl {TTL_S_MIN:g}` or more", code="usage")
                 return _Run(watcher, lock, alarm).to_the_end()
             finally:
                 lock.close()
@@ -81,7 +98,7 @@ def _lock(
     watcher: Watcher,
     alarm: Alarm,
     name: str,
-    ttl: float,
+    ttl: float | None,
     wait: float,
     delay: float | None,
     holder: str,
@@ -89,11 +106,9 @@ def _lock(
     from mltbctl.lock_keeper import Lock
     from mltbctl.operator_name import operator_name
 
-    reserve_s = min(RESERVE_S_MAX, ttl / 10)
-
     def tell(until: float) -> None:
         watcher.tell(TRUST, moment=until)
-        alarm.set(_last_moment(until, reserve_s))
+        alarm.set(_last_moment(lock.held))
 
     lock = Lock(
         client.locks,
@@ -102,16 +117,16 @@ def _lock(
         wait=wait,
         delay=delay,
         holder=holder or f"{operator_name()}:{os.getpid()}",
-        reserve_s=reserve_s,
+        reserve_s_max=RESERVE_S_MAX,
         tell=tell,
     )
     lock.lost.then(lambda: watcher.tell(END))
     return lock
 
 
-def _last_moment(until: float, reserve_s: float) -> float:
+def _last_moment(held: HeldLock) -> float:
     """When the watcher must have ended everything, the lock not having been extended."""
-    return until + reserve_s / 3
+    return held.until + held.reserve_s / 3
 
 
 def _kind(info: signal.struct_siginfo) -> int:
@@ -134,8 +149,9 @@ class _Run:
         try:
             adopt_orphans()
             held = self._lock.held
+            self._watcher.tell(GRACE, moment=grace_s(held.ttl))
             self._watcher.tell(GO, held.token, held.until)
-            self._alarm.set(_last_moment(held.until, held.reserve_s))
+            self._alarm.set(_last_moment(held))
             self._lock.keep()
             while not self._ended():
                 info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())
@@ -150,7 +166,7 @@ class _Run:
         return any(pid == self._watcher.pid for pid, _ in reap())
 
     def _left_s(self) -> float:
-        return _last_moment(self._lock.held.until, self._lock.held.reserve_s) - boottime()
+        return _last_moment(self._lock.held) - boottime()
 
     def _look_s(self) -> float:
         return min(max(self._left_s(), LOOK_S_MIN), LOOK_S_MAX)

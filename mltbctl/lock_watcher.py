@@ -34,9 +34,10 @@ from mltbctl.process_table import (
     rename,
 )
 
-GO, TRUST, PASS_ON, TYPED, END = range(5)
-"""What it is told: begin (token, until), trust the lock until, pass a signal on, pass on one of the terminal to a
-command that has left the group and did not get it, end everything now."""
+GRACE, GO, TRUST, PASS_ON, TYPED, END = range(6)
+"""What it is told: ask the command to end so many seconds before the end of trust, begin (token, until), trust the lock
+until, pass a signal on, pass on one of the terminal to a command that has left the group and did not get it, end
+everything now."""
 MESSAGE = struct.Struct("!Bqd")
 REPORT = struct.Struct("!iB")
 """What it tells at the end: the exit code, and why: one of EXITED, LATE, LEFT_ALONE, ENDED."""
@@ -50,11 +51,10 @@ _QUIET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.S
 
 
 class Errand(NamedTuple):
-    """What to run, and how long before the end of trust it is asked to end."""
+    """What to run."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
-    grace_s: float
     token_variable: str
 
 
@@ -120,6 +120,7 @@ class _Watch:
         self._errand = errand
         self._orders = orders
         self._origin = origin
+        self._grace_s = 0.0
         self._until = math.inf
         self._root = 0
         self._group = os.getpgrp()
@@ -158,7 +159,7 @@ class _Watch:
         poller.register(self._wake, select.POLLIN)
         if self._reason != LEFT_ALONE:
             poller.register(self._orders, select.POLLIN)
-        due = self._kill_at if self._asked else self._until - self._errand.grace_s
+        due = self._kill_at if self._asked else self._until - self._grace_s
         now = boottime()
         if due < math.inf:
             self._alarm.set(max(due, now + ROUND_S))
@@ -178,7 +179,9 @@ class _Watch:
             self._end(LEFT_ALONE)
             return
         for kind, number, moment in MESSAGE.iter_unpack(news):
-            if kind == GO:
+            if kind == GRACE:
+                self._grace_s = moment
+            elif kind == GO:
                 self._until = moment
                 self._root = self._start(number)
             elif kind == TRUST:
@@ -199,7 +202,7 @@ class _Watch:
     def _judge(self, now: float) -> None:
         if self._code is not None:
             return
-        if not self._asked and now >= self._until - self._errand.grace_s:
+        if not self._asked and now >= self._until - self._grace_s:
             self._end(LATE)
         # An extension that comes now is too late: half a command is no command.
         if self._asked and now >= self._kill_at:
@@ -213,7 +216,7 @@ class _Watch:
             self._reason = reason
             return
         self._reason, self._asked = reason, True
-        self._kill_at = min(self._until, boottime() + self._errand.grace_s)
+        self._kill_at = min(self._until, boottime() + self._grace_s)
         ask_to_end(below(os.getpid()))
         if not LINUX:
             os.kill(self._root, signal.SIGTERM)

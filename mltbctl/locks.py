@@ -6,6 +6,7 @@ from a later moment, so it ends here before anybody else can get it there.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from mltbctl.steps import Ask, Retreat, Steps
 if TYPE_CHECKING:
     from mltbctl.lines import Lines
 
-TTL_S = 30.0
 RATE = 1e-3
 """How much faster or slower than real time a clock may run."""
 RESERVE_S_MAX = 0.25
@@ -29,24 +29,21 @@ def proven_s(ttl: float, reserve_s: float) -> float:
     return (ttl / (1 + RATE) - reserve_s) * (1 - RATE)
 
 
-def reserve(ttl: float) -> float:
-    """What is kept back of a lock of this length."""
-    return min(RESERVE_S_MAX, ttl / 10)
-
-
 class HeldLock:
     """One grant of a lock. `token` is the fencing token: it grows with every grant."""
 
-    __slots__ = ("_until", "holder", "lock_id", "name", "reserve_s", "token", "ttl")
+    __slots__ = ("_until", "extend_s", "holder", "lock_id", "name", "reserve_s", "token", "ttl")
 
-    def __init__(self, name: str, answer: dict[str, Any], began: float, reserve_s: float) -> None:
+    def __init__(self, name: str, answer: dict[str, Any], began: float, reserve_s_max: float = RESERVE_S_MAX) -> None:
         self.name = name
         self.lock_id = str(answer["lock_id"])
         self.token = int(answer["token"])
         self.holder = str(answer.get("holder", ""))
         self.ttl = float(answer["ttl_seconds"])
-        self.reserve_s = reserve_s
-        self._until = began + proven_s(self.ttl, reserve_s)
+        self.extend_s = min(self.ttl / 3, float(answer["extend_seconds"])) or math.inf
+        """Between two extensions of a holder that extends it by itself; inf where the node wants that of nobody."""
+        self.reserve_s = min(reserve_s_max, self.ttl / 10)
+        self._until = began + proven_s(self.ttl, self.reserve_s)
 
     def __repr__(self) -> str:
         return f"HeldLock({self.name!r}, token={self.token}, remaining={self.remaining():.1f})"
@@ -86,18 +83,19 @@ class Locks:
         self,
         name: str,
         *,
-        ttl: float = TTL_S,
+        ttl: float | None = None,
         wait: float = 0.0,
         delay: float | None = None,
         holder: str = "",
-        reserve_s: float | None = None,
+        reserve_s_max: float = RESERVE_S_MAX,
     ) -> HeldLock:
         """Get the lock, waiting up to `wait` seconds in line. LockNotAcquired tells who holds it.
 
-        Nobody extends it: that is for `extend`, or use `Client.lock`. `delay`: seconds for which nobody gets the
-        lock after it ran out (not after a release). `holder`: shown to others; by default host and pid.
+        `ttl`: seconds after which it ends; nobody extends it: that is for `extend`, or use `Client.lock`. Without
+        one, DISTRIBUTED_LOCK_DEFAULT_TTL of the node that answers. `delay`: seconds for which nobody gets the lock
+        after it ran out (not after a release). `holder`: shown to others; by default host and pid.
         """
-        return self._lines.play(acquiring(name, ttl, wait, delay, holder, reserve_s))
+        return self._lines.play(acquiring(name, ttl, wait, delay, holder, reserve_s_max))
 
     def extend(self, held: HeldLock, ttl: float | None = None, *, timeout: float | None = None) -> HeldLock:
         """Start its time anew, or with a longer `ttl`; `held` knows. LockLost when it is not held any more."""
@@ -110,7 +108,7 @@ class Locks:
     def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
         """Holder (None while a delay keeps it closed), lock_id, token, ttl_seconds, remaining_seconds (the
         leader's estimate, None where another node answers), since, waiting (how many), waiters (of them, as many
-        as one answer holds); None when nobody has to do with it."""
+        as one answer holds), and of a stale one age_seconds; None when nobody has to do with it."""
         return self._lines.play(showing(name, stale))
 
     def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
@@ -126,24 +124,23 @@ class Locks:
 
 def acquiring(
     name: str,
-    ttl: float,
+    ttl: float | None,
     wait: float = 0.0,
     delay: float | None = None,
     holder: str = "",
-    reserve_s: float | None = None,
+    reserve_s_max: float = RESERVE_S_MAX,
 ) -> Steps[HeldLock]:
     """As Locks.acquire; so for each below."""
     check_times(ttl, wait)
     began = boottime()
-    params: dict[str, Any] = {"name": name, "ttl": ttl, "wait": wait, "holder": holder or myself()}
-    if delay is not None:
-        params["delay"] = delay
+    params: dict[str, Any] = {"name": name, "wait": wait, "holder": holder or myself()}
+    params |= {key: seconds for key, seconds in (("ttl", ttl), ("delay", delay)) if seconds is not None}
     retreat = Retreat({"wait": 0.0}, lambda late: _release_of(name, late))
     answer = yield Ask("lock_acquire", params, changes=True, wait_s=wait, retreat=retreat)
     if not answer["acquired"]:
         raise _not_acquired(name, answer.get("holder"))
-    held = HeldLock(name, answer, began, reserve(ttl) if reserve_s is None else reserve_s)
-    if boottime() - began > ttl / 3:
+    held = HeldLock(name, answer, began, reserve_s_max)
+    if boottime() - began > held.ttl / 3:
         # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
         try:
             yield from extending(held, retreat=Retreat({}, lambda _: ("lock_release", _named(held))))
@@ -175,8 +172,7 @@ def releasing(held: HeldLock, timeout_s: float | None = None) -> Steps[bool]:
 
 def showing(name: str, stale: bool) -> Steps[dict[str, Any] | None]:
     answer = yield Ask("lock_show", {"name": name, **({"stale": True} if stale else {})})
-    found: dict[str, Any] | None = answer["lock"]
-    return found
+    return None if answer["lock"] is None else _aged(answer["lock"], answer)
 
 
 def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
@@ -185,10 +181,15 @@ def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
     more = True
     while more:
         answer = yield Ask("lock_list", params)
-        found += answer["locks"]
+        found += [_aged(lock, answer) for lock in answer["locks"]]
         more = answer["more"]
         params = {**params, "after": found[-1]["name"] if found else ""}
     return found
+
+
+def _aged(lock: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """With the age that a stale answer tells."""
+    return {**lock, "age_seconds": answer["age_seconds"]} if "age_seconds" in answer else lock
 
 
 def _named(held: HeldLock) -> dict[str, Any]:
@@ -208,10 +209,10 @@ def _not_acquired(name: str, holder: str | None) -> LockNotAcquired:
     )
 
 
-def check_times(ttl: float, wait: float) -> None:
+def check_times(ttl: float | None, wait: float) -> None:
     """ValueError for times that no daemon takes."""
     for what, seconds, (low, high) in (("ttl", ttl, LOCK_TTL_S), ("wait", wait, LOCK_WAIT_S)):
-        if not low <= seconds <= high:
+        if seconds is not None and not low <= seconds <= high:
             raise ValueError(f"{what} of {seconds} s is not within {low:g} and {high:g}")
 
 

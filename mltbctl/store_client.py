@@ -49,9 +49,10 @@ class Conflict:
 
 
 class Listing(list[Entry]):
-    """What a list found. A watch after `revision` misses nothing that came later."""
+    """What a list found. A watch after `revision` misses nothing that came later. `age_seconds`: of a stale one."""
 
     revision: int = 0
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,8 @@ def listing(prefix: str, stale: bool, limit: int | None) -> Steps[Listing]:
     while limit is None or len(found) < limit:
         page = PAGE if limit is None else min(PAGE, limit - len(found))
         answer = yield Ask("state_list", _given(prefix=prefix, stale=stale or None, limit=page, after=after))
-        found.revision = found.revision or answer["revision"]
+        if after is None:
+            found.revision, found.age_seconds = answer["revision"], answer.get("age_seconds")
         found += [entry_of(entry, answer.get("age_seconds")) for entry in answer["entries"]]
         if not answer["more"] or not answer["entries"]:
             break

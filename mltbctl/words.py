@@ -27,6 +27,12 @@ def ago(seconds: float) -> str:
     return "now" if seconds < 0.1 else duration(seconds)
 
 
+def as_known(age_s: float | None) -> str:
+    """How old a stale answer is."""
+    known = age_s is None or ago(age_s) == ago(0.0)
+    return "as this node knows it now" if known else f"as this node knew it {ago(age_s or 0.0)} ago"
+
+
 def milliseconds(value: float) -> str:
     """A round trip: `0.8ms`, `21ms`."""
     return f"{value:.1f}ms" if value < 9.95 else f"{value:.0f}ms"

@@ -9,7 +9,7 @@ from mltbctl.lock_asking import check, explained, stoppable
 from mltbctl.operator_name import operator_name
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
-from mltbctl.words import count, duration, seconds_since
+from mltbctl.words import as_known, count, duration, seconds_since
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 def acquire(
-    session: Session, client: Client, name: str, *, ttl: float, wait: float, delay: float | None, holder: str
+    session: Session, client: Client, name: str, *, ttl: float | None, wait: float, delay: float | None, holder: str
 ) -> Result:
     """Get the lock; exit code 1 when somebody else holds it."""
     check("acquire", ttl=ttl, wait=wait, delay=delay)
@@ -80,18 +80,26 @@ def show(session: Session, client: Client, name: str, *, stale: bool) -> Result:
     """Who holds the lock and who waits; exit code 1 when nobody holds it."""
     lock = client.locks.show(name, stale=stale)
     if lock is None:
-        session.say(f"nobody holds `{name}`")
+        session.say(f"nobody holds `{name}`" + (" as far as this node knows" if stale else ""))
         return Result({"held": False, "name": name}, "", ExitCode.FAILED)
+    if stale:
+        lock |= {"stale": True}
+        session.say(session.talk.dim(as_known(lock["age_seconds"])))
     held = lock["holder"] is not None
     code = ExitCode.DONE if held else ExitCode.FAILED
     return Result({"held": held, **lock}, lambda style: _shown(lock, style), code)
 
 
-def list_(client: Client, prefix: str, *, stale: bool) -> Result:
+def list_(session: Session, client: Client, prefix: str, *, stale: bool) -> Result:
     """The locks that are held."""
     locks = client.locks.list(prefix, stale=stale)
+    data: dict[str, Any] = {"locks": locks}
+    if stale:
+        age_s = locks[0]["age_seconds"] if locks else None
+        data |= {"stale": True, "age_seconds": age_s}
+        session.say(session.talk.dim(as_known(age_s) if locks else "no lock as far as this node knows"))
     return Result(
-        {"locks": locks},
+        data,
         lambda style: "\n".join(table(_COLUMNS, [_row(lock, style) for lock in locks], style, indent=0)),
         rows="locks",
     )
@@ -101,7 +109,7 @@ def _named(name: str, lock_id: str) -> HeldLock:
     """A grant known by its id alone."""
     from mltbctl.locks import HeldLock
 
-    return HeldLock(name, {"lock_id": lock_id, "token": 0, "ttl_seconds": 0.0}, 0.0, 0.0)
+    return HeldLock(name, {"lock_id": lock_id, "token": 0, "ttl_seconds": 0.0, "extend_seconds": 0.0}, 0.0)
 
 
 def _granted(held: HeldLock, style: Style) -> str:

@@ -11,7 +11,7 @@ from mltbctl.errors import CliError, MltbError, Refused
 from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import ExitCode, Result
 from mltbctl.tables import Cell, Column, table
-from mltbctl.words import ago
+from mltbctl.words import as_known
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -85,18 +85,13 @@ def get(session: Session, client: Client, key: str, *, stale: bool) -> Result:
         session.say(f"no key `{key}`" + (" as far as this node knows" if stale else ""))
         return Result({"key": key, "value": None, "version": 0}, "", ExitCode.FAILED)
     if stale:
-        session.say(session.talk.dim(_as_known(entry.age_seconds)))
+        session.say(session.talk.dim(as_known(entry.age_seconds)))
     return Result(_data_of(entry), shown(entry.value))
 
 
 def _data_of(entry: Entry) -> dict[str, Any]:
     data = {"key": entry.key, "value": entry.value, "version": entry.version, "revision": entry.revision}
     return data if entry.age_seconds is None else {**data, "stale": True, "age_seconds": entry.age_seconds}
-
-
-def _as_known(age_s: float | None) -> str:
-    known = age_s is None or ago(age_s) == ago(0.0)
-    return "as this node knows it now" if known else f"as this node knew it {ago(age_s or 0.0)} ago"
 
 
 def set_(
@@ -130,10 +125,8 @@ def list_(session: Session, client: Client, prefix: str, *, stale: bool, limit: 
     entries = client.state.list(prefix, stale=stale, limit=limit)
     data: dict[str, Any] = {"entries": [_data_of(entry) for entry in entries], "revision": entries.revision}
     if stale:
-        # A long list comes in several answers: the oldest counts.
-        age_s = max((entry.age_seconds or 0.0 for entry in entries), default=None)
-        data |= {"stale": True, "age_seconds": age_s}
-        session.say(session.talk.dim(_as_known(age_s)))
+        data |= {"stale": True, "age_seconds": entries.age_seconds}
+        session.say(session.talk.dim(as_known(entries.age_seconds)))
     cells = [[Cell(entry.key), Cell(str(entry.version)), Cell(_one_line(entry.value))] for entry in entries]
     return Result(data, lambda style: "\n".join(table(_COLUMNS, cells, style, indent=0)), rows="entries")
 

@@ -122,7 +122,8 @@ def generous(store: FakeStore) -> None:
             store.revision += 1
             token = store.revision
         ttl = params["ttl"]
-        return {"acquired": True, "lock_id": f"x-{token}", "token": token, "holder": "x", "ttl_seconds": ttl}
+        return {"acquired": True, "lock_id": f"x-{token}", "token": token, "holder": "x", "ttl_seconds": ttl,
+                "extend_seconds": 10}  # fmt: skip
 
     store.daemons[0].answers["lock_acquire"] = acquire
 

@@ -35,8 +35,9 @@ def _params_of(kind: int, arguments: tuple[Any, ...]) -> tuple[str, Params]:
             return "state_set" if kind == SET else "state_delete", params
         case _ if kind == ACQUIRE:
             name, ttl_ms, wait_ms, delay_ms, holder = arguments
-            params = {"name": name, "ttl": ttl_ms / 1000, "wait": wait_ms / 1000, "holder": holder}
-            return "lock_acquire", params | ({"delay": delay_ms / 1000} if delay_ms else {})
+            params = {"name": name, "wait": wait_ms / 1000, "holder": holder}
+            given = (("ttl", ttl_ms), ("delay", delay_ms))
+            return "lock_acquire", params | {key: value_ms / 1000 for key, value_ms in given if value_ms}
         case _ if kind == EXTEND:
             name, lock_id, ttl_ms = arguments
             return "lock_extend", {"name": name, "lock_id": lock_id, **({"ttl": ttl_ms / 1000} if ttl_ms else {})}
@@ -60,7 +61,8 @@ def outcome_of(method: str, body: Params) -> tuple[Any, ...]:
             return ("entry", now, entry["value"], entry["version"], entry["revision"]) if entry else ("none", now)
         case "lock_acquire":
             if body["acquired"]:
-                return "ok", body["lock_id"], body["token"], round(body["ttl_seconds"] * 1000)
+                times = (round(body[key] * 1000) for key in ("ttl_seconds", "extend_seconds"))
+                return "ok", body["lock_id"], body["token"], *times
             return "held", body.get("holder") or ""
         case "lock_extend":
             return ("ok", body["token"], round(body["ttl_seconds"] * 1000)) if body["extended"] else ("lost",)

@@ -39,6 +39,10 @@ class FakeStore:
     replies: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     executed: int = 0
     compacted_below: int = 0
+    ttl: float = 30.0
+    """Of a lock that is acquired without one."""
+    extend: float = 10.0
+    """How often holders are told to extend; 0: not at all."""
     locks_shown_max: int = 1000
     quorate: bool | None = True
     daemons: list[FakeDaemon] = field(default_factory=list)
@@ -50,7 +54,7 @@ class FakeStore:
         once = {
             "state_set": self.set,
             "state_delete": self.delete,
-            "lock_extend": self.extend,
+            "lock_extend": self.lengthen,
             "lock_release": self.release,
         }
         reads = {
@@ -135,8 +139,7 @@ class FakeStore:
         return {"deleted": found is not None, "revision": self.revision}
 
     def get(self, params: dict[str, Any]) -> dict[str, Any]:
-        age = {"age_seconds": 0.25} if params.get("stale") else {}
-        return {"entry": self.entries.get(params["key"]), "revision": self.revision, **age}
+        return {"entry": self.entries.get(params["key"]), "revision": self.revision, **_age(params)}
 
     def list_keys(self, params: dict[str, Any]) -> dict[str, Any]:
         after = params.get("after", "")
@@ -146,7 +149,7 @@ class FakeStore:
             "entries": [self.entries[key] for key in page],
             "revision": self.revision,
             "more": len(keys) > len(page),
-            **({"age_seconds": 0.25} if params.get("stale") else {}),
+            **_age(params),
         }
 
     def watch(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +196,8 @@ class FakeStore:
             self._keep(params, {})
             line = self._line(name)
             leaves = boottime() + params["wait"]
-            line.append(Grant(lock_id, params["holder"], params["ttl"], leaves=leaves if line else leaves + 9))
+            ttl = params.get("ttl", self.ttl)
+            line.append(Grant(lock_id, params["holder"], ttl, leaves=leaves if line else leaves + 9))
 
         def look() -> dict[str, Any] | None:
             with self.mutex:
@@ -205,7 +209,7 @@ class FakeStore:
                 if not mine[0].token:
                     return None
                 held = {"acquired": True, "lock_id": lock_id, "token": mine[0].token, "holder": mine[0].holder}
-                return self._answered(params, {**held, "ttl_seconds": mine[0].ttl})
+                return self._answered(params, {**held, "ttl_seconds": mine[0].ttl, "extend_seconds": self.extend})
 
         return _now_or_later(look)
 
@@ -213,7 +217,7 @@ class FakeStore:
         self.replies[params["client"]] = (params["seq"], reply)
         return reply
 
-    def extend(self, params: dict[str, Any]) -> dict[str, Any]:
+    def lengthen(self, params: dict[str, Any]) -> dict[str, Any]:
         holder = self._holder(params["name"])
         if holder is None or holder.lock_id != params["lock_id"]:
             return {"extended": False, "token": 0, "ttl_seconds": 0}
@@ -229,13 +233,13 @@ class FakeStore:
 
     def show(self, params: dict[str, Any]) -> dict[str, Any]:
         line = self._line(params["name"])
-        return {"lock": self._shown(params["name"], line) if line else None}
+        return {"lock": self._shown(params["name"], line) if line else None, **_age(params)}
 
     def list_locks(self, params: dict[str, Any]) -> dict[str, Any]:
         names = [name for name in sorted(self.lines) if name.startswith(params["prefix"]) and self._line(name)]
         names = [name for name in names if name > params.get("after", "")]
         shown = [self._shown(name, self.lines[name]) for name in names[: self.locks_shown_max]]
-        return {"locks": shown, "more": len(names) > len(shown)}
+        return {"locks": shown, "more": len(names) > len(shown), **_age(params)}
 
     def _shown(self, name: str, line: list[Grant]) -> dict[str, Any]:
         held = line[0]
@@ -250,6 +254,10 @@ class FakeStore:
             "waiting": len(line) - 1,
             "waiters": [{"holder": waiter.holder, "lock_id": waiter.lock_id} for waiter in line[1:]],
         }
+
+
+def _age(params: dict[str, Any]) -> dict[str, Any]:
+    return {"age_seconds": 0.25} if params.get("stale") else {}
 
 
 def _now_or_later(look: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:

@@ -172,6 +172,27 @@ def test_it_is_extended_while_the_command_runs(store: FakeStore, runtime: Path) 
     assert sum(method == "lock_extend" for method, _ in store.daemons[0].calls) >= 2
 
 
+def test_without_a_time_it_is_that_of_the_node(store: FakeStore, runtime: Path) -> None:
+    store.ttl, store.extend = 3.0, 0.5
+    script = "import time; time.sleep(2)"
+    assert run(runtime, "k", "--", PYTHON, "-c", script) == Outcome(0, "", "")
+    assert sum(method == "lock_extend" for method, _ in store.daemons[0].calls) >= 2
+
+
+def test_where_the_node_wants_no_extensions_the_command_is_ended_in_time(store: FakeStore, runtime: Path) -> None:
+    store.ttl, store.extend = 2.0, 0.0
+    done = run(runtime, "k", "--", "/bin/sleep", "60")
+    assert (done.code, "the command was ended" in done.err) == (5, True)
+
+
+def test_a_time_of_the_node_that_is_too_short_to_end_a_command_in_is_refused(store: FakeStore, runtime: Path) -> None:
+    store.ttl = 0.5
+    done = run(runtime, "k", "--", "/bin/echo", "ran")
+    assert (done.code, done.out) == (2, "")
+    assert "a lock of 0.5 s, as this node gives, leaves no time" in done.err
+    assert store.lines["k"] == []
+
+
 @pytest.mark.parametrize("ttl", [1.0, 5.0, 30.0, 600.0])
 def test_the_first_missed_extension_does_not_end_it(ttl: float) -> None:
     """After a missed extension there is time for another before SIGTERM."""

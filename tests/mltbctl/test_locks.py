@@ -15,7 +15,7 @@ from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome
 from mltbctl.clock import boottime
 from mltbctl.lock_keeper import Lost
-from mltbctl.locks import RATE, myself, proven_s, reserve
+from mltbctl.locks import RATE, RESERVE_S_MAX, myself, proven_s
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
@@ -24,8 +24,8 @@ Serve = Callable[..., FakeDaemon]
 
 
 def held(ttl: float, began: float) -> HeldLock:
-    answer = {"lock_id": "x", "token": 1, "ttl_seconds": ttl, "holder": "h"}
-    return HeldLock("k", answer, began, reserve(ttl))
+    answer = {"lock_id": "x", "token": 1, "ttl_seconds": ttl, "extend_seconds": 10.0, "holder": "h"}
+    return HeldLock("k", answer, began)
 
 
 def test_acquire_extend_release(store: FakeStore) -> None:
@@ -76,10 +76,12 @@ def test_times_have_limits(ttl: float, wait: float) -> None:
 @pytest.mark.parametrize("ttl", [0.1, 1.0, 30.0, 3600.0])
 def test_the_holder_stops_believing_before_the_daemon_does(ttl: float) -> None:
     """The daemon counts `ttl` of its seconds from a moment not before the request; both clocks may be off by RATE."""
-    slowest_here = proven_s(ttl, reserve(ttl)) / (1 - RATE)
+    mine = held(ttl, 0.0)
+    slowest_here = mine.until / (1 - RATE)
     fastest_there = ttl / (1 + RATE)
-    assert slowest_here <= fastest_there - reserve(ttl) + 1e-9
-    assert proven_s(ttl, reserve(ttl)) > 0.85 * ttl
+    assert 0 < mine.reserve_s <= RESERVE_S_MAX
+    assert slowest_here <= fastest_there - mine.reserve_s + 1e-9
+    assert mine.until > 0.85 * ttl
 
 
 def test_remaining_counts_from_before_the_request() -> None:
@@ -87,7 +89,7 @@ def test_remaining_counts_from_before_the_request() -> None:
     mine = held(10, began)
     assert 4.5 < mine.remaining() < 5
     mine.extended({"ttl_seconds": 10}, began - 3)
-    assert mine.until == began + proven_s(10, reserve(10)), "an older proof takes nothing away"
+    assert mine.until == began + proven_s(10, RESERVE_S_MAX), "an older proof takes nothing away"
     assert held(4, began).remaining() == 0
 
 
@@ -160,16 +162,38 @@ def test_a_waiter_gets_it_when_it_is_released(store: FakeStore) -> None:
     assert tokens[0] > first.token
 
 
-def test_it_extends_itself(store: FakeStore) -> None:
-    def extensions() -> int:
-        return sum(method == "lock_extend" for method, _ in store.daemons[0].calls)
-
-    with Client() as node, node.lock("k", ttl=2.4) as lock:
+@pytest.mark.parametrize(("ttl", "interval"), [(2.4, 10.0), (30.0, 0.8)])
+def test_it_extends_itself(store: FakeStore, ttl: float, interval: float) -> None:
+    """At a third of its time, or as often as its node wants it."""
+    store.extend = interval
+    with Client() as node, node.lock("k", ttl=ttl) as lock:
         first = lock.held.until
-        until(lambda: extensions() >= 2)
+        until(lambda: extensions(store) >= 2)
         assert until(lambda: lock.held.until > first + 0.7)
         assert not lock.lost.is_set()
         assert store.lines["k"][0].lock_id == lock.lock_id
+
+
+def extensions(store: FakeStore) -> int:
+    return sum(method == "lock_extend" for method, _ in store.daemons[0].calls)
+
+
+def test_where_its_node_wants_no_extensions_it_lasts_for_its_time(store: FakeStore) -> None:
+    store.extend = 0.0
+    with Client() as node:
+        lock = node.lock("k", ttl=0.6)
+        with pytest.raises(LockLost), lock:
+            lock.lost.wait(5)
+        assert lock.remaining() == 0
+    assert extensions(store) == 0
+
+
+def test_without_a_time_it_gets_that_of_its_node(store: FakeStore) -> None:
+    store.ttl = 7.0
+    with Client() as node:
+        with node.lock("k") as lock:
+            assert (lock.held.ttl, lock.held.extend_s) == (7.0, 7.0 / 3)
+        assert node.locks.acquire("k", ttl=5).ttl == 5
 
 
 def test_a_long_wait_is_followed_by_an_extension(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ _TEXT, _NUMBER = str, int
 ARGUMENTS: dict[int, tuple[type, ...]] = {
     SET: (_TEXT, _TEXT, _NUMBER, _TEXT, _NUMBER),  # key, value, if_version (-1: any), lock (empty: none), token
     DELETE: (_TEXT, _NUMBER, _TEXT, _NUMBER),  # key, if_version, lock, token
-    ACQUIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER, _TEXT),  # name, ttl_ms, wait_ms, delay_ms, holder
+    ACQUIRE: (_TEXT, _NUMBER, _NUMBER, _NUMBER, _TEXT),  # name, ttl_ms (0: not in the log), wait_ms, delay_ms, holder
     EXTEND: (_TEXT, _TEXT, _NUMBER),  # name, lock_id, ttl_ms (0: as before)
     RELEASE: (_TEXT, _TEXT),  # name, lock_id
     WITHDRAW: (_TEXT, _TEXT),  # name, lock_id of a waiter

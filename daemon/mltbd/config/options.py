@@ -31,7 +31,7 @@ PORT_MAX = 65534
 DAY_S = 86400.0
 
 NOT_BUILT = (
-    "replication", "state beside the log", "defaults for locks", "component checks", "alerts", "operation limits",
+    "replication", "state beside the log", "component checks", "alerts", "operation limits",
     "compression", "backup", "metrics",
 )  # fmt: skip
 """Features this version does not have."""
@@ -155,9 +155,9 @@ _STATE = (
         "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "state beside the log", CONSISTENCIES
     ),
     _on("DISTRIBUTED_LOCKS_ENABLED", True, "locks for the clients of this node", "state"),
-    _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "a lock's life unless given", "defaults for locks"),
-    _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "a living holder keeps its lock", "defaults for locks"),
-    _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions", "defaults for locks"),
+    _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "of a lock acquired without a `--ttl`", "state"),
+    _on("DISTRIBUTED_LOCK_AUTO_EXTEND", True, "`lock run` and `Client.lock` extend their lock", "state"),
+    _seconds("DISTRIBUTED_LOCK_EXTEND_INTERVAL", 10.0, "between two extensions, at most a third of the ttl", "state"),
 )  # fmt: skip
 
 _H = "component checks"

@@ -75,6 +75,10 @@ class Settings:
     """Key-values for the clients of this node."""
     locks_enabled: bool
     """Locks for the clients of this node."""
+    lock_ttl_s: float
+    """Of a lock that is acquired without saying for how long."""
+    lock_extend_s: float
+    """A holder that extends its lock by itself does so at least as often; 0: none does."""
     spread: bool
     """HA_STRATEGY distributed: workloads go where the fewest run."""
 
@@ -174,6 +178,10 @@ def _settings(view: View) -> Settings:
         lease_enforced=view.on("SPLIT_BRAIN_PREVENTION"),
         state_enabled=view.on("DISTRIBUTED_STATE_ENABLED"),
         locks_enabled=view.on("DISTRIBUTED_LOCKS_ENABLED"),
+        lock_ttl_s=view.number("DISTRIBUTED_LOCK_DEFAULT_TTL"),
+        lock_extend_s=(
+            view.number("DISTRIBUTED_LOCK_EXTEND_INTERVAL") if view.on("DISTRIBUTED_LOCK_AUTO_EXTEND") else 0.0
+        ),
         spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),

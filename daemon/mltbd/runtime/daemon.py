@@ -46,7 +46,7 @@ from mltbd.runtime.journal_errors import JournalError, NewerJournal
 from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
-from mltbd.runtime.wiring import node_config
+from mltbd.runtime.wiring import node_config, offer
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
@@ -189,8 +189,7 @@ async def _serve(
         )
     )
     control = Control(bus, settings.network_timeout_s)
-    offered = {"state": settings.state_enabled, "lock": settings.locks_enabled}
-    control.store.off = frozenset(kind for kind, on in offered.items() if not on)
+    control.store.offer = offer(settings)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
     driver.on_link, driver.on_halt = met.keep, ending.halt
     control.attach(driver, checks)

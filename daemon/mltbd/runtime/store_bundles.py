@@ -19,11 +19,12 @@ from mltb_transport.store import (
     Bundle,
     Command,
     Packed,
+    packed,
     packed_outcome,
     unpacked,
     unpacked_read,
 )
-from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, flaw_of_command, flaw_of_name, why_off
+from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, Offer, flaw_of_command, flaw_of_name
 from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
@@ -102,14 +103,14 @@ class Bundles:
         """Commands that these outcomes are for, and that have none yet."""
         return len(self._askers)
 
-    def take(self, bundle: Bundle, allowed: bool, room: int, route: Route, off: frozenset[str] = frozenset()) -> Taken:
-        """What to do. What is wrong with the rest is told at once. `off`: what is refused here, `state` or `lock`."""
+    def take(self, bundle: Bundle, allowed: bool, room: int, route: Route, offer: Offer) -> Taken:
+        """What to do. What is wrong with the rest is told at once."""
         asker = self._by_route.get(route)
         if asker is None:
             asker = self._by_route[route] = Asker(partial(self._send, route), self._told)
         taken = Taken([], [], [])
         for body in bundle.commands:
-            command = unpacked(body)
+            command, body = _completed(body, offer)
             if command is None:
                 asker.tell("", 0, ("error", "usage", "not a command"))
                 continue
@@ -119,7 +120,7 @@ class Bundles:
             elif room <= 0:
                 wrong = _OVERLOADED
             else:
-                wrong = _wrong(command, off)
+                wrong = _wrong(command, offer)
             if wrong is not None:
                 asker.tell(client, seq, wrong)
                 continue
@@ -132,7 +133,7 @@ class Bundles:
                 self._askers[one.key] = asker
                 taken.commands.append(one)
         for body in bundle.reads:
-            room -= _take_read(asker, body, room, taken.reads, off)
+            room -= _take_read(asker, body, room, taken.reads, offer)
         self.flush()
         return taken
 
@@ -157,12 +158,22 @@ class Bundles:
 _OVERLOADED: Outcome = ("error", "overloaded", "too many requests wait here already")
 
 
-def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read], off: frozenset[str]) -> bool:
+def _completed(body: bytes, offer: Offer) -> tuple[Command | None, bytes]:
+    """A command, and how it goes into the log: an acquire without a time gets that of this node."""
+    command = unpacked(body)
+    if command is None or command[2] != ACQUIRE or command[3][1]:
+        return command, body
+    client, seq, kind, (name, _, *others) = command
+    body = packed(client, seq, kind, name, round(offer.ttl_s * 1000), *others).body
+    return unpacked(body), body
+
+
+def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read], offer: Offer) -> bool:
     """Whether it is one to be done."""
     found = unpacked_read(body)
     number, key = found or (0, "")
     flaw = flaw_of_name(key) if found else "not a read"
-    wrong = _refused("off", why_off("state", off)) or _refused("usage", flaw) or (None if room > 0 else _OVERLOADED)
+    wrong = _refused("off", offer.why_off("state")) or _refused("usage", flaw) or (None if room > 0 else _OVERLOADED)
     if wrong is not None:
         asker.tell("", number, wrong)
         return False
@@ -178,19 +189,20 @@ def _tell_acquired(asker: Asker, client: str, seq: int, ok: bool, body: dict[str
     if not ok:
         _tell_error(asker, client, seq, ok, body)
     elif body["acquired"]:
-        asker.tell(client, seq, ("ok", body["lock_id"], body["token"], round(body["ttl_seconds"] * 1000)))
+        times = (round(body[key] * 1000) for key in ("ttl_seconds", "extend_seconds"))
+        asker.tell(client, seq, ("ok", body["lock_id"], body["token"], *times))
     else:
         asker.tell(client, seq, ("held", body["holder"] or ""))
 
 
-def _wrong(command: Command, off: frozenset[str]) -> Outcome | None:
+def _wrong(command: Command, offer: Offer) -> Outcome | None:
     client, seq, kind, arguments = command
     if kind not in KINDS:
         flaw = "only set, delete, acquire, extend and release may come in a bundle"
     elif not client or len(client) > CLIENT_CHARS_MAX or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX:
         flaw = "not a client and its number"
     else:
-        why = why_off("state" if kind in (SET, DELETE) else "lock", off)
+        why = offer.why_off("state" if kind in (SET, DELETE) else "lock")
         return _refused("off", why) or _refused("usage", flaw_of_command(kind, arguments))
     return _refused("usage", flaw)
 

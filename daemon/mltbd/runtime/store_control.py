@@ -71,8 +71,7 @@ class StoreControl:
         self._bundles = Bundles(tell)
         self._waiting = 0
         self._listening = False
-        self.off: frozenset[str] = frozenset()
-        """What the clients of this node are refused: `state`, `lock`."""
+        self.offer = views.Offer()
 
     def attach(self, driver: Driver, first_number: int) -> None:
         """`first_number`: requests of this incarnation count on from here, upwards."""
@@ -102,7 +101,7 @@ class StoreControl:
         if self.waiting >= WAITING_MAX:
             self._fail(answer, "overloaded", f"{WAITING_MAX} requests wait here already")
             return
-        why = views.why_off(method.partition("_")[0], self.off)
+        why = self.offer.why_off(method.partition("_")[0])
         if why:
             self._fail(answer, "off", why)
         elif method in COMMANDS:
@@ -115,7 +114,7 @@ class StoreControl:
 
     def bundle(self, bundle: Bundle, allowed: bool, route: Route) -> None:
         """Packed commands and reads of one client connection."""
-        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, route, self.off)
+        taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, route, self.offer)
         self._commands += taken.commands
         for command, name, wait_s, answer in taken.acquires:
             self._submit(command, partial(self._acquired, name, wait_s, boottime(), answer), answer)
@@ -126,7 +125,7 @@ class StoreControl:
             self._soon()
 
     def _command(self, method: str, params: Params, answer: Done) -> None:
-        command = views.command(method, params)
+        command = views.command(method, params, self.offer)
         finish: Finish
         if method == "lock_acquire":
             wait_s = views.seconds(params, "wait", *LOCK_WAIT_S, 0.0)
@@ -238,7 +237,7 @@ class StoreControl:
         lock_id = outcome[1]
         lock = self.store.locks.get(name)
         if lock is not None and lock.held and lock.lock_id == lock_id:
-            answer(True, views.acquired_view(lock))
+            answer(True, views.acquired_view(lock, self.offer))
         elif lock is not None and lock_id in lock.waiters:
             left_s = max(0.0, asked_at + wait_s - boottime())
             timer = asyncio.get_running_loop().call_later(left_s, self._give_up, name, lock_id)
@@ -252,7 +251,7 @@ class StoreControl:
             lock = self.store.locks.get(name)
             for waiter in list(self._waiters[name]):
                 if lock is not None and lock.held and lock.lock_id == waiter.lock_id:
-                    self._end(waiter, views.acquired_view(lock))
+                    self._end(waiter, views.acquired_view(lock, self.offer))
                 elif lock is None or waiter.lock_id not in lock.waiters:
                     self._end(waiter, _not_acquired(lock))
 
@@ -280,7 +279,7 @@ class StoreControl:
     def _withdrawn(self, name: str, lock_id: str, answer: Done, outcome: Outcome) -> None:
         lock = self.store.locks.get(name)
         if outcome[0] == "held" and lock is not None and lock.lock_id == lock_id:
-            answer(True, views.acquired_view(lock))
+            answer(True, views.acquired_view(lock, self.offer))
         else:
             answer(True, _not_acquired(lock))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mltb_transport import store
 from mltb_transport.limits import LOCK_DELAY_S, LOCK_TTL_S, LOCK_WAIT_S, TEXT_CHARS_MAX, VALUE_BYTES_MAX
@@ -31,6 +31,21 @@ Params = dict[str, Any]
 
 class BadStoreRequest(Exception):
     """Parameters that are not what the method takes."""
+
+
+class Offer(NamedTuple):
+    """What the clients of this node get. `off`: what they are refused, `state` or `lock`."""
+
+    off: frozenset[str] = frozenset()
+    ttl_s: float = 30.0
+    """Of a lock that is acquired without saying for how long."""
+    extend_s: float = 10.0
+    """A holder that extends its lock by itself does so at least as often; 0: it does not."""
+
+    def why_off(self, kind: str) -> str:
+        """Why clients may not call what is of this kind, `state` or `lock`; empty when they may."""
+        option = f"DISTRIBUTED_{'STATE' if kind == 'state' else 'LOCKS'}_ENABLED"
+        return f"`{option}` is off on this node" if kind in self.off else ""
 
 
 def name(params: Params, key: str) -> str:
@@ -134,11 +149,6 @@ def flaw_of_name(value: str) -> str:
     return "" if _NAME.fullmatch(value) else "a name is 1 to 255 of A-Z a-z 0-9 . _ / -"
 
 
-def why_off(kind: str, off: frozenset[str]) -> str:
-    """Why clients of this node may not call what is of this kind, `state` or `lock`; empty when they may."""
-    return f"`DISTRIBUTED_{'STATE' if kind == 'state' else 'LOCKS'}_ENABLED` is off on this node" if kind in off else ""
-
-
 def flaw_of_command(kind: int, arguments: tuple[Any, ...]) -> str:
     """Why these are no arguments of a packed command; empty when they are: the same rules as for a request."""
     flaw = flaw_of_name(arguments[0])
@@ -174,7 +184,7 @@ def _ms(value: float) -> int:
     return max(0, round(value * 1000))
 
 
-def command(method: str, params: Params) -> Packed:
+def command(method: str, params: Params, offer: Offer) -> Packed:
     """The command of a request that changes something. Raises BadStoreRequest."""
     client, seq = _client(params)
     match method:
@@ -183,7 +193,7 @@ def command(method: str, params: Params) -> Packed:
         case "state_delete":
             return packed(client, seq, DELETE, name(params, "key"), _if_version(params), *_token(params))
         case "lock_acquire":
-            ttl_s = seconds(params, "ttl", *LOCK_TTL_S)
+            ttl_s = seconds(params, "ttl", *LOCK_TTL_S, offer.ttl_s)
             wait_s = seconds(params, "wait", *LOCK_WAIT_S, 0.0)
             delay_s = seconds(params, "delay", *LOCK_DELAY_S, 0.0)
             holder = text(params, "holder", HOLDER_CHARS_MAX, client)
@@ -247,7 +257,7 @@ def conflict_view(key: str, outcome: tuple[Any, ...]) -> dict[str, Any]:
     return {"conflict": {"key": key, "value": value, "version": version, "revision": revision}}
 
 
-def acquired_view(lock: Lock) -> dict[str, Any]:
+def acquired_view(lock: Lock, offer: Offer) -> dict[str, Any]:
     """Who holds the lock now has acquired it."""
     return {"acquired": True, "lock_id": lock.lock_id, "token": lock.token, "ttl_seconds": lock.ttl_ms / 1000,
-            "holder": lock.holder}  # fmt: skip
+            "extend_seconds": offer.extend_s, "holder": lock.holder}  # fmt: skip

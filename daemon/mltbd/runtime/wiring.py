@@ -11,6 +11,7 @@ from mltbd.core.founding import Founder
 from mltbd.core.health import JOURNAL, NODE, Rule
 from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
+from mltbd.runtime.store_params import Offer
 
 LOOKS_SURVIVED = 2
 """A workload that two health checks in a row find running has started well."""
@@ -66,3 +67,10 @@ def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:
         return {w.name: w.preferred for w in settings.workloads}
     general = ((settings.primary_node,) if settings.primary_node else ()) + settings.secondary_nodes
     return {w.name: tuple(dict.fromkeys((*w.preferred, *general))) for w in settings.workloads}
+
+
+def offer(settings: Settings) -> Offer:
+    """What the clients of this node get."""
+    on = {"state": settings.state_enabled, "lock": settings.locks_enabled}
+    off = frozenset(kind for kind, offered in on.items() if not offered)
+    return Offer(off, settings.lock_ttl_s, settings.lock_extend_s)

@@ -26,6 +26,7 @@ from mltb_transport.store import (
     packed_read,
 )
 from mltbd.runtime import store_bundles, store_control
+from mltbd.runtime.store_params import Offer
 from tests.daemon.runtime.live import Live
 
 _numbers = itertools.count(1)
@@ -185,8 +186,8 @@ def take(client: str, seq: int, name: str, wait_ms: int = 0, ttl_ms: int = 30_00
 def test_a_lock_is_had_or_held_or_waited_for(three: Live, node: str) -> None:
     me, name = Bundler(three, node), f"lock/{node}"
     me.send(take(f"{name}-a", 1, name))
-    (word, lock_id, token, ttl_ms) = me.outcomes(1)[f"{name}-a", 1]
-    assert (word, ttl_ms) == ("ok", 30_000)
+    (word, lock_id, token, ttl_ms, extend_ms) = me.outcomes(1)[f"{name}-a", 1]
+    assert (word, ttl_ms, extend_ms) == ("ok", 30_000, 10_000)
     me.told = []
     me.send(take(f"{name}-b", 1, name), take(f"{name}-c", 1, name, wait_ms=100))
     told = me.outcomes(2)
@@ -200,6 +201,20 @@ def test_a_lock_is_had_or_held_or_waited_for(three: Live, node: str) -> None:
     assert told[f"{name}-d", 1][0] == "ok"
     assert told[f"{name}-d", 1][2] > token
     assert three[node].control.store.waiting == 0
+
+
+def test_a_lock_without_a_time_gets_that_of_the_node_that_is_asked() -> None:
+    with Live(2) as live:
+        live.formed()
+        live["n2"].control.store.offer = Offer(ttl_s=45.0, extend_s=0.0)
+        me = Bundler(live, "n2")
+        me.send(take("a", 1, "l", ttl_ms=0), take("b", 1, "m", ttl_ms=1), take("c", 1, "n", ttl_ms=-1))
+        told = me.outcomes(3)
+        assert told["a", 1][3:] == (45_000, 0)
+        assert told["b", 1][:2] == told["c", 1][:2] == ("error", "usage")
+        assert live.ask("n1", "lock_show", {"name": "l"})["lock"]["ttl_seconds"] == 45
+        asked = live.ask("n2", "lock_acquire", {"client": "d", "seq": 1, "name": "o"})
+        assert (asked["ttl_seconds"], asked["extend_seconds"]) == (45, 0)
 
 
 def test_a_repeat_without_a_wait_ends_the_first_one(three: Live) -> None:
@@ -274,14 +289,14 @@ def test_without_a_leader_all_are_refused() -> None:
 def test_what_is_off_on_a_node_is_refused_there_and_nowhere_else() -> None:
     with Live(3) as live:
         live.formed()
-        live["n2"].control.store.off = frozenset({"lock"})
+        live["n2"].control.store.offer = Offer(frozenset({"lock"}))
         me = Bundler(live, "n2")
         lock = packed("c-off", 1, ACQUIRE, "l", 5000, 0, 0, "me").body
         me.send(put("c-on", 1, "k"), lock, reads=(packed_read(1, "k"),))
         told = me.outcomes(3)
         assert told["c-on", 1][0] == "ok"
         assert told["c-off", 1] == ("error", "off", "`DISTRIBUTED_LOCKS_ENABLED` is off on this node")
-        live["n2"].control.store.off = frozenset({"state"})
+        live["n2"].control.store.offer = Offer(frozenset({"state"}))
         me.send(
             put("c-off", 1, "k"), packed("c-on", 2, ACQUIRE, "l", 5000, 0, 0, "me").body, reads=(packed_read(2, "k"),)
         )

@@ -13,6 +13,7 @@ from mltb_transport.limits import VALUE_BYTES_MAX
 from mltbd.core.effects import Refusals
 from mltbd.core.events import Submit
 from mltbd.runtime import store_control
+from mltbd.runtime.store_params import Offer
 from tests.daemon.runtime.live import Live
 
 NODES = ("n1", "n2")
@@ -187,7 +188,7 @@ def test_a_watch_tells_each_change_once(three: Live) -> None:
 def test_a_lock_has_one_holder_and_a_token(three: Live, node: str) -> None:
     me, rival, name = Someone(three, node), Someone(three, "n3"), f"lock/{node}"
     mine = me.does("lock_acquire", name=name, ttl=30, holder="me")
-    assert (mine["acquired"], mine["ttl_seconds"], mine["holder"]) == (True, 30, "me")
+    assert (mine["acquired"], mine["ttl_seconds"], mine["extend_seconds"], mine["holder"]) == (True, 30, 10, "me")
     assert rival.does("lock_acquire", name=name, ttl=30) == {"acquired": False, "holder": "me"}
     shown = rival.reads("lock_show", name=name)["lock"]
     assert (shown["holder"], shown["token"], shown["lock_id"]) == ("me", mine["token"], mine["lock_id"])
@@ -311,7 +312,6 @@ def test_status_counts_locks_and_revisions(three: Live) -> None:
         ("state_list", {"limit": 0}, "`limit` is a whole number"),
         ("state_watch", {"wait": 31}, "`wait` is a number of seconds"),
         ("lock_acquire", {"name": "l", "ttl": 0.01}, "`ttl` is a number of seconds"),
-        ("lock_acquire", {"name": "l"}, "`ttl` is a number of seconds"),
         ("lock_acquire", {"name": "l", "ttl": 5, "holder": "two\nlines"}, "`holder` is one line"),
         ("lock_release", {"name": "l"}, "`lock_id` is 1 to 255"),
     ],
@@ -324,7 +324,7 @@ def test_bad_parameters_are_named(three: Live, method: str, params: dict[str, An
 
 def test_what_is_off_is_no_mistake_of_the_caller() -> None:
     with Live(1) as live:
-        live["n1"].control.store.off = frozenset({"lock"})
+        live["n1"].control.store.offer = Offer(frozenset({"lock"}))
         assert live.refused("n1", "lock_show", {"name": "l"})["code"] == "off"
 
 

@@ -76,7 +76,7 @@ def test_a_stale_list_says_how_old_it_is(store: FakeStore, capsys: Capture) -> N
     assert told["entries"] == [{name: got[name] for name in got if name != "schema"}]
     assert "stale" not in run_here(capsys, "state", "list", "-o", "json").out
     empty = run_here(capsys, "state", "list", "x", "--stale", "-o", "json")
-    assert (json.loads(empty.out)["age_seconds"], empty.err) == (None, "as this node knows it now\n")
+    assert (json.loads(empty.out)["age_seconds"], empty.err) == (0.25, "as this node knew it 0.2s ago\n")
 
 
 @pytest.mark.parametrize("output", ["plain", "table"])
