@@ -37,7 +37,7 @@ _Ttl = Annotated[
     typer.Option(
         "--ttl",
         metavar="SECONDS",
-        help="It ends by itself after this, unextended. Else what the node is configured for, mostly 30.",
+        help="It ends by itself after this, unextended. By default the time its node gives, mostly 30.",
         show_default=False,
     ),
 ]

@@ -152,7 +152,8 @@ _STATE = (
     ),
     _seconds("DISTRIBUTED_STATE_SYNC_INTERVAL", 5.0, "between two exchanges", "state beside the log"),
     _choice(
-        "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "how fresh a read is", "state beside the log", CONSISTENCIES
+        "DISTRIBUTED_STATE_CONSISTENCY", "eventual", "kept whatever it says: reads are linearizable unless asked stale",
+        "state", CONSISTENCIES,
     ),
     _on("DISTRIBUTED_LOCKS_ENABLED", True, "locks for the clients of this node", "state"),
     _seconds("DISTRIBUTED_LOCK_DEFAULT_TTL", 30.0, "of a lock acquired without a `--ttl`", "state"),

@@ -60,6 +60,7 @@ JUDGED = {
     "CLUSTER_INSECURE": "changes where a node without a secret listens",
     "HA_ENCRYPTION_ENABLED": "refused where it contradicts the secret",
     "SPLIT_BRAIN_PREVENTION": "refused but for true, or with the risk typed, see test_a_typed_risk",
+    "DISTRIBUTED_STATE_CONSISTENCY": "any of its words: what runs is as strong as the strongest",
     "CLUSTER_ACCEPT_RISK": "lets SPLIT_BRAIN_PREVENTION be off",
     "HEALTH_MONITOR_ENABLED": "switches the checks that are written, see test_checks",
     "HEALTH_CHECK_INTERVAL": "a default of those checks",
