@@ -30,15 +30,18 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# What only thinks runs beside what starts processes, and steps back for it.
+# What only thinks runs beside what starts processes, and steps back for it: the storms, and all the rest.
+STORMS := tests/sim/test_seeds.py
 THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
+THINK := MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest
 
 test: lint
-	@mkdir -p .pytest_cache; trap 'kill $$thinks 2>/dev/null; exit 130' INT TERM; \
-	MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest $(THINKERS) >.pytest_cache/thinkers.log 2>&1 & thinks=$$!; \
+	@mkdir -p .pytest_cache; trap 'kill $$storms $$thinks 2>/dev/null; exit 130' INT TERM; \
+	$(THINK) $(STORMS) >.pytest_cache/storms.log 2>&1 & storms=$$!; \
+	$(THINK) $(THINKERS) --ignore=$(STORMS) >.pytest_cache/thinkers.log 2>&1 & thinks=$$!; \
 	$(BIN)/python -m pytest $(THINKERS:%=--ignore=%); machine=$$?; \
-	wait $$thinks; thought=$$?; cat .pytest_cache/thinkers.log; \
-	[ $$machine -eq 0 ] && [ $$thought -eq 0 ]
+	wait $$storms; stormed=$$?; wait $$thinks; thought=$$?; cat .pytest_cache/storms.log .pytest_cache/thinkers.log; \
+	[ $$machine -eq 0 ] && [ $$stormed -eq 0 ] && [ $$thought -eq 0 ]
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q
