@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 2000
 WIDER ?= 10
 
-.PHONY: help setup demo test lint sim sim-gossip explore docs completions clean
+.PHONY: help setup demo test nodes units storms thinkers lint sim sim-gossip explore docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
@@ -30,18 +30,27 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# What only thinks runs beside what starts processes, and steps back for it: the storms, and all the rest.
+# Four runs side by side, each told of when it has ended. Real nodes measure time, so the others step back for them,
+# those that only think most of all. `make nodes` and so on for one of them, as it goes.
+NODES := tests/e2e tests/demo tests/deploy
 STORMS := tests/sim/test_seeds.py
 THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
-THINK := MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest
+PYTEST := MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest
 
 test: lint
-	@mkdir -p .pytest_cache; trap 'kill $$storms $$thinks 2>/dev/null; exit 130' INT TERM; \
-	$(THINK) $(STORMS) >.pytest_cache/storms.log 2>&1 & storms=$$!; \
-	$(THINK) $(THINKERS) --ignore=$(STORMS) >.pytest_cache/thinkers.log 2>&1 & thinks=$$!; \
-	$(BIN)/python -m pytest $(THINKERS:%=--ignore=%); machine=$$?; \
-	wait $$storms; stormed=$$?; wait $$thinks; thought=$$?; cat .pytest_cache/storms.log .pytest_cache/thinkers.log; \
-	[ $$machine -eq 0 ] && [ $$stormed -eq 0 ] && [ $$thought -eq 0 ]
+	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target nodes units storms thinkers
+
+nodes: setup
+	$(PYTEST) $(NODES)
+
+units: setup
+	nice -n 10 env $(PYTEST) $(NODES:%=--ignore=%) $(THINKERS:%=--ignore=%)
+
+storms: setup
+	nice -n 19 env $(PYTEST) $(STORMS)
+
+thinkers: setup
+	nice -n 19 env $(PYTEST) $(THINKERS) --ignore=$(STORMS)
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q
