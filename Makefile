@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 2000
 WIDER ?= 10
 
-.PHONY: help setup demo test nodes units storms thinkers lint sim sim-gossip explore docs completions clean
+.PHONY: help setup demo test nodes units thinkers lint sim sim-gossip explore docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
@@ -30,27 +30,22 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Four runs side by side, each told of when it has ended. Real nodes measure time, so the others step back for them,
+# Three runs side by side, each told of when it has ended. Real nodes measure time, so the others step back for them,
 # those that only think most of all. `make nodes` and so on for one of them, as it goes.
 NODES := tests/e2e tests/demo tests/deploy
-STORMS := tests/sim/test_seeds.py
 THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
-PYTEST := MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest
 
 test: lint
-	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target nodes units storms thinkers
+	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target nodes units thinkers
 
 nodes: setup
-	$(PYTEST) $(NODES)
+	$(BIN)/python -m pytest $(NODES)
 
 units: setup
-	nice -n 10 env $(PYTEST) $(NODES:%=--ignore=%) $(THINKERS:%=--ignore=%)
-
-storms: setup
-	nice -n 19 env $(PYTEST) $(STORMS)
+	nice -n 10 $(BIN)/python -m pytest $(NODES:%=--ignore=%) $(THINKERS:%=--ignore=%)
 
 thinkers: setup
-	nice -n 19 env $(PYTEST) $(THINKERS) --ignore=$(STORMS)
+	MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest $(THINKERS)
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q

@@ -64,8 +64,8 @@ class Lines:
             hubs.leave(hub)
 
     def once(self, method: str, params: dict[str, Any], *, changes: bool) -> dict[str, Any]:
-        """The answer to one call. What carries no number of its own is repeated only after `unavailable`: nothing was
-        done, and that passes."""
+        """The answer to one call. What carries no number of its own is repeated only where nothing was done and that
+        passes: after `unavailable`, and a change while no leader is known, as in a failover."""
         deadline, pause_s = time.monotonic() + self.timeout_s, PAUSE_S
         hub = self.hub()
         with _one_of(hub.free, deadline):
@@ -73,7 +73,8 @@ class Lines:
                 try:
                     return self._once(hub, method, params, changes, deadline)
                 except MltbError as error:
-                    if error.code != "unavailable" or time.monotonic() + pause_s >= deadline:
+                    passes = error.code == "unavailable" or (changes and error.code == "no_quorum")
+                    if not passes or time.monotonic() + pause_s >= deadline:
                         raise
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)

@@ -101,8 +101,8 @@ def test_failures_keep_their_code(serve: Serve, code: str, kind: type[MltbError]
 
 
 def test_what_was_not_done_for_the_moment_is_asked_again(serve: Serve) -> None:
-    """`unavailable` says that nothing was done; every other answer is the answer, for a move must not be made twice."""
-    left = ["unavailable"] * 3
+    """Both say that nothing was done; every other answer is the answer, for a move must not be made twice."""
+    left = ["unavailable", "no_quorum", "unavailable"]
 
     def later(_: dict[str, Any]) -> dict[str, Any]:
         if left:
@@ -115,7 +115,14 @@ def test_what_was_not_done_for_the_moment_is_asked_again(serve: Serve) -> None:
     assert len(daemon.calls) == 4
 
 
-@pytest.mark.parametrize("code", ["no_quorum", "refused", "unknown_outcome", "failed", "usage"])
+def test_who_only_looks_does_not_wait_for_a_leader(serve: Serve) -> None:
+    daemon = serve(simulate=failing(code="no_quorum", message="no"))
+    with Client() as node, pytest.raises(NoQuorum):
+        node.simulate("kill n1")
+    assert len(daemon.calls) == 1
+
+
+@pytest.mark.parametrize("code", ["refused", "unknown_outcome", "failed", "usage"])
 def test_any_other_failure_is_the_answer(serve: Serve, code: str) -> None:
     daemon = serve(failover=failing(code=code, message="no"))
     with Client() as node, pytest.raises(MltbError):
