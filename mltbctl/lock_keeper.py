@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAP_S_MAX = 5.0
 """A wait that the machine slept through is noticed this late, at most."""
 JOIN_S = 0.2
+NOT_EXTENDED = "its time was over, and its node has DISTRIBUTED_LOCK_AUTO_EXTEND off"
 RELEASE_S_MIN = 0.5
 
 
@@ -107,6 +108,11 @@ class Lock:
     def lock_id(self) -> str:
         return self.held.lock_id
 
+    @property
+    def extended(self) -> bool:
+        """Whether its node wants it extended while the block runs."""
+        return self.held.extend_s < math.inf
+
     def remaining(self) -> float:
         """Seconds for which it is ours for sure, if it were not extended again; 0 once it is lost."""
         return 0.0 if self.lost.is_set() else self.held.remaining()
@@ -178,8 +184,10 @@ class Lock:
         return None
 
     def _loss(self) -> LockLost:
-        why = f": {self._trouble}" if self._trouble else ""
-        return LockLost(f"the lock `{self.name}` was lost{why}", f"run `mltbctl lock show {self.name}`")
+        why = self._trouble or ("" if self.extended else NOT_EXTENDED)
+        return LockLost(
+            f"the lock `{self.name}` was lost{': ' if why else ''}{why}", f"run `mltbctl lock show {self.name}`"
+        )
 
     def _keep(self, held: HeldLock) -> None:
         due = boottime() + held.extend_s

@@ -187,7 +187,14 @@ class _Run:
             raise lost or CliError("the watcher of the command was killed, and the command with it")
         code, reason = report
         if reason in (LATE, ENDED):
-            what = lost.message if lost is not None else f"the lock `{self._lock.name}` could not be extended in time"
+            if lost is not None:
+                what = lost.message
+            elif self._lock.extended:
+                what = f"the lock `{self._lock.name}` could not be extended in time"
+            else:
+                from mltbctl.lock_keeper import NOT_EXTENDED
+
+                what = f"the lock `{self._lock.name}` ended: {NOT_EXTENDED}"
             raise LockLost(f"{what}; the command was ended", f"run `mltbctl lock show {self._lock.name}`")
         if lost is not None:
             raise lost

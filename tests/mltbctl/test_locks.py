@@ -182,7 +182,7 @@ def test_where_its_node_wants_no_extensions_it_lasts_for_its_time(store: FakeSto
     store.extend = 0.0
     with Client() as node:
         lock = node.lock("k", ttl=0.6)
-        with pytest.raises(LockLost), lock:
+        with pytest.raises(LockLost, match="DISTRIBUTED_LOCK_AUTO_EXTEND off"), lock:
             lock.lost.wait(5)
         assert lock.remaining() == 0
     assert extensions(store) == 0
