@@ -190,7 +190,8 @@ def agreement(facts: dict[str, dict[str, Any]]) -> Iterator[Finding]:
     for name in sorted({name for told in facts.values() for name in told["options"]}):
         values: dict[str, list[str]] = {}
         for node, told in facts.items():
-            values.setdefault(_shown(told["options"].get(name)), []).append(node)
+            if name in told["options"] or not name.startswith("workload."):  # Not every node has every workload.
+                values.setdefault(_shown(told["options"].get(name)), []).append(node)
         if len(values) > 1:
             differs += 1
             told_values = "; ".join(f"{value} on {', '.join(nodes)}" for value, nodes in values.items())

@@ -248,13 +248,14 @@ def _workload_alert(workload: dict[str, Any], mode: str) -> str:
         return _copy_alert(workload)
     if workload["state"] == "FAILED":
         why = f" ({workload['reason']})" if workload.get("reason") else ""
-        return f"`{name}` has failed and is not tried again{why}: see its log, then run `mltbctl failover`"
+        again = f"`mltbctl failover --workload {name}`"
+        return f"`{name}` has failed and is not tried again{why}: see its log, then run {again}"
     if owner is not None and workload["state"] == "UNKNOWN":
         if mode == "automatic":
             return f"`{name}` belongs to {owner}: another node starts it once the lease of {owner} has run out"
-        return f"`{name}` belongs to {owner}, and failover is manual: run `mltbctl failover`"
+        return f"`{name}` belongs to {owner}, and failover is manual: run `mltbctl failover --workload {name}`"
     if owner is None:
-        return f"`{name}` runs nowhere: `mltbctl failover --dry-run` tells why, node by node"
+        return f"`{name}` runs nowhere: `mltbctl failover --workload {name} --dry-run` tells why, node by node"
     return ""
 
 

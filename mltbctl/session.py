@@ -76,7 +76,11 @@ class Session:
     def finish(self, result: Result, *, told_by_code: bool = False) -> NoReturn:
         """Print the result and end the command with its code; with --quiet and `told_by_code` only end it."""
         if not (told_by_code and self.settings.quiet):
-            print_result(result, self.output, self.out)
+            try:
+                print_result(result, self.output, self.out)
+            except CliError as error:
+                # 1 would read as the answer.
+                raise CliError(error.message, error.hint, code="usage" if told_by_code else error.code) from error
         raise typer.Exit(result.exit_code)
 
 

@@ -100,9 +100,13 @@ def runtime_directories(environ: Mapping[str, str]) -> list[Path]:
     elif os.geteuid() == 0:
         base = Path("/run/mltb")
     else:
+        import warnings
+
         from platformdirs import user_runtime_path
 
-        base = user_runtime_path()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It falls back to a place in /tmp by itself, and says so.
+            base = user_runtime_path()
     return [base / "mltb", base]
 
 

@@ -6,6 +6,7 @@ Standard library at the top: the guard stays small, and `mltbd --help` fast.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from functools import partial
@@ -28,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mltbd {RELEASE}")
         return 0
     if options.command == "daemon":
-        return _daemon(options)
+        code = _daemon(options)
+        _forget_unwritten()
+        return code
     if options.command == "run":
         return _guard(options, given[given.index("run") + 1 :])
     parser.print_help()
@@ -74,14 +77,12 @@ def _daemon(options: argparse.Namespace) -> int:
     again = partial(load, options.preset, options.config, sets, os.environ)
     loaded = again()
     for problem in loaded.problems:
-        print(f"{problem.level}: {problem.key}: {problem.message}", file=sys.stderr)
-        if problem.hint:
-            print(f"hint: {problem.hint}", file=sys.stderr)
+        _say(f"{problem.level}: {problem.key}: {problem.message}", *([f"hint: {problem.hint}"] if problem.hint else ()))
     if loaded.settings is None or errors(loaded.problems):
         return EXIT_CONFIG
     if not loaded.settings.cluster_enabled:
-        print("error: CLUSTER_ENABLED is False, so there is nothing to run", file=sys.stderr)
-        print("\nhint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset", file=sys.stderr)
+        _say("error: CLUSTER_ENABLED is False, so there is nothing to run")
+        _say("", "hint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset")
         return EXIT_CONFIG
     from mltbd.runtime.daemon import run
     from mltbd.runtime.reload import Origin
@@ -90,6 +91,22 @@ def _daemon(options: argparse.Namespace) -> int:
     return run(
         loaded.settings, state_dir(options.state_dir, os.environ), path, RELEASE, os.environ, Origin(loaded, again)
     )
+
+
+def _say(*lines: str) -> None:
+    """To the log. One that is full, or that nobody reads any more, keeps no daemon from starting."""
+    with contextlib.suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def _forget_unwritten() -> None:
+    """What the log did not take is tried again at the end, and would change the exit code that the guard goes by."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), sys.stderr.fileno())
 
 
 if __name__ == "__main__":

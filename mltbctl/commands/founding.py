@@ -62,7 +62,8 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
         written.file(state / MARK, "", 0o600)
         result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)}, [])
         written.keep()
-    session.say(f"wrote {config} and {secret}; start this node with `mltbd run --config {config}`, then on each other:")
+    start = f"mltbd run --config {config}" + (f" --state-dir {state}" if place.state_dir else "")
+    session.say(f"wrote {config} and {secret}; start this node with `{start}`, then on each other:")
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.keys import new_secret
 from mltb_transport.limits import RELEASE
 from mltbd.main import main
 from tests.mltbctl.terminal import environment
@@ -101,6 +102,16 @@ def test_an_invalid_configuration_ends_with_2_and_says_why(
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "&-"])
+def test_a_log_that_cannot_be_written_stops_nobody(stderr: str, tmp_path: Path) -> None:
+    """Its warnings are lost, and it goes on to what it is there for; here it lacks its guard."""
+    words = ["daemon", "--config", "/dev/null", "--preset", "full_ha", "--set", "CLUSTER_NODE_ID=n1"]
+    words += ["--state-dir", str(tmp_path / "state"), "--runtime-dir", str(tmp_path / "run")]
+    command = ["sh", "-c", f'exec "$@" 2>{stderr}', "sh", sys.executable, "-m", "mltbd.main", *words]
+    env = environment(CLUSTER_SECRET=new_secret())
+    assert subprocess.run(command, check=False, env=env, timeout=DEADLINE_S).returncode == 3
 
 
 def test_a_daemon_without_its_guard_is_fatal_and_names_the_right_command(tmp_path: Path) -> None:

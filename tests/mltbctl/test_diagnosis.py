@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mltbctl.diagnosis import LEVELS, NOTE, OK, PROBLEM, WARNING, Finding, diagnose
+from mltbctl.diagnosis import LEVELS, NOTE, OK, PROBLEM, WARNING, Finding, agreement, diagnose
 from tests.mltbctl import pictures, surveys
 from tests.mltbctl.surveys import clock, spoilt
 
@@ -175,3 +175,14 @@ def test_the_worst_comes_first() -> None:
     levels = [each.level for each in diagnose(pictures.healthy(), survey)]
     assert levels == sorted(levels, key=LEVELS.index)
     assert set(levels) == set(LEVELS)
+
+
+def test_who_has_no_such_workload_does_not_differ_in_it() -> None:
+    """A witness runs nothing."""
+    told: dict[str, dict[str, Any]]
+    told = {node: {"version": "1", "options": {"workload.main.stop_timeout": 1.0}} for node in ("n1", "n2")}
+    told["n3"] = {"version": "1", "options": {}}
+    assert [finding.level for finding in agreement(told)] == [OK]
+    told["n2"]["options"] = {"workload.main.stop_timeout": 2.0}
+    (finding,) = agreement(told)
+    assert (finding.level, "1 on n1; 2 on n2" in finding.message) == (WARNING, True)

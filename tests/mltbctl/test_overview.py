@@ -57,7 +57,7 @@ def test_pause_is_told_with_its_reason() -> None:
     ("mode", "words"),
     [
         ("automatic", "another node starts it once the lease of n1 has run out"),
-        ("manual", "failover is manual: run `mltbctl failover`"),
+        ("manual", "failover is manual: run `mltbctl failover --workload main`"),
     ],
 )
 def test_lost_owner_tells_what_comes_next(mode: str, words: str) -> None:

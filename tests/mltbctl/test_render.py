@@ -128,6 +128,12 @@ def test_a_failure_is_told_once_where_stdout_takes_nothing(runtime: Path) -> Non
 
 
 @pytest.mark.usefixtures("store")
+def test_an_answer_that_cannot_be_written_is_no_answer(runtime: Path) -> None:
+    del runtime
+    assert closed(">&-", "is", "leader").code == 2
+
+
+@pytest.mark.usefixtures("store")
 def test_who_prints_nothing_needs_no_streams(runtime: Path) -> None:
     del runtime
     assert closed(">&- 2>&- <&-", "is", "leader", "-q").code == 0

@@ -237,7 +237,8 @@ class Peer:
     def _denied(self) -> Denied:
         where = self.endpoint.text
         if self._keyed:
-            return Denied(f"`{where}` refuses the key made from this cluster secret", "use the secret of that cluster")
+            why = f"`{where}` refuses the key made from this cluster secret"
+            return Denied(why, "use the secret of that cluster; the control port is the one after CLUSTER_PORT")
         return Denied(f"`{where}` is encrypted and needs the cluster secret", "set CLUSTER_SECRET")
 
 

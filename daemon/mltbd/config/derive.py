@@ -96,8 +96,9 @@ def _derive_switches(values: dict[str, Sourced], layers: Layers) -> None:
     mark = next((name for name in _NODE_MARKS if values[name].explicit and values[name].value), None) or workload
     if mark and values["CLUSTER_ENABLED"].layer == "default":
         values["CLUSTER_ENABLED"] = Sourced(True, f"derived from {mark}", "derived")
-    if workload and values["FAILOVER_ENABLED"].layer == "default" and values["CLUSTER_ENABLED"].value:
-        values["FAILOVER_ENABLED"] = Sourced(True, f"derived from {workload}", "derived")
+    # Also where no workload is configured, as on a witness: whoever leads moves those of the others.
+    if values["FAILOVER_ENABLED"].layer == "default" and values["CLUSTER_ENABLED"].value:
+        values["FAILOVER_ENABLED"] = Sourced(True, "derived from CLUSTER_ENABLED", "derived")
 
 
 def _derive_identity(values: dict[str, Sourced], machine: Machine) -> None:

@@ -107,7 +107,7 @@ _CLUSTER = (
 )  # fmt: skip
 
 _FAILOVER = (
-    _on("FAILOVER_ENABLED", False, "move a workload when its node is lost", "failover"),
+    _on("FAILOVER_ENABLED", False, "move a workload when its node is lost; on in a cluster unless given", "failover"),
     _choice("FAILOVER_MODE", "automatic", "who decides to move", "failover", ("automatic", "manual")),
     _seconds("FAILOVER_TIMEOUT", 30.0, "longest one failover may take", "failover", high=3600),
     _seconds(

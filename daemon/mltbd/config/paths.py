@@ -42,9 +42,9 @@ def state_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None =
 def socket_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> Path:
     """The directory of the control sockets: `mltb` in the runtime directory; not created here."""
     if flag is not None:
-        return flag / APP
+        return Path(os.path.abspath(flag)) / APP  # The workload is told of it, and has a directory of its own.
     if named := environ.get("MLTB_RUNTIME_DIR"):
-        return Path(named) / APP
+        return Path(os.path.abspath(named)) / APP
     if _is_root(root):
         return ROOT_RUNTIME
     from platformdirs import user_runtime_path
@@ -58,7 +58,7 @@ def socket_path(node_id: str, flag: Path | None, environ: Mapping[str, str], roo
     """The control socket of a node on this machine. A flag wins over $MLTB_SOCKET."""
     named = environ.get("MLTB_SOCKET")
     if named and flag is None:
-        return Path(named)
+        return Path(os.path.abspath(named))
     return socket_dir(flag, environ, root) / f"{node_id}.sock"
 
 

@@ -48,7 +48,9 @@ def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
     except FileNotFoundError:
         if not named:
             return TomlFile(), []
-        return TomlFile(), [error("config", f"there is no file `{where}`", "run `mltbctl config init > mltb.toml`")]
+        return TomlFile(), [
+            error("config", f"there is no file `{where}`", "run `mltbctl config init --preset full_ha > mltb.toml`")
+        ]
     except (OSError, ValueError) as cause:
         reason = getattr(cause, "strerror", None) or str(cause)
         return TomlFile(), [error("config", f"cannot read `{where}`: {reason.lower()}", "", where)]

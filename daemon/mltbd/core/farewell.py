@@ -1,4 +1,4 @@
-"""How a node leaves: it hands over what it runs, then leadership, and waits for neither longer than is said here."""
+"""How a node leaves: it hands over what it runs, then leadership, and waits for neither longer than it was told."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.voting import LEADER
 
-LEAVE_PATIENCE_S = 10.0
 HAND_OVER_S = 1.5
 
 
 class Farewell:
     """`begin` once; `go_on` after every event, until the process may end."""
 
-    def __init__(self, owner: Owner, consensus: Consensus, placer: Placer, out: Outbox) -> None:
+    def __init__(self, patience_s: float, owner: Owner, consensus: Consensus, placer: Placer, out: Outbox) -> None:
+        """`patience_s`: what stopping its workloads may take, and the moves after it."""
         self.left = False
+        self._patience_s = patience_s
         self._owner = owner
         self._consensus = consensus
         self._placer = placer
@@ -29,7 +30,7 @@ class Farewell:
         if self._owner.leaving:
             return
         self._owner.leaving = True
-        self._leave_by = now + LEAVE_PATIENCE_S
+        self._leave_by = now + self._patience_s
         self._out.note("info", "leaving: hands over what it runs")
 
     def next_deadline(self, now: float) -> float:

@@ -110,7 +110,7 @@ class Node:
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)
         self._now = self._last = now
-        self.farewell = Farewell(self.owner, self.consensus, self.placer, self.out)
+        self.farewell = Farewell(config.leave_s, self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._incarnations: dict[str, int] = {}
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out, entropy)

@@ -34,6 +34,8 @@ class NodeConfig:
     compaction: Compaction = field(default_factory=Compaction)
     patience: Patience = field(default_factory=Patience)
     workloads: tuple[str, ...] = ("main",)
+    leave_s: float = 10.0
+    """How long leaving may take: its workloads stop in order, others take them over."""
     version: str = "0"
     checks: tuple[Rule, ...] = ()
     lease_enforced: bool = True

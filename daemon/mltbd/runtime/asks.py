@@ -9,6 +9,7 @@ from mltbd.core.events import Ask
 NAME_CHARS_MAX = 255
 REASON_CHARS_MAX = 500
 INDEX_MAX = 2**63 - 1
+SECONDS_MAX = 1e9
 ASKS = {
     "failover": "failover",
     "switchover": "switchover",
@@ -86,6 +87,6 @@ def _index(params: dict[str, Any], key: str) -> int:
 
 def _seconds(params: dict[str, Any], key: str) -> float:
     value = params.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= SECONDS_MAX:
         raise BadRequest(f"`{key}` is a number of seconds")
     return float(value)

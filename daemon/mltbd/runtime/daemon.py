@@ -8,6 +8,7 @@ import gc
 import importlib.util
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -51,6 +52,7 @@ from mltbd.runtime.wiring import node_config, offer
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
 SWITCH_S = 0.0002
+FILES = 65_536
 """How long the loop may keep the interpreter while the journal's thread wants it: Python's 5 ms are longer than a write
 to disk, and everything acknowledged waits for that."""
 log = logging.getLogger("mltbd")
@@ -71,6 +73,7 @@ def run(
         # A handler, not SIG_IGN, which the commands of checks would inherit.
         signal.signal(number, lambda *_: None)
     sys.setswitchinterval(SWITCH_S)
+    _allow_many_files()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
@@ -245,6 +248,16 @@ def dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
         control.response(message)
     else:
         driver.handle(Received(frame.sender, frame.incarnation, frame.cluster, message))
+
+
+def _allow_many_files() -> None:
+    """As many descriptors as we may have: libzmq aborts where it can accept no local connection, and a stranger who
+    opens a thousand of them would leave it none of the usual 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare(socket_path: Path) -> None:

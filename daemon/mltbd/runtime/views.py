@@ -335,7 +335,8 @@ def alerts(
             lost = f"`{name}` was on {workload['owner']}, which is lost, and failover is manual"
             found.append(("owner_lost", f"{lost}: mltbctl failover --workload {name}"))
         elif workload["reason"]:
-            found.append(("unhealthy", f"`{name}` on {workload['owner']}: {workload['reason']}"))
+            where = f" on {workload['owner']}" if workload["owner"] else ""
+            found.append(("unhealthy", f"`{name}`{where}: {workload['reason']}"))
     for member in members:
         found += [("check", f"{member['id']}: {why}: nothing is placed there") for why in member["troubles"]]
     lost = "came back with another disk: " + (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
+from mltbd.config.workloads import WorkloadSpec
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import JOURNAL, NODE, Rule
@@ -13,6 +14,8 @@ from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 from mltbd.runtime.store_params import Offer
 
+LEAVE_S = 10.0
+"""For a leaving node to hand over, beside what its workloads take to stop."""
 LOOKS_SURVIVED = 2
 """A workload that two health checks in a row find running has started well."""
 
@@ -49,10 +52,17 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             settings.max_attempts,
         ),
         workloads=tuple(workload.name for workload in settings.workloads),
+        leave_s=LEAVE_S + max((longest_stop_s(workload) for workload in settings.workloads), default=0.0),
         version=version,
         checks=rules_of(settings.checks),
         lease_enforced=settings.lease_enforced,
     )
+
+
+def longest_stop_s(workload: WorkloadSpec) -> float:
+    """A planned stop of it, with the hooks around it."""
+    hooks = sum(name in ("pre_stop", "post_stop") for name, _ in workload.hooks)
+    return workload.stop_timeout_s + hooks * workload.hook_timeout_s
 
 
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:

@@ -133,9 +133,9 @@ def test_the_quorum_follows_the_nodes_unless_it_is_typed(sets: list[str], preset
     ("toml", "cluster", "failover"),
     [
         ("", False, False),
-        ('CLUSTER_NODE_ID = "n1"', True, False),
-        ('CLUSTER_SEED_NODES = ["a:1"]', True, False),
-        ("CLUSTER_BOOTSTRAP = true", True, False),
+        ('CLUSTER_NODE_ID = "n1"\nCLUSTER_ROLE = "witness"', True, True),
+        ('CLUSTER_SEED_NODES = ["a:1"]', True, True),
+        ("CLUSTER_BOOTSTRAP = true", True, True),
         ("CLUSTER_PORT = 1", False, False),
         ('[workload.main]\ncommand = ["x"]', True, True),
         ('FAILOVER_ENABLED = false\n[workload.main]\ncommand = ["x"]', True, False),

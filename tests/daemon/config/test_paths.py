@@ -53,6 +53,13 @@ def test_the_control_socket(flag: Path | None, environ: dict[str, str], root: bo
     assert socket_path("n1", flag, environ, root) == Path(expected)
 
 
+def test_the_control_socket_is_where_it_is_for_whoever_is_elsewhere() -> None:
+    here = Path.cwd() / "run"
+    assert socket_path("n1", Path("run"), {}) == here / "mltb/n1.sock"
+    assert socket_path("n1", None, {"MLTB_RUNTIME_DIR": "run"}) == here / "mltb/n1.sock"
+    assert socket_path("n1", None, {"MLTB_SOCKET": "run"}) == here
+
+
 def test_the_control_socket_of_a_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert socket_path("n1", None, {}, root=False) == user_runtime_path() / "mltb/n1.sock"

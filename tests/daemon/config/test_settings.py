@@ -16,7 +16,7 @@ from tests.daemon.config.machines import EMPTY_FILE, SECRET, loaded, machine, pr
 
 ON = ("CLUSTER_ENABLED=1", "HA_MIN_NODES=3", f"CLUSTER_SECRET={SECRET}")
 EFFECTS = {
-    "CLUSTER_ENABLED": ("0", {"cluster_enabled"}),
+    "CLUSTER_ENABLED": ("0", {"cluster_enabled", "failover_enabled"}),
     "CLUSTER_NODE_ID": ("n7", {"node_id"}),
     "CLUSTER_NAME": ("lab", {"cluster_name"}),
     "CLUSTER_ADDRESS": ("10.7.7.7", {"address", "advertise_address"}),
@@ -32,7 +32,7 @@ EFFECTS = {
     "CLUSTER_ELECTION_TIMEOUT": ("2", {"election_max_s", "timing"}),
     "CLUSTER_NODE_PRIORITY": ("7", {"priority"}),
     "CLUSTER_LEASE_DURATION": ("2", {"lease_s", "timing"}),
-    "FAILOVER_ENABLED": ("1", {"failover_enabled"}),
+    "FAILOVER_ENABLED": ("0", {"failover_enabled"}),
     "FAILOVER_MODE": ("manual", {"failover_mode"}),
     "FAILOVER_TIMEOUT": ("20", {"failover_timeout_s"}),
     "FAILOVER_HEALTH_CHECK_INTERVAL": ("2", {"health_check_interval_s"}),

@@ -8,7 +8,6 @@ from mltb_transport.messages import Answer, Append, Election, Heartbeat, Ping, R
 from mltbd.core.effects import Leave, Reply, Send, StartWorkload
 from mltbd.core.events import GuardSays, Lost, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
-from mltbd.core.farewell import LEAVE_PATIENCE_S
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import SENDERS_MAX
 from mltbd.core.voting import FOLLOWER
@@ -18,6 +17,7 @@ from tests.daemon.core.node_kit import Wired
 
 ON_N3 = Policy(preferred={"main": ("n3", "n2", "n1")})
 EVERYWHERE = Policy(preferred={"main": ("n1", "n2", "n3")})
+LEAVE_S = 10.0
 
 
 def three(**config: object) -> Wired:
@@ -159,7 +159,7 @@ def test_without_a_leader_an_owner_asks_every_voter() -> None:
 def test_who_is_asked_to_stop_hands_over_workload_and_leadership_and_leaves() -> None:
     wired = three()
     wired.feed("n1", StopRequested())
-    assert wired.until(lambda: wired.left("n1"), LEAVE_PATIENCE_S / 2)
+    assert wired.until(lambda: wired.left("n1"), LEAVE_S / 2)
     starts = wired.done(StartWorkload)
     assert [name for name, _ in starts] == ["n2"]
     wired.stop("n1")
@@ -185,8 +185,8 @@ def test_a_workload_that_does_not_stop_keeps_nobody_for_ever() -> None:
     wired.stubborn.add("n1")
     began = wired.now
     wired.feed("n1", StopRequested())
-    assert wired.until(lambda: wired.left("n1"), 2 * LEAVE_PATIENCE_S)
-    assert wired.now - began == pytest.approx(LEAVE_PATIENCE_S, abs=0.5)
+    assert wired.until(lambda: wired.left("n1"), 2 * LEAVE_S)
+    assert wired.now - began == pytest.approx(LEAVE_S, abs=0.5)
 
 
 def test_a_node_that_runs_nothing_leaves_at_once_and_says_so_to_the_others() -> None:
@@ -205,7 +205,7 @@ def test_being_asked_twice_is_being_asked_once() -> None:
     due = wired.nodes["n1"].next_deadline()
     wired.run(1.0)
     wired.feed("n1", StopRequested())
-    assert wired.until(lambda: wired.left("n1"), LEAVE_PATIENCE_S - 0.5)
+    assert wired.until(lambda: wired.left("n1"), LEAVE_S - 0.5)
     assert due > 0
     wired.run(5.0)
     assert len(wired.done(Leave)) == 1
@@ -223,8 +223,8 @@ def test_a_node_without_a_leader_does_not_wait_to_be_told_goodbye() -> None:
     wired.run(TIMING.lease_s)
     began = wired.now
     wired.feed("n3", StopRequested())
-    assert wired.until(lambda: wired.left("n3"), LEAVE_PATIENCE_S / 2)
-    assert wired.now - began < LEAVE_PATIENCE_S / 2
+    assert wired.until(lambda: wired.left("n3"), LEAVE_S / 2)
+    assert wired.now - began < LEAVE_S / 2
 
 
 # -- coming back ---------------------------------------------------------------------------------------------------

@@ -79,8 +79,8 @@ def test_a_plan_that_is_out_of_date_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("at", -1), ("at", True), ("at", 1.5), ("at", 2**63), ("seconds", "60"), ("seconds", True), ("force", 1),
-     ("dry_run", "yes"), ("reason", "x" * 501), ("node", "a\nb")],
+    [("at", -1), ("at", True), ("at", 1.5), ("at", 2**63), ("seconds", "60"), ("seconds", True), ("seconds", 10**400),
+     ("force", 1), ("dry_run", "yes"), ("reason", "x" * 501), ("node", "a\nb")],
 )  # fmt: skip
 def test_what_is_no_parameter_is_named(key: str, value: object) -> None:
     with pytest.raises(BadRequest, match=f"`{key}`"):

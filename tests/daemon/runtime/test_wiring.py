@@ -13,7 +13,7 @@ from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
-from mltbd.runtime.wiring import LOOKS_SURVIVED, node_config, preferred
+from mltbd.runtime.wiring import LEAVE_S, LOOKS_SURVIVED, node_config, preferred
 from tests.daemon.config.machines import SECRET, loaded, settings
 
 TOML = """
@@ -80,7 +80,7 @@ def test_the_whole_of_it(plain: Settings) -> None:
         ({"recovery_wait_s": 9.0}, {"policy.recovery_wait_s": 9.0, "patience.cool_s": 9.0}),
         ({"failure_threshold": 9}, {"patience.failures_max": 9}),
         ({"health_check_interval_s": 9.0}, {"patience.steady_s": 18.0}),
-        ({"workloads": ()}, {"workloads": (), "policy.preferred": {}}),
+        ({"workloads": ()}, {"workloads": (), "policy.preferred": {}, "leave_s": LEAVE_S}),
         ({"spread": True}, {"policy.spread": True, "policy.preferred": {"main": ("n3", "n1"), "web": ()}}),
         ({"lease_enforced": False}, {"lease_enforced": False}),
         ({"secret": None}, {}),
@@ -116,3 +116,11 @@ def test_a_workloads_own_list_comes_before_the_primary_and_the_secondaries(
 ) -> None:
     changed = replace(plain, primary_node=primary, secondary_nodes=secondaries)
     assert preferred(changed) == {"main": main, "web": web}
+
+
+def test_leaving_may_take_what_the_slowest_workload_takes_to_stop(plain: Settings) -> None:
+    main, web = plain.workloads
+    hooks = (("pre_start", ("a",)), ("pre_stop", ("b",)), ("post_stop", ("c",)))
+    slow = replace(web, stop_timeout_s=25.0, hooks=hooks, hook_timeout_s=20.0)
+    config = node_config(replace(plain, workloads=(main, slow)), "c-1", "0.1.0")
+    assert config.leave_s == LEAVE_S + 25.0 + 2 * 20.0

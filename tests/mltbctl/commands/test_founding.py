@@ -42,6 +42,7 @@ def told(outcome: Outcome) -> dict[str, Any]:
 def test_init_writes_what_a_founder_needs(capsys: Capture, here: Path) -> None:
     outcome = founded(capsys, here)
     assert (outcome.code, outcome.out.split()[:2]) == (0, ["mltbctl", "join"])
+    assert f"`mltbd run --config {here / 'n1.toml'} --state-dir {here / 'n1'}`" in outcome.err
     config = tomllib.loads((here / "n1.toml").read_text())
     secret = here / "n1.secret"
     assert (config["CLUSTER_NODE_ID"], config["CLUSTER_NAME"]) == ("n1", "homelab")
