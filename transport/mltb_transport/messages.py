@@ -210,6 +210,7 @@ class AppendAnswer:
     listens: bool = True  # clients of this node wait for what is committed: tell at once
     oldest: int = 1
     newest: int = 1
+    told: bool = True  # else it is yet to learn what it may run, and that `ready` is empty says nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,10 +295,10 @@ class Consensus(Voting):
             self._answer_append(leader, message, True, matched)
 
     def _answer_append(self, leader: str, message: Append, ok: bool, index: int) -> None:
-        company, speaks = self._company, self.speaks
+        speaks, ready = self.speaks, self._company.ready()
         answer = AppendAnswer(
-            self.term, message.round, ok, index, self.store, company.ready(), company.listens(), speaks.oldest,
-            speaks.newest,
+            self.term, message.round, ok, index, self.store, ready or (), self._company.listens(), speaks.oldest,
+            speaks.newest, ready is not None,
         )  # fmt: skip
         self._out.send_when_saved(leader, answer)
 

@@ -53,7 +53,7 @@ class Facts:
     operation: Operation | None
     candidates: tuple[Candidate, ...]
     lease_over: bool  # the owner, if any, has stopped for certain
-    complete: bool  # every voter is present, or had time to be
+    complete: bool  # every voter is present and has told what it could run, or had time to
     moved_at: tuple[float, ...]  # when placements changed lately, as this node saw it
     operation_age_s: float  # since this leader first saw the present operation
     paused: bool = False  # nothing moves unless an operator asks for it
@@ -128,7 +128,7 @@ def _unowned(policy: Policy, facts: Facts) -> Command | None:
     if spent(placement, policy.max_attempts):
         return _back(policy, facts)
     if not placement.token and not facts.complete:
-        return None  # The very first placement waits for the others to appear.
+        return None  # The very first placement waits for the others to appear, and to tell what they could run.
     candidates = facts.candidates
     if placement.released and not _by_itself(policy, facts):
         candidates = tuple(c for c in candidates if c.node == placement.home)

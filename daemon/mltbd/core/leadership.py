@@ -27,7 +27,7 @@ class Progress:
     acked_at: float = float("-inf")
     since: float = float("inf")  # reachable without a break since
     store: str = ""
-    ready: tuple[str, ...] = ()
+    ready: tuple[str, ...] | None = None  # what it could run; None: it has not told yet
     listens: bool = True
     speaks: tuple[int, int] | None = None  # versions of the protocol, as it said itself in this reign
     said_round: int = 0  # in the youngest round it answered
@@ -107,7 +107,7 @@ class Leadership:
         if peer.store != answer.store:
             # Another disk than before: what the lost one held is not there, and must be sent again.
             peer.store, peer.match_index, peer.since = answer.store, 0, now
-        peer.ready, peer.listens = answer.ready, answer.listens
+        peer.ready, peer.listens = answer.ready if answer.told else None, answer.listens
         if answer.round >= peer.said_round:  # An older answer may come from a daemon that is gone.
             if peer.speaks != (answer.oldest, answer.newest) or now - peer.said_at > silence_s:
                 peer.speaks, peer.said_since = (answer.oldest, answer.newest), now
@@ -151,6 +151,13 @@ class Leadership:
         while self._waiting and self._waiting[0][0] <= self.confirmed_round:
             tags.append(self._waiting.popleft()[1])
         return tags
+
+    def all_told(self, now: float, silence_s: float) -> bool:
+        """Whether every voter is there and has told what it could run, or had time to."""
+        if now - self.won_at > silence_s:
+            return True
+        told = {node for node, peer in self.peers.items() if peer.ready is not None}
+        return set(self.voters) <= {self.me, *told} & set(self.alive(now, silence_s))
 
     def alive(self, now: float, silence_s: float) -> tuple[str, ...]:
         """Ourselves and the followers that answered within `silence_s`, sorted."""

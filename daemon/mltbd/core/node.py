@@ -136,8 +136,8 @@ class Node:
         members = self.membership.members(self._now)
         return tuple(m.record.node for m in members if m.record.cluster in ("", cluster) and m.state != "UNREACHABLE")
 
-    def ready(self) -> tuple[str, ...]:
-        return self.owner.ready(self._now)
+    def ready(self) -> tuple[str, ...] | None:
+        return None if self.owner.is_untold else self.owner.ready(self._now)
 
     def listens(self) -> bool:
         return self.desk.listens

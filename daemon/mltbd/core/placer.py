@@ -231,7 +231,7 @@ class Placer:
     def _workloads(self) -> list[str]:
         names = set(self.state.placements.by_workload) | set(self.owner.ready(self._must().won_at))
         for peer in self._must().peers.values():
-            names.update(peer.ready)
+            names.update(peer.ready or ())
         return sorted(names)[:WORKLOADS_MAX]
 
     def _place(self, workload: str, now: float, wall: int) -> bool:
@@ -271,7 +271,6 @@ class Placer:
         operation = self.state.placements.operation_of(workload)
         reign = self._must()
         seen = self._operations_seen.setdefault(operation.id, now) if operation else now
-        alive = reign.alive(now, self.consensus.silence_s)
         home = home_of(workload)
         places = {home} & {self.me, *reign.peers} if home else {self.me, *reign.peers}
         load = Counter[str]() if home else self._load(workload)
@@ -281,7 +280,7 @@ class Placer:
             operation=operation,
             candidates=barred([self._candidate(node, workload, load[node], now) for node in sorted(places)], other),
             lease_over=bool(placement.owner) and now >= self._pass_at(workload),
-            complete=set(reign.voters) <= set(alive) or now - reign.won_at > self.consensus.silence_s,
+            complete=reign.all_told(now, self.consensus.silence_s),
             moved_at=tuple(self.moved_at),
             operation_age_s=now - seen,
             paused=self.state.controls.paused is not None,
@@ -299,6 +298,7 @@ class Placer:
     def _candidate(self, node: str, workload: str, load: int, now: float) -> Candidate:
         reign, record = self._must(), self.membership.record(node)
         priority = record.priority if record is not None else 0
+        ready: tuple[str, ...] | None
         if node == self.me:
             ready, behind, since = self.owner.ready(now), 0, reign.won_at
             silent_s = 0.0
@@ -310,8 +310,8 @@ class Placer:
         reasons = ["drained"] if node in self.state.controls.drained else []
         if silent_s > self.consensus.silence_s:
             reasons.append("unreachable" if silent_s == float("inf") else f"unreachable for {silent_s:.1f} s")
-        elif workload not in ready:
-            reasons.append(_why_not_ready(workload, record))
+        elif workload not in (ready or ()):
+            reasons.append(_why_not_ready(workload, record, told=ready is not None))
         if behind > BEHIND_MAX and not reasons:
             reasons.append(f"{behind} entries behind")
         return Candidate(node, priority, tuple(reasons), max(0.0, now - max(since, self.watch.changed_at)), load)
@@ -338,13 +338,15 @@ class Placer:
         return reign
 
 
-def _why_not_ready(workload: str, record: Record | None) -> str:
+def _why_not_ready(workload: str, record: Record | None, *, told: bool) -> str:
     if record is not None and record.role == "witness":
         return "a witness: votes only"
     if record is not None and record.state == "LEAVING":
         return "leaving"
     if record is not None and record.troubles:
         return "; ".join(record.troubles)
+    if not told:
+        return "has not told yet what it could run"
     for view in record.workloads if record is not None else ():
         if view.workload == workload and view.reason:
             return f"it failed there lately: {view.reason}"

@@ -31,8 +31,8 @@ class Company(Protocol):
         """Members of this cluster, to whom the log is replicated as well."""
         ...
 
-    def ready(self) -> tuple[str, ...]:
-        """The workloads this node could run now."""
+    def ready(self) -> tuple[str, ...] | None:
+        """The workloads this node could run now; None while it cannot know."""
         ...
 
     def listens(self) -> bool:

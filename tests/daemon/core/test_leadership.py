@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,3 +223,32 @@ def test_waiting_requests_have_a_limit() -> None:
     heard(led, "n2", 1)
     assert led.confirmed() == list(range(CONFIRMATIONS_MAX))
     assert led.confirm("room again")
+
+
+# -- what they could run -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n3", "now", "all_told"),
+    [
+        (None, 100.9, False),  # silent so far
+        (False, 100.9, False),  # there, and does not know yet
+        (True, 100.9, True),
+        (False, 101.1, True),  # it had time to
+    ],
+)
+def test_all_have_told_once_every_voter_knew_or_had_time_to(*, n3: bool | None, now: float, all_told: bool) -> None:
+    led = reign()
+    heard(led, "n2")
+    if n3 is not None:
+        led.heard("n3", replace(answer(), told=n3, ready=("main",) if n3 else ()), 100.5, SILENCE_S)
+    assert led.all_told(now, SILENCE_S) is all_told
+
+
+def test_a_voter_that_fell_silent_again_has_not_told() -> None:
+    led = reign()
+    led.won_at = 101.0
+    heard(led, "n2")
+    heard(led, "n3", now=101.4)
+    assert led.all_told(101.4, SILENCE_S)
+    assert not led.all_told(101.6, SILENCE_S)

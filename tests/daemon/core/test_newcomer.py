@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mltb_transport.messages import Entry
+from mltb_transport.messages import Entry, Found
 from mltb_transport.store import Forward, Forwarded
 from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.effects import StartWorkload
+from mltbd.core.failover import Policy
 from mltbd.core.newcomer import NUMBERS_FROM, Newcomer
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
@@ -26,6 +27,14 @@ def test_a_wiped_owner_gives_the_old_token_back_and_runs_under_a_new_one() -> No
     started = [effect.token for _, effect in wired.done(StartWorkload)]
     assert started
     assert min(started) > token
+
+
+def test_the_first_placement_waits_for_founders_whom_the_founding_reaches_late() -> None:
+    """They answer the leader before they have it, and so do not know what they may run."""
+    wired = Wired(*THREE, policy=Policy(preferred={"main": ("n2",)}))
+    wired.lost = (Found,)
+    wired.settled()
+    assert wired.running() == ["n2"]
 
 
 class Asking:

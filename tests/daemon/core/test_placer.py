@@ -64,6 +64,16 @@ def proposed(wired: Wired) -> list[Command]:
     return [entry.command for entry in node.consensus.log.after(node.state.applied)]
 
 
+def test_who_does_not_know_yet_what_it_could_run_is_not_called_unable() -> None:
+    wired = apart()
+    consensus = wired.nodes["n1"].consensus
+    assert consensus.reign is not None
+    answer = AppendAnswer(consensus.term, consensus.reign.round, True, 1, store("n2"), (), told=False)
+    wired.hear("n1", "n2", answer)
+    reasons = {c.node: c.reasons for c in wired.nodes["n1"].placer.facts("main", wired.now).candidates}
+    assert reasons == {"n1": (), "n2": ("has not told yet what it could run",), "n3": ()}
+
+
 # -- renewals ------------------------------------------------------------------------------------------------------
 
 
