@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -323,6 +324,21 @@ def test_a_daemon_that_dies_during_the_call_is_noticed_before_the_timeout() -> N
             assert time.monotonic() - begin < 5
 
     asyncio.run(run())
+
+
+def test_a_socket_in_a_directory_of_another_user_is_not_said_to_be_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stat = str(tmp_path / "n1.sock"), os.stat
+
+    def refused(which: str) -> os.stat_result:
+        if which == path:
+            raise PermissionError(13, "Permission denied")
+        return stat(which)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(Unreachable, match="is not open to this user"):
+        connect([path], None, time.monotonic() + 1)
 
 
 @pytest.mark.parametrize("endpoint", ["", "n1", "n1:", ":7947", "n1:port", "n1:0", "n1:65536"])

@@ -129,9 +129,14 @@ class _Endpoint:
             return Unreachable(
                 f"nothing answers at `{self.text}`", "is `mltbd` running there, and is this its control port?"
             )
-        if not os.path.exists(self.path):
+        try:
+            os.stat(self.path)
+            closed = not os.access(self.path, os.R_OK | os.W_OK)
+        except PermissionError:
+            closed = True  # Its directory is: whether it exists is not for this user to know.
+        except OSError:
             return Unreachable(f"no daemon here: `{self.path}` does not exist", "start it with `mltbd run`")
-        if not os.access(self.path, os.R_OK | os.W_OK):
+        if closed:
             return Unreachable(f"`{self.path}` is not open to this user", "run as the user of `mltbd`")
         if self._is_open():
             return Unreachable(f"the daemon at `{self.path}` did not answer in time", "if it hangs, see its log")
