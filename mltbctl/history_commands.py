@@ -76,6 +76,8 @@ def explain(
     """Tell the story of an event: why, by whom, how long each step.
 
     `last` is the last change of place; where there was none, the last change of leader.
+    In JSON downtime_seconds is the longest that the workload can have been down, null where nobody knows since when;
+    downtime_at_least_seconds is the shortest.
     """
     from mltbctl.commands import explain as command
 

@@ -120,8 +120,7 @@ def facts(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Label and words, in the order in which they are asked for."""
     event = told["event"]
     found = [("lost", _lost(told)), ("noticed", _noticed(told)), ("why", event.get("choice") or "")]
-    if event.get("downtime_seconds") is not None:
-        found.append(("down", _down(event)))
+    found.append(("down", _down(told)))
     found.append(("by hand", _by_hand(event)))
     if event.get("error"):
         found.append(("failed", event["error"]))
@@ -158,12 +157,28 @@ def _noticed(told: dict[str, Any]) -> str:
         }.get(event["cause"] or "", "")
     if election is not None and _led(told):
         return f"{' '.join(election['votes'])}, who elected {election['to']} (event {election['id']})"
-    if any(phase["name"] == "detect" for phase in event["phases"]):
+    if any(phase["name"] == "lease" for phase in event["phases"]):
         return f"{event['leader']}, the leader of term {event['term']}, by its silence"
     return ""
 
 
-def _down(event: dict[str, Any]) -> str:
+def without_bound(event: dict[str, Any]) -> bool:
+    """Whether it was down, and nobody knows since when."""
+    return event.get("downtime_seconds") is None and event.get("downtime_at_least_seconds") is not None
+
+
+def _down(told: dict[str, Any]) -> str:
+    event = told["event"]
+    if without_bound(event):
+        release = told.get("release") or {}
+        unknown = {
+            "leaving": f"{event['from']} did not say since when it was stopping it",
+            "failed": f"{event['from']} did not say since when it was failing there",
+        }.get(release.get("cause") or "", "nobody who lives knows since when")
+        least = f"{event['downtime_at_least_seconds']:.2f}s"
+        return f"for an unknown time: {unknown}" if least == "0.00s" else f"at least {least}; {unknown}"
+    if event.get("downtime_seconds") is None:
+        return ""
     seconds = f"{event['downtime_seconds']:.2f}s"
     if event["kind"] in _PLANNED or event["operator"]:
         return f"at most {seconds}, of which it may have run on for a part while it was being stopped"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mltbctl.errors import CliError, MltbError
 from mltbctl.render import failure_text, print_one_of_many
 from mltbctl.result import Result
+from mltbctl.stories import without_bound
 from mltbctl.tables import Cell, Column, table
 
 if TYPE_CHECKING:
@@ -126,5 +127,7 @@ def _row(event: dict[str, Any]) -> list[Cell]:
 
 
 def _took(event: dict[str, Any]) -> str:
+    """All its phases; `>` where it began before the first of them, nobody knows when."""
     phases = event["phases"]
-    return f"{sum(phase['seconds'] for phase in phases):.2f}s" if phases else ""
+    longer = ">" if without_bound(event) else ""
+    return f"{longer}{sum(phase['seconds'] for phase in phases):.2f}s" if phases else ""

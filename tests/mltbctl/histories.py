@@ -42,6 +42,21 @@ LEFT: list[Command] = [
     Grant("main", "n2", "handover", "n3 leaves", "n2 is the only node that can", (Phase("grant", 0.03),)),
 ]
 
+GIVEN_UP: list[Command] = [
+    Release("main", 3, "failed", detail="exit code 1"),
+    Grant("main", "n2", "failover", "it fails on n1", "n2 comes before n3", (Phase("grant", 0.001),)),
+    Started("main", 6, 0.4),
+]
+NOBODY_KNOWS: list[Command] = [
+    NoOp("n2", "restart", ("n2", "n3"), (Phase("election", 0.24),)),
+    Grant(
+        "main", "n2", "failover", "n1 is lost", "n2 comes before n3: priority 90 over 80 (n1: unreachable)",
+        (Phase("election", 0.24), Phase("lease", 3.0), Phase("grant", 0.01)),
+    ),
+    Started("main", 6, 0.38),
+]  # fmt: skip
+"""All machines were without power, and n1 did not come back."""
+
 
 def tell(*commands: Command) -> dict[str, Answer]:
     """The answers of a daemon that has applied these, one entry every ten minutes from 2026-09-21 on."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Command, NoOp
+from mltb_transport.messages import Command, NoOp, Started
 from mltbctl.commands.events import KINDS, moment
 from mltbctl.completing import EVENTS_OFFERED_MAX, event_ids
 from mltbctl.errors import CliError
@@ -18,7 +18,7 @@ from mltbctl.result import Style
 from mltbctl.stories import story
 from tests.mltbctl import golden
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
-from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, LEFT, LOST, foretell, tell
+from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, GIVEN_UP, LEFT, LOST, NOBODY_KNOWS, foretell, tell
 from tests.mltbctl.terminal import Terminal, environment, run_here
 
 Serve = Callable[..., FakeDaemon]
@@ -41,6 +41,11 @@ COMMANDS: dict[str, tuple[str, list[Command]]] = {
     "explain-founding": ("explain 1", ALL),
     "explain-release": ("explain 14", ALL),
     "explain-last": ("explain", ALL),
+    "explain-no-bound": ("explain", [*FOUNDED, *NOBODY_KNOWS]),
+    "explain-no-bound-json": ("explain -o json", [*FOUNDED, *NOBODY_KNOWS]),
+    "explain-handover": ("explain", [*ALL, Started("main", 15, 0.4)]),
+    "explain-given-up": ("explain", [*FOUNDED, *GIVEN_UP]),
+    "events-no-bound": ("events", [*FOUNDED, *NOBODY_KNOWS]),
     "explain-nothing": ("explain last", FOUNDED),
     "explain-nothing-json": ("explain last -o json", FOUNDED),
     "explain-election-alone": ("explain", [*FOUNDED, LOST[0]]),

@@ -26,9 +26,17 @@ def first_entry(reign: Leadership, tally: Tally, *, doubted: bool, reborn: bool)
     """The no-op of a new reign, with the story of its election. `reborn`: we have heard no leader since we began."""
     reborn &= reign.first_index > FOUNDED + 1  # Before the first reign there was nobody to hear.
     cause = "transfer" if tally.stage == TRANSFER else "broken" if doubted else "restart" if reborn else "silence"
-    detect_s = reign.age_min - reign.election_s
-    phases = _told(("detect", 0.0 if cause == "transfer" else detect_s), ("election", reign.election_s))
-    return NoOp(reign.me, cause, tuple(sorted(tally.ages)), phases)
+    steps = [("election", reign.election_s)]
+    if cause == "transfer":
+        steps.insert(0, ("detect", 0.0))
+    elif _remembered(reign):
+        steps.insert(0, ("detect", reign.age_min - reign.election_s))
+    return NoOp(reign.me, cause, tuple(sorted(tally.ages)), _told(*steps))
+
+
+def _remembered(reign: Leadership) -> bool:
+    """Whether our voters know when they last heard a leader: who began anew since says 0, which measures nothing."""
+    return reign.age_min > 0
 
 
 class Chronicle:
@@ -37,6 +45,7 @@ class Chronicle:
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self._at: dict[tuple[str, str], float] = {}
+        self._began_at = float("-inf")  # when the first entry of the present reign was applied
 
     def forget(self) -> None:
         """Another reign: what an earlier leader saw is not ours to tell."""
@@ -44,6 +53,10 @@ class Chronicle:
 
     def applied(self, entry: Entry, now: float) -> None:
         match entry.command:
+            case NoOp(leader) if leader:
+                # What was applied up to here happened long before: a leader that begins anew applies its whole log.
+                self.forget()
+                self._began_at = now
             case Move(workload):
                 self._mark("move", workload, now)
             case Release(workload):
@@ -77,18 +90,19 @@ class Chronicle:
         return replace(command, choice=choice(policy, facts, command), phases=phases)
 
     def _loss(self, facts: Facts, reign: Leadership, renewed_at: float, now: float) -> tuple[Phase, ...]:
-        """From the last sign of life of the owner until now, without gaps."""
+        """From the last sign of life of the owner until now, without gaps; without `detect` where nobody knows it."""
         placement = facts.placement
         pass_at = may_pass_at(reign, renewed_at, self._timing)
-        heard_at = pass_at - self._timing.lease_s
         steps: list[tuple[str, float]] = []
-        if renewed_at < reign.won_at:
+        if renewed_at <= max(reign.won_at, self._began_at):
             # It was lost with the leader before us: what we know of it, we know from our voters.
-            heard_at = min(heard_at, reign.won_at - reign.election_s)
             noticed_at = reign.won_at
-            steps.append(("detect", noticed_at - reign.election_s - heard_at))
+            stood_at = noticed_at - reign.election_s
+            if _remembered(reign):
+                steps.append(("detect", stood_at - min(reign.won_at - reign.age_min, stood_at)))
             steps.append(("election", reign.election_s))
         else:
+            heard_at = pass_at - self._timing.lease_s
             peer = reign.peers.get(placement.owner)
             silent_at = (pass_at if peer is None else peer.acked_at) + 2 * self._timing.election_s
             noticed_at = min(max(silent_at, heard_at), pass_at)

@@ -10,12 +10,15 @@ from typing import Any
 from mltb_transport.replies import ParamsError
 from mltbd.core.describe import sentence
 from mltbd.core.node import Node
-from mltbd.state.audit import DONE, FAILED, MOVES, Event
+from mltbd.state.audit import DONE, FAILED, MOVES, OPENINGS, Event
 
 PAGE_EVENTS_MAX = 200
 PAGE_CHARS_MAX = 128 * 1024
 """Far below what one answer may hold."""
 NAME_CHARS_MAX = 255
+
+STANDING = ("order", "grant")
+"""Phases in which nobody can have run the workload. It may run before the end of `start`: that is when it was told."""
 
 Answer = tuple[bool, dict[str, Any]]
 
@@ -26,10 +29,22 @@ def instant(wall_ms: int) -> str:
 
 
 def downtime_s(event: Event) -> float | None:
-    """The longest the workload can have been down; None where it did not run before, or does not run yet."""
-    if event.kind not in MOVES or event.kind == "placement" or event.state != DONE or not event.source:
+    """The longest the workload can have been down. None where nobody knows since when, or `was_down` is false."""
+    if not was_down(event) or not event.phases or event.phases[0].name not in OPENINGS:
         return None
     return round(sum(phase.seconds for phase in event.phases), 3)
+
+
+def downtime_at_least_s(event: Event) -> float | None:
+    """The shortest; None where `was_down` is false."""
+    if not was_down(event):
+        return None
+    return round(sum(phase.seconds for phase in event.phases if phase.name in STANDING), 3)
+
+
+def was_down(event: Event) -> bool:
+    """Whether this change of place is over, of a workload that ran before."""
+    return event.kind in MOVES and event.kind != "placement" and event.state == DONE and bool(event.source)
 
 
 def event_view(event: Event) -> dict[str, Any]:
@@ -55,6 +70,7 @@ def event_view(event: Event) -> dict[str, Any]:
         "votes": list(event.votes),
         "phases": [{"name": phase.name, "seconds": round(phase.seconds, 3)} for phase in event.phases],
         "downtime_seconds": downtime_s(event),
+        "downtime_at_least_seconds": downtime_at_least_s(event),
         "error": event.error or None,
     }
 

@@ -2,6 +2,8 @@
 
 A change of place is one event from the entry that began it (its id) until the workload runs; each entry on the way
 adds the phase that ended with it. Everything else is an event of one entry.
+
+Since when a workload was down is known only of a change that begins with one of OPENINGS.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ TEXT_CHARS_MAX = 500
 """Of a reason, a choice or an error: an event must stay small wherever its words came from."""
 PHASES_MAX = 32
 """Of one event: a workload may be granted to the same node again and again before it starts."""
+OPENINGS = ("detect", "stop")
+"""Phases at whose beginning the workload was known to run."""
 RUNNING, DONE, FAILED = "running", "done", "failed"
 MOVES = ("placement", "failover", "switchover", "failback", "drain", "handover", "rollback")
 
@@ -141,7 +145,9 @@ class Audit:
     def _released(self, entry: Entry, command: Release, before: Placement) -> None:
         asked = self.events.get(before.moving)
         if asked is not None and asked.state == RUNNING and not asked.token:
-            self._go_on(entry, asked, Phase("stop", _took(command.took_s, asked, entry)))
+            # Of one that did not run yet, a stop would tell of a downtime that began with it.
+            stop = (Phase("stop", _took(command.took_s, asked, entry)),) if before.started else ()
+            self._go_on(entry, asked, *stop)
         else:
             self.note(
                 entry, "release", workload=command.workload, source=before.owner, cause=command.cause,
@@ -149,18 +155,33 @@ class Audit:
             )  # fmt: skip
 
     def _granted(self, entry: Entry, command: Grant, before: Placement, after: Placement) -> None:
-        begun = self.events.get(after.moving)
-        if begun is not None and begun.state == RUNNING and after.moving != entry.index:
-            choice = (command.choice or begun.choice)[:TEXT_CHARS_MAX]
-            begun = replace(begun, node=command.owner, token=entry.index, choice=choice)
+        phases = self._led_up(command, before)
+        begun = self.events.get(before.moving)
+        if begun is not None and begun.state == RUNNING and not phases:
             # Measured by nobody when the leader changed in between; the wall clocks still tell.
-            self._go_on(entry, begun, *(command.phases or (Phase("grant", _took(0.0, begun, entry)),)))
+            phases = (Phase("grant", _took(0.0, begun, entry)),)
+        if begun is not None and begun.state == RUNNING and after.moving == begun.id:
+            choice = (command.choice or begun.choice)[:TEXT_CHARS_MAX]
+            self._go_on(entry, replace(begun, node=command.owner, token=entry.index, choice=choice), *phases)
         else:
+            if begun is not None and begun.state == RUNNING and not begun.token:
+                phases = (*begun.phases, *phases)  # It stopped for a move that leads elsewhere now.
             self.note(
                 entry, command.cause, workload=command.workload, source=before.owner or before.home,
-                node=command.owner, reason=command.reason, choice=command.choice, phases=command.phases,
+                node=command.owner, reason=command.reason, choice=command.choice, phases=phases,
                 state=RUNNING, token=entry.index,
             )  # fmt: skip
+
+    def _led_up(self, command: Grant, before: Placement) -> tuple[Phase, ...]:
+        """The phases of a grant, without `detect` where the owner's last sign of life tells nothing of the workload.
+
+        It had not started it; or it was lost under an earlier leader, another node, which was seen later than it.
+        """
+        elected = any(phase.name == "election" for phase in command.phases)
+        reign = next((e for e in reversed(self.events.values()) if e.kind == "election"), None) if elected else None
+        if before.started and (not elected or (reign is not None and reign.source == before.owner)):
+            return command.phases
+        return tuple(phase for phase in command.phases if phase.name != "detect")
 
     def _started(self, entry: Entry, command: Started) -> None:
         for event in reversed(self.events.values()):
@@ -172,7 +193,7 @@ class Audit:
     # -- the events ------------------------------------------------------------------------------------------
 
     def _go_on(self, entry: Entry, event: Event, *phases: Phase) -> None:
-        self._keep(replace(event, phases=(*event.phases, *phases)[-PHASES_MAX:], ended=entry.wall), entry)
+        self._keep(replace(event, phases=_bounded((*event.phases, *phases)), ended=entry.wall), entry)
 
     def _close_failed(self, entry: Entry, number: int, placements: Placements) -> None:
         """A move that failed by this entry is told so in its own event."""
@@ -202,6 +223,15 @@ class Audit:
         audit.leader = found[0]
         audit.events = {event.id: event for event in (_loaded(fields) for fields in rows(found[1], "events"))}
         return audit
+
+
+def _bounded(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """No more than PHASES_MAX: an opening takes in what follows it, for it holds the downtime; else the oldest go."""
+    over = len(phases) - PHASES_MAX
+    if over <= 0 or phases[0].name not in OPENINGS:
+        return phases[-PHASES_MAX:]
+    first = Phase(phases[0].name, sum(phase.seconds for phase in phases[: over + 1]))
+    return (first, *phases[over + 1 :])
 
 
 def _took(measured_s: float, event: Event, entry: Entry) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mltb_transport.history import Phase
-from mltb_transport.messages import Entry, Grant, Move, Release, Settled, Started
+from mltb_transport.messages import Entry, Grant, Move, NoOp, Release, Settled, Started
 from mltbd.core.chronicle import MARKS_MAX, Chronicle, first_entry, repeats
 from mltbd.core.election import TRANSFER, VOTE, Tally
 from mltbd.core.failover import Policy
@@ -38,9 +38,32 @@ def test_an_owner_lost_with_its_leader_was_noticed_by_the_election() -> None:
     assert told == [("detect", 1.25), ("election", 0.25), ("lease", 1.5), ("grant", 0.1)]
 
 
-def test_voters_that_remember_nothing_make_no_phase_negative() -> None:
+def test_voters_that_remember_nothing_tell_of_no_last_sign_of_life() -> None:
     told = granted(Chronicle(TIMING), "n2", reign(age_min=0.0), float("-inf"), 103.0)
-    assert told == [("detect", 0.0), ("election", 0.25), ("lease", 3.0), ("grant", 0.0)]
+    assert told == [("election", 0.25), ("lease", 3.0), ("grant", 0.0)]
+
+
+def test_voters_that_heard_their_leader_during_the_election_make_no_phase_negative() -> None:
+    told = granted(Chronicle(TIMING), "n2", reign(age_min=0.1), float("-inf"), 103.0)
+    assert told == [("detect", 0.0), ("election", 0.25), ("lease", 2.9), ("grant", 0.1)]
+
+
+def test_what_a_leader_applies_of_earlier_reigns_was_not_seen_by_it() -> None:
+    chronicle = Chronicle(TIMING)
+    chronicle.applied(Entry(9, 1, 0, Move("main", 5, "n3", "switchover")), 101.0)
+    chronicle.applied(Entry(10, 1, 0, Release("main", 5, "moved")), 101.0)
+    chronicle.applied(Entry(11, 2, 0, NoOp("n1", "restart")), 101.0)
+    assert chronicle.reported(Release("main", 5, "moved"), 102.0) == Release("main", 5, "moved")
+    assert granted(chronicle, "", reign(), float("-inf"), 102.0) == []
+    # A grant that is applied anew counts as a renewal, to be safe: it is no sign of life.
+    told = granted(chronicle, "n2", reign(age_min=0.0), 101.0, 104.0)
+    assert told == [("election", 0.25), ("lease", 4.0), ("grant", 0.0)]
+
+
+def test_an_election_says_nothing_of_a_silence_that_nobody_remembers() -> None:
+    tally = Tally(4, VOTE, {"n1": "d1", "n2": "d2"}, 0, {"n2": 0.0, "n1": 7.0})
+    entry = first_entry(reign(age_min=0.0), tally, doubted=False, reborn=True)
+    assert entry.phases == (Phase("election", 0.25),)
 
 
 def test_an_owner_lost_under_its_leader_was_noticed_by_its_silence() -> None:

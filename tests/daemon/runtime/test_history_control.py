@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mltb_transport.history import Phase
 from mltb_transport.limits import TEXT_CHARS_MAX
 from mltb_transport.messages import Command, Entry, Founding, Grant, Move, NoOp, Release, Started
 from mltb_transport.replies import ParamsError
@@ -105,7 +106,29 @@ def test_what_took_the_place_of_a_failed_move_belongs_to_its_story() -> None:
     _, told = ask("event", ROLLED_BACK, id=5)
     assert (told["event"]["state"], told["followed_by"]["id"]) == ("failed", 7)
     _, told = ask("event", ROLLED_BACK)
-    assert (told["event"]["kind"], told["event"]["downtime_seconds"], told["followed_by"]) == ("rollback", 1.0, None)
+    assert (told["event"]["kind"], told["event"]["downtime_seconds"], told["followed_by"]) == ("rollback", 3.0, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "longest", "shortest"),
+    [
+        ([Grant("main", "n2", "failover", phases=(Phase("detect", 1.0), Phase("lease", 2.0)))], 3.5, 0.0),
+        ([Grant("main", "n2", "failover", phases=(Phase("lease", 2.0), Phase("grant", 0.1)))], None, 0.1),
+        ([Release("main", 3, "leaving"), Grant("main", "n2", "handover", phases=(Phase("grant", 0.2),))], None, 0.2),
+        ([Release("main", 3, "failed"), Grant("main", "n2", "failover", phases=(Phase("grant", 0.2),))], None, 0.2),
+    ],
+)
+def test_a_downtime_has_an_upper_bound_only_where_its_beginning_was_seen(
+    after: list[Command], longest: float | None, shortest: float
+) -> None:
+    _, told = ask("event", [*STARTED, *after, Started("main", 4 + len(after), 0.5)])
+    event = told["event"]
+    assert (event["downtime_seconds"], event["downtime_at_least_seconds"]) == (longest, shortest)
+
+
+def test_what_was_not_down_has_no_downtime() -> None:
+    _, told = ask("event", STARTED, id=3)
+    assert (told["event"]["downtime_seconds"], told["event"]["downtime_at_least_seconds"]) == (None, None)
 
 
 def test_an_event_nobody_knows_is_refused() -> None:

@@ -141,6 +141,38 @@ def test_a_move_that_somebody_else_had_to_end_failed_and_a_rollback_follows() ->
     assert (rollback.kind, rollback.node, rollback.state) == ("rollback", "n1", "running")
 
 
+def test_what_came_instead_of_a_move_counts_from_its_wish_on() -> None:
+    tale = Tale(*PLACED, Move("main", 3, "n2", "switchover"), Release("main", 3, "moved", 0.4))
+    tale.tell(Grant("main", "n1", "rollback", "n2 became unable to take over"))
+    assert phases(tale.last) == [("stop", 0.4), ("grant", 1.0)]
+    assert phases(tale.state.audit.events[5]) == [("stop", 0.4)]
+
+
+TOGETHER = (Phase("detect", 1.0), Phase("election", 0.2), Phase("lease", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "opening"),
+    [
+        ((*PLACED, NoOp("n2", "silence")), "detect"),
+        ((*PLACED[:-1], NoOp("n2", "silence")), "election"),  # It had not started it yet.
+        ((LED, Grant("main", "n3", "placement"), Started("main", 3), NoOp("n2", "silence")), "election"),
+        ((PLACED[1], Started("main", 2)), "election"),  # The history does not reach back to an election.
+    ],
+)
+def test_a_lost_leader_was_seen_to_run_only_what_was_its_own_and_had_started(
+    before: tuple[Command, ...], opening: str
+) -> None:
+    tale = Tale(*before, Grant("main", "n4", "failover", phases=TOGETHER))
+    assert tale.last.phases[0].name == opening
+
+
+def test_a_workload_that_had_not_started_is_not_stopped() -> None:
+    tale = Tale(*PLACED[:-1], Move("main", 3, "n2", "switchover"), Release("main", 3, "moved", 0.4))
+    tale.tell(Grant("main", "n2", "switchover", phases=(Phase("grant", 0.1),)))
+    assert phases(tale.last) == [("grant", 0.1)]
+
+
 def test_a_move_that_came_too_late_failed_at_once() -> None:
     last = Tale(*PLACED, Move("main", 2, "n2", "switchover")).last
     assert (last.state, last.error) == ("failed", "the placement changed before the move began")
@@ -193,6 +225,14 @@ def test_the_phases_of_one_event_are_bounded() -> None:
     tale = Tale(*[Grant("main", "n1", "placement", phases=LOST)] * 100)
     assert len(tale.events) == 2
     assert len(tale.last.phases) == PHASES_MAX
+
+
+def test_the_phases_of_a_downtime_are_bounded_and_add_up() -> None:
+    again = [Grant("main", "n2", "failover", phases=(Phase("lease", 1.0),))] * 100
+    tale = Tale(*PLACED, Grant("main", "n2", "failover", phases=LOST), *again)
+    assert len(tale.last.phases) == PHASES_MAX
+    assert tale.last.phases[0].name == "detect"
+    assert sum(phase.seconds for phase in tale.last.phases) == pytest.approx(103.0)
 
 
 elections = st.builds(
