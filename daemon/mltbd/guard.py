@@ -1,7 +1,8 @@
 """The guard: the small parent of daemon and workloads that makes "run once" true. One thread, standard library only.
 
 It lets a workload run until the deadline the daemon armed it with and no longer, whatever the daemon does. Signal
-handlers only wake the loop; one pass of it reads signals, exits and orders, and then looks at the clock.
+handlers only wake the loop; one pass of it reads signals, exits and orders, and then looks at the clock. Should it be
+stopped when something is due for a workload, its own timer continues it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from mltb_transport.continuer import Continuer
 from mltbd.alarm import Alarm
 from mltbd.cages import KillPathError
 from mltbd.daemon_child import DaemonChild
@@ -86,6 +88,7 @@ class Guard:
         self._exit: int | None = None
         """Set once everything is being stopped: what the guard will exit with."""
         self._alarm = Alarm()
+        self._continuer = Continuer()
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
             end.setblocking(False)
@@ -125,8 +128,10 @@ class Guard:
         moments = [self._daemon.due(), self._give_up_at if self._exit is None else math.inf]
         if self._sentinel.missing():
             moments.append(self._sentinel_at)
+        due = min((run.due() for run in self._runs.values()), default=math.inf)
+        moments.append(due)
+        self._continuer.set(max(due, now))
         for run in self._runs.values():
-            moments.append(run.due())
             if run.trouble_fd is not None:
                 poller.register(run.trouble_fd, select.POLLIN)
         self._alarm.set(min(moments))
@@ -306,10 +311,11 @@ class Guard:
     def _start(self, order: Start) -> str | None:
         deadline = self._leases[order.workload].deadline
         try:
-            # The sentinel must know first: from the fork on, we could be stopped and never be missed.
+            # Sentinel and timer must know first: from the fork on, we could be stopped and never be missed.
             if self._sentinel.missing():
                 self._sentinel.start()
             self._sentinel.expect(min(self._sentinel.moment, deadline + margin_s(self._horizon_s)))
+            self._continuer.set(min(self._continuer.moment, deadline))
             self._runs[order.workload] = Run(order, deadline, self._forest, self._standing)
         except OSError as error:
             return f"cannot start a process: {error.strerror}"

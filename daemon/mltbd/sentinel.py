@@ -1,4 +1,7 @@
-"""The second layer: a tiny forked process that ends the workloads when the guard is dead, stopped or starved."""
+"""The second layer: a tiny forked process that ends the workloads when the guard is dead, stopped or starved.
+
+Should it be stopped itself when that is due, its own timer continues it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
+from mltb_transport.continuer import AGAIN_S, Continuer
 from mltbd.processes import Process, boottime_s, descendants, process, processes, rename, send
 from mltbd.spawn import open_fds, reset_signals
 from mltbd.tree import Forest, clear
@@ -107,6 +111,7 @@ def _watch(pipe: int, watched: Watched) -> NoReturn:
         os.setsid()  # A Ctrl-C in the guard's terminal is the guard's alone.
         reset_signals(signal.SIG_IGN)
         rename("mltb-sentinel")
+        continuer = Continuer()
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -116,11 +121,11 @@ def _watch(pipe: int, watched: Watched) -> NoReturn:
                     os.close(fd)
         os.set_blocking(pipe, False)
         if os.getppid() == watched.guard.pid:
-            late = _wait(pipe)
+            late = _wait(pipe, continuer)
             family = _end(watched.guard) if late else []
         else:
             family = []
-        left = clear(watched.mark, watched.directories, SWEEP_S_MAX, family)
+        left = _sweep(watched, family, continuer)
         if left:
             os.write(2, f"sentinel: pids that do not die: {' '.join(map(str, sorted(left)))}\n".encode())
     except (OSError, ValueError) as error:
@@ -129,13 +134,15 @@ def _watch(pipe: int, watched: Watched) -> NoReturn:
         os._exit(0)
 
 
-def _wait(pipe: int) -> bool:
+def _wait(pipe: int, continuer: Continuer) -> bool:
     """True when the guard is late, False when it is gone."""
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     moment = math.inf
     while True:
-        pause_s = min(max(0.0, moment - boottime_s()), POLL_S_MAX if moment < math.inf else 60.0)
+        now = boottime_s()
+        continuer.set(max(moment, now))
+        pause_s = min(max(0.0, moment - now), POLL_S_MAX if moment < math.inf else 60.0)
         poller.poll(math.ceil(pause_s * 1000))
         # Read before judging: if we were starved too, better news may be waiting.
         with contextlib.suppress(BlockingIOError):
@@ -152,3 +159,13 @@ def _end(guard: Process) -> list[Process]:
     family = [row for row in descendants([guard.pid], processes()) if row.pid not in (guard.pid, os.getpid())]
     send(guard, signal.SIGKILL)
     return family
+
+
+def _sweep(watched: Watched, family: list[Process], continuer: Continuer) -> set[int]:
+    """End the trees of the guard and its family. Returns the pids that do not die."""
+    until = boottime_s() + SWEEP_S_MAX
+    while True:
+        continuer.set(boottime_s() + AGAIN_S)
+        left = clear(watched.mark, watched.directories, AGAIN_S, family)
+        if not left or boottime_s() >= until:
+            return left

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltbd.processes import boottime_s, process
+from mltbd.processes import Process, boottime_s, process
 from mltbd.sentinel import MARGIN_S, margin_s
 from tests.daemon import trees
-from tests.daemon.guarded import Guarded, alive
+from tests.daemon.guarded import Guarded, alive, state
 from tests.waiting import until
+
+SIGNALS = resource.RLIMIT_SIGPENDING
+"""No timer can be had at a limit of 0; a stopped process then stays so."""
+
+
+@contextlib.contextmanager
+def no_timers() -> Iterator[None]:
+    """For what is started in here."""
+    before = resource.getrlimit(SIGNALS)
+    resource.setrlimit(SIGNALS, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(SIGNALS, before)
+
+
+def another_sentinel(guarded: Guarded, lost: Process) -> Process:
+    """The one that takes the place of this one, which dies."""
+    os.kill(lost.pid, signal.SIGKILL)
+    until(lambda: not lost.lives())
+    return guarded.sentinel()
 
 
 @pytest.mark.parametrize("kill_path", [None, "walk"])
@@ -32,7 +56,9 @@ def test_a_killed_guard_takes_everything_with_it(kill_path: str | None, tmp_path
 
 @pytest.mark.parametrize("kill_path", [None, "walk"])
 def test_a_stopped_guard_is_killed_soon_after_the_deadline(kill_path: str | None, tmp_path: Path) -> None:
-    with Guarded(tmp_path, kill_path).meet() as guarded:
+    with no_timers():
+        stopped_for_good = Guarded(tmp_path, kill_path)
+    with stopped_for_good.meet() as guarded:
         deadline = guarded.arm(1.2)
         guarded.start(trees.unmarked(tmp_path))
         first = process(guarded.news("running")["pid"])
@@ -44,6 +70,53 @@ def test_a_stopped_guard_is_killed_soon_after_the_deadline(kill_path: str | None
         until(lambda: not alive(first) and not alive(helper) and not alive(daemon))
         assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
         assert guarded.guard.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("timers_of", ["both", "guard", "sentinel"])
+@pytest.mark.parametrize("kill_path", [None, "walk"])
+def test_all_stopped_at_once_and_once_more_end_the_workload_in_time(
+    kill_path: str | None, timers_of: str, tmp_path: Path
+) -> None:
+    """Each of the two timers is enough, and a second stop finds a second shot."""
+    with no_timers() if timers_of == "sentinel" else contextlib.nullcontext():
+        started = Guarded(tmp_path, kill_path)
+    with started.meet() as guarded:
+        sentinel = guarded.sentinel()
+        if timers_of != "both":
+            hard = resource.getrlimit(SIGNALS)[1]
+            resource.prlimit(guarded.guard.pid, SIGNALS, (0 if timers_of == "guard" else hard, hard))
+            sentinel = another_sentinel(guarded, sentinel)
+        deadline = guarded.arm(1.2)
+        guarded.start(trees.unmarked(tmp_path))
+        first = process(guarded.news("running")["pid"])
+        assert first
+        helper = guarded.written("ready")
+        family = [guarded.relay_pid, guarded.guard.pid, sentinel.pid]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        watchers = [pid for pid in family[1:] if timers_of != ("guard" if pid == sentinel.pid else "sentinel")]
+        until(lambda: any(state(pid) != "T" for pid in watchers), pause_s=0.0)
+        for pid in reversed(family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        until(lambda: not alive(first) and not alive(helper))
+        assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
+
+
+def test_a_stopped_guard_goes_on_under_a_renewed_lease(tmp_path: Path) -> None:
+    """Its timer continues it, and it reads what came meanwhile. Stopped in the middle of a pass it may judge first."""
+    with Guarded(tmp_path).meet() as guarded:
+        deadline = guarded.arm(1.0)
+        guarded.start(trees.plain(tmp_path))
+        first = process(guarded.news("running")["pid"])
+        assert first
+        until(lambda: state(guarded.guard.pid) == "S")
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        guarded.arm(30.0)
+        until(lambda: boottime_s() > deadline + 2 * MARGIN_S)
+        assert alive(first)
+        assert guarded.guard.poll() is None
+        assert state(guarded.guard.pid) != "T"
 
 
 def test_a_guard_stopped_within_its_lease_is_left_alone(tmp_path: Path) -> None:
@@ -60,7 +133,9 @@ def test_a_guard_stopped_within_its_lease_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_sentinel_is_replaced_and_works(number: int, tmp_path: Path) -> None:
-    with Guarded(tmp_path).meet() as guarded:
+    with no_timers():
+        stopped_for_good = Guarded(tmp_path)
+    with stopped_for_good.meet() as guarded:
         deadline = guarded.arm(2.0)
         guarded.start(trees.deaf(tmp_path))
         guarded.news("running")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mltbctl.demo.runs import Run, now_ns
+from mltbctl.demo.sweep import descendants
 from tests.e2e.stage import PATIENCE_S, Stage, python_s
 from tests.waiting import holds, until
 
@@ -109,6 +111,32 @@ def test_a_frozen_guard_cannot_keep_the_workload(tmp_path: Path) -> None:
         until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
 
 
+@pytest.mark.parametrize(("lease", "again"), [(1.0, False), (1.0, True), (3.0, False)])
+def test_all_of_mltbd_stopped_at_once_cannot_keep_the_workload(tmp_path: Path, lease: float, again: bool) -> None:
+    """`pkill -STOP -f mltbd`, which finds daemon, guard and sentinel; or twice, with a moment of life in between."""
+    with Stage(tmp_path, 3, CLUSTER_LEASE_DURATION=lease) as stage:
+        owner = stage.owner()
+        assert owner
+        before = stage.runs()[-1]
+        guard, daemon = stage.cluster.pid(owner), stage.daemon(owner)
+        assert daemon
+        sentinel = next(pid for pid in descendants(guard) if stat(pid)[0] == "mltb-sentinel")
+        family = (guard, daemon, sentinel)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        if again:
+            watchers = (guard, sentinel)
+            until(lambda: any(stat(pid)[1] != "T" for pid in watchers), PATIENCE_S, "one is continued", pause_s=0.0)
+            for pid in reversed(family):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+        until(lambda: stage.owner(*stage.others(owner)) not in (None, owner), PATIENCE_S, stage.picture)
+        assert gap_s(stage, before) > 0
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 def test_a_killed_workload_starts_again_on_its_node(tmp_path: Path) -> None:
     with Stage(tmp_path, 3) as stage:
         owner = stage.owner()
@@ -157,6 +185,15 @@ def test_one_node_alone(tmp_path: Path) -> None:
 
 def another_daemon(stage: Stage, node: str, before: int) -> bool:
     return stage.daemon(node) not in (None, before)
+
+
+def stat(pid: int) -> tuple[str, str]:
+    """The name and the letter that `ps` shows; two empty ones for no process."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return "", ""
+    return before.partition("(")[2], after.split()[0]
 
 
 def move(stage: Stage, target: str) -> None:
