@@ -12,6 +12,7 @@ import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mltb_transport.continuer import Continuer
 from mltbctl.clock import boottime
 from mltbctl.errors import CliError, LockLost, LockNotAcquired
 from mltbctl.lock_asking import check, explained, stoppable
@@ -29,7 +30,7 @@ from mltbctl.lock_watcher import (
     Watcher,
     end_below,
 )
-from mltbctl.process_table import Alarm, adopt_orphans, kill_below, reap
+from mltbctl.process_table import adopt_orphans, kill_below, reap
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
@@ -72,10 +73,10 @@ def run(
     environ = {**os.environ, NAME_VARIABLE: name}
     # Before the first thread and the first socket: a process that has neither can be forked safely.
     watcher = Watcher(Errand(argv, environ, TOKEN_VARIABLE))
-    alarm = Alarm()
+    continuer = Continuer()
     try:
         with session.client() as client:
-            lock = _lock(client, watcher, alarm, name, ttl, wait, delay, holder)
+            lock = _lock(client, watcher, continuer, name, ttl, wait, delay, holder)
             try:
                 with stoppable():
                     lock.acquire()
@@ -86,7 +87,7 @@ def run(
                 if lock.held.ttl < TTL_S_MIN:  # It is the node's, then.
                     why = f"a lock of {lock.held.ttl:g} s, as this node gives, leaves no time to end a command"
                     raise CliError(why, f"run it with `--ttl {TTL_S_MIN:g}` or more", code="usage")
-                return _Run(watcher, lock, alarm).to_the_end()
+                return _Run(watcher, lock, continuer).to_the_end()
             finally:
                 lock.close()
     finally:
@@ -96,7 +97,7 @@ def run(
 def _lock(
     client: Client,
     watcher: Watcher,
-    alarm: Alarm,
+    continuer: Continuer,
     name: str,
     ttl: float | None,
     wait: float,
@@ -108,7 +109,7 @@ def _lock(
 
     def tell(until: float) -> None:
         watcher.tell(TRUST, moment=until)
-        alarm.set(_last_moment(lock.held))
+        continuer.set(_last_moment(lock.held))
 
     lock = Lock(
         client.locks,
@@ -137,10 +138,10 @@ def _kind(info: signal.struct_siginfo) -> int:
 class _Run:
     """From the acquired lock to the end of the command."""
 
-    def __init__(self, watcher: Watcher, lock: Lock, alarm: Alarm) -> None:
+    def __init__(self, watcher: Watcher, lock: Lock, continuer: Continuer) -> None:
         self._watcher = watcher
         self._lock = lock
-        self._alarm = alarm
+        self._continuer = continuer
 
     def to_the_end(self) -> int:
         heeded = {number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN}
@@ -151,7 +152,7 @@ class _Run:
             held = self._lock.held
             self._watcher.tell(GRACE, moment=grace_s(held.ttl))
             self._watcher.tell(GO, held.token, held.until)
-            self._alarm.set(_last_moment(held))
+            self._continuer.set(_last_moment(held))
             self._lock.keep()
             while not self._ended():
                 info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())

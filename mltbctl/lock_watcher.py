@@ -20,10 +20,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+from mltb_transport.continuer import Continuer
 from mltbctl.clock import boottime
 from mltbctl.process_table import (
     LINUX,
-    Alarm,
     adopt_orphans,
     ask_to_end,
     below,
@@ -128,7 +128,7 @@ class _Watch:
         self._reason = EXITED
         self._asked = False
         self._kill_at = math.inf
-        self._alarm = Alarm()
+        self._continuer = Continuer()
         os.set_blocking(orders, False)
         self._wake, waker = os.pipe()
         os.set_blocking(self._wake, False)
@@ -162,7 +162,7 @@ class _Watch:
         due = self._kill_at if self._asked else self._until - self._grace_s
         now = boottime()
         if due < math.inf:
-            self._alarm.set(max(due, now + ROUND_S))
+            self._continuer.set(max(due, now + ROUND_S))
         pause_s = min(due - now, NAP_S_MAX if self._root else math.inf)
         poller.poll(None if pause_s == math.inf else math.ceil(max(0.0, pause_s) * 1000))
         with contextlib.suppress(BlockingIOError):

@@ -9,9 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import struct
 import sys
-import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,7 +17,6 @@ LINUX = sys.platform == "linux"
 SCANS_MAX = 8
 """Looks for newly forked processes within one round of killing; the next round goes on."""
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
-_TIMER_ABSTIME = 1
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
@@ -46,24 +43,6 @@ def die_with_parent(parent: int) -> None:
 def rename(name: str) -> None:
     """The short name `ps` and `top` show for the caller."""
     _prctl(_PR_SET_NAME, name.encode()[:15])
-
-
-class Alarm:
-    """Continues the caller at a moment of CLOCK_BOOTTIME, should it be stopped then. Where the C library has no such
-    timer it does nothing. A forked child has none of it."""
-
-    def __init__(self) -> None:
-        self._timer: ctypes.c_void_p | None = ctypes.c_void_p()
-        create = getattr(_libc, "timer_create", None) if LINUX else None
-        event = struct.pack("@Pii64x", 0, signal.SIGCONT, 0)  # struct sigevent: this signal, for the process
-        if create is None or create(time.CLOCK_BOOTTIME, event, ctypes.byref(self._timer)) != 0:
-            self._timer = None
-
-    def set(self, moment: float) -> None:
-        """Instead of the moment before. Once: a later stop needs another one."""
-        if self._timer is not None:
-            spec = struct.pack("@4l", 0, 0, int(moment), int(moment % 1 * 1e9))
-            _libc.timer_settime(self._timer, _TIMER_ABSTIME, spec, None)
 
 
 class Process(NamedTuple):
