@@ -109,9 +109,10 @@ def test_a_failing_post_start_is_told_and_stops_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hook", ["pre_start", "post_start"])
 def test_a_hook_ends_with_the_lease(hook: str, tmp_path: Path) -> None:
+    (tmp_path / "bot").mkdir()
     with Guarded(tmp_path).meet() as guarded:
         deadline = guarded.arm(1.0)
-        guarded.start(trees.plain(tmp_path), grace=0.1, hooks=hooks(30.0, **{hook: trees.beating(tmp_path)}))
+        guarded.start(trees.plain(tmp_path / "bot"), grace=0.1, hooks=hooks(30.0, **{hook: trees.beating(tmp_path)}))
         assert guarded.news("gone")["cause"] == "deadline"
         assert trees.last_beat(tmp_path) < deadline + 0.2
 
