@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 2000
 WIDER ?= 10
 
-.PHONY: help setup demo test nodes units thinkers lint sim sim-gossip explore docs completions clean
+.PHONY: help setup demo test nodes others units storms thinkers lint sim sim-gossip explore docs completions clean
 
 help:
 	@echo "make demo   three nodes, one real bot, one killed machine"
@@ -33,19 +33,27 @@ lint: setup
 # Three runs side by side, each told of when it has ended. Real nodes measure time, so the others step back for them,
 # those that only think most of all. `make nodes` and so on for one of them, as it goes.
 NODES := tests/e2e tests/demo tests/deploy
+STORMS := tests/sim/test_seeds.py
 THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
+THINK := MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest
 
 test: lint
-	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target nodes units thinkers
+	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target nodes others thinkers
 
 nodes: setup
 	$(BIN)/python -m pytest $(NODES)
 
+others:
+	@$(MAKE) --no-print-directory --jobs=1 --keep-going units storms
+
 units: setup
 	nice -n 10 $(BIN)/python -m pytest $(NODES:%=--ignore=%) $(THINKERS:%=--ignore=%)
 
+storms: setup
+	$(THINK) $(STORMS)
+
 thinkers: setup
-	MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest $(THINKERS)
+	$(THINK) $(THINKERS) --ignore=$(STORMS)
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q
