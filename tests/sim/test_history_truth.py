@@ -44,6 +44,16 @@ def lose(cluster: Cluster, lost: Machine, how: str) -> float:
     return gap(cluster, lost, began)
 
 
+def cut_power(cluster: Cluster, stays_away: Machine) -> None:
+    """All are lost in one moment; much later all but one come back."""
+    for machine in cluster.machines.values():
+        machine.crash_machine()
+    cluster.run_for(AWAY_S)
+    for machine in cluster.machines.values():
+        if machine is not stays_away:
+            machine.power_on()
+
+
 def gap(cluster: Cluster, lost: Machine, began: float) -> float:
     """Once another node runs what this one ran: for how long nobody did."""
     until(cluster, lambda: cluster.settled and owner(cluster) is not lost, "a new owner")
@@ -121,12 +131,7 @@ def power_cut(seed: int) -> None:
     cluster = healthy(voters(3), seed)
     apart(cluster, same=seed % 2 == 0)
     lost, began = owner(cluster), cluster.now
-    for machine in cluster.machines.values():
-        machine.crash_machine()
-    cluster.run_for(AWAY_S)
-    for machine in cluster.machines.values():
-        if machine is not lost:
-            machine.power_on()
+    cut_power(cluster, lost)
     true_s = gap(cluster, lost, began)
     assert true_s >= AWAY_S
     event = told(cluster)
@@ -198,12 +203,7 @@ def test_a_move_that_was_interrupted_is_counted_from_the_wish_on() -> None:
         cluster.ask(leader(cluster), "switchover", target.name)
         until(cluster, lambda: any(h.at > began for h in cluster.history if isinstance(h, Down)), "a stop")  # noqa: B023
         until(cluster, lambda: released(cluster, began), "the token's return")  # noqa: B023
-        for machine in cluster.machines.values():
-            machine.crash_machine()
-        cluster.run_for(AWAY_S)
-        for machine in cluster.machines.values():
-            if machine is not target:
-                machine.power_on()
+        cut_power(cluster, target)
         until(cluster, lambda: cluster.settled, "an owner")  # noqa: B023
         true_s = next(h.at for h in cluster.history if isinstance(h, Up) and h.at > began) - began
         cluster.run_for(1.0)

@@ -60,9 +60,8 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
 
 
 def longest_stop_s(workload: WorkloadSpec) -> float:
-    """A planned stop of it, with the hooks around it."""
-    hooks = sum(name in ("pre_stop", "post_stop") for name, _ in workload.hooks)
-    return workload.stop_timeout_s + hooks * workload.hook_timeout_s
+    """A planned stop of it. `pre_stop` takes of the stop timeout, `post_stop` comes after it."""
+    return workload.stop_timeout_s + ("post_stop" in dict(workload.hooks)) * workload.hook_timeout_s
 
 
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:

@@ -123,4 +123,4 @@ def test_leaving_may_take_what_the_slowest_workload_takes_to_stop(plain: Setting
     hooks = (("pre_start", ("a",)), ("pre_stop", ("b",)), ("post_stop", ("c",)))
     slow = replace(web, stop_timeout_s=25.0, hooks=hooks, hook_timeout_s=20.0)
     config = node_config(replace(plain, workloads=(main, slow)), "c-1", "0.1.0")
-    assert config.leave_s == LEAVE_S + 25.0 + 2 * 20.0
+    assert config.leave_s == LEAVE_S + 25.0 + 20.0
