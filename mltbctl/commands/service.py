@@ -99,10 +99,14 @@ def stop_timeout_s(config: str) -> float:
     """How long a graceful stop of a node with this configuration may take, and a margin."""
     from mltbctl.commands.config import show as config_show
 
-    settings: list[dict[str, Any]] = config_show(None, config or None, [], effective=True).data["settings"]
-    values = {row["key"]: row["value"] for row in settings}
-    stops = [float(value) for key, value in values.items() if key.endswith(".stop_timeout")]
-    return float(values.get("HA_OPERATION_TIMEOUT") or OPERATION_S) + max(stops, default=STOP_S) + MARGIN_S
+    shown: dict[str, Any] = config_show(None, config or None, [], effective=True).data
+    values = {row["key"]: row["value"] for row in shown["settings"]}
+    longest_s = shown["longest_stop_seconds"]
+    return (
+        float(values.get("HA_OPERATION_TIMEOUT") or OPERATION_S)
+        + float(STOP_S if longest_s is None else longest_s)
+        + MARGIN_S
+    )
 
 
 def unit(wish: Wish, program: str, timeout_s: float) -> str:

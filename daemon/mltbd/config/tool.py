@@ -64,6 +64,8 @@ def answer(argv: Sequence[str], environ: Mapping[str, str]) -> Answer:
                 loaded = load(arguments.preset, arguments.config, arguments.sets, environ)
                 verdict = _verdict(loaded)
                 if arguments.command == "show":
+                    stops = [workload.longest_stop_s for workload in loaded.workloads]
+                    verdict["longest_stop_seconds"] = max(stops, default=None)
                     verdict = {"settings": settings_of(loaded, arguments.effective)} | verdict
                 return verdict, VALID if verdict["valid"] else INVALID
     except UsageError as wrong:
@@ -184,7 +186,8 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "stop_signal": workload.stop_signal,
         "preferred": list(workload.preferred),
         "check": [check.name for check in workload.checks],
-        "hooks": {name: list(argv) for name, argv in workload.hooks},
+        "hooks": {name: list(argv) for name, argv in workload.hooks}
+        | ({"timeout": workload.hook_timeout_s} if workload.hooks else {}),
     }
     return [
         {

@@ -66,6 +66,11 @@ class WorkloadSpec:
     stop_signal: str = "SIGTERM"
     singleton: bool = True
 
+    @property
+    def longest_stop_s(self) -> float:
+        """A planned stop. `pre_stop` takes of the stop timeout, `post_stop` comes after it."""
+        return self.stop_timeout_s + ("post_stop" in dict(self.hooks)) * self.hook_timeout_s
+
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """All variables of the process but those the daemon adds (MLTB_NODE_ID and the like)."""
         inherited = {name: environ[name] for name in self.inherit if name in environ and name not in WITHHELD}

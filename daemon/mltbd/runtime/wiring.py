@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
-from mltbd.config.workloads import WorkloadSpec
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.health import JOURNAL, NODE, Rule
@@ -52,16 +51,11 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             settings.max_attempts,
         ),
         workloads=tuple(workload.name for workload in settings.workloads),
-        leave_s=LEAVE_S + max((longest_stop_s(workload) for workload in settings.workloads), default=0.0),
+        leave_s=LEAVE_S + max((workload.longest_stop_s for workload in settings.workloads), default=0.0),
         version=version,
         checks=rules_of(settings.checks),
         lease_enforced=settings.lease_enforced,
     )
-
-
-def longest_stop_s(workload: WorkloadSpec) -> float:
-    """A planned stop of it. `pre_stop` takes of the stop timeout, `post_stop` comes after it."""
-    return workload.stop_timeout_s + ("post_stop" in dict(workload.hooks)) * workload.hook_timeout_s
 
 
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:

@@ -75,6 +75,9 @@ def test_a_stop_may_take_as_long_as_the_configuration_lets_it(tmp_path: Path) ->
     config = tmp_path / "m.toml"
     config.write_text('HA_OPERATION_TIMEOUT = 50\n[workload.main]\ncommand = ["bot"]\nstop_timeout = 20\n')
     assert stop_timeout_s(str(config)) == 50 + 20 + MARGIN_S
+    with config.open("a") as more:
+        more.write('hooks = { pre_stop = ["bye"], post_stop = ["tidy"], timeout = 15 }\n')
+    assert stop_timeout_s(str(config)) == 50 + 20 + 15 + MARGIN_S, "`post_stop` comes after the stop"
 
 
 def test_a_path_with_blanks_is_quoted() -> None:
