@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mltb_transport.addresses import spelled
-from mltb_transport.bus import Bus, Route
+from mltb_transport.bus import REFUSED, Bus, Route
 from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
 from mltb_transport.store import Bundle, BundleAnswer
@@ -189,7 +189,8 @@ class Control:
         leader = node.consensus.leader
 
         def show(ok: bool, body: dict[str, Any]) -> None:
-            answer(True, views.status(node, boottime(), body if ok else None))
+            refusing = [where for where, state in self._bus.connections().items() if state == REFUSED]
+            answer(True, views.status(node, boottime(), body if ok else None, refusing))
 
         if not leader or leader == node.me or not views.has_quorum(node, boottime()):
             show(False, {})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from mltb_transport.addresses import spelled
 from mltb_transport.records import TWO_OWNERS, Record
 from mltbd.core.node import Node
 from mltbd.runtime.instants import instant
@@ -70,4 +72,14 @@ def form_alerts(records: list[Record]) -> list[tuple[str, str]]:
             once = ", ".join(sorted(able[name]))
             words = "until they agree it runs in the one way or the other, not in both"
             found.append(("mixed", f"`{name}` is a singleton on {once} and none on {', '.join(copies)}: {words}"))
+    return found
+
+
+def key_alerts(records: list[Record], refusing: Iterable[tuple[str, int]]) -> list[tuple[str, str]]:
+    """Peers that end our connections for their keys: nothing else tells a newcomer why nobody talks to it."""
+    names = {(record.address, record.port): record.node for record in records}
+    found = []
+    for where in sorted(refusing):
+        who = f"{names[where]} ({spelled(*where)})" if where in names else spelled(*where)
+        found.append(("secret", f"{who} refuses our key: it has another CLUSTER_SECRET, see mltbctl doctor"))
     return found

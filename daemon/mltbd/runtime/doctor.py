@@ -7,6 +7,7 @@ The verdicts are `mltbctl doctor`'s.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mltb_transport.access import fingerprint
+from mltb_transport.addresses import spelled
 from mltb_transport.bus import REFUSED, Bus
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Loaded
@@ -28,8 +30,12 @@ from mltbd.runtime.driver import Driver
 from mltbd.runtime.notify import watchdog_s
 from mltbd.runtime.recent import Recent
 
+log = logging.getLogger("mltbd")
+
 UNLINKED = "none"  # among many nodes each keeps lines to some: of the rest it hears from those
 LAG_LOOK_S = 0.5
+REFUSED_FOR_S = 2.0
+"""So long a peer refuses our key before we warn of it."""
 LAG_LOOKS = 120
 """Over so many looks the worst lateness of the loop is told."""
 CLOCKS_EVERY_S = 30.0
@@ -118,6 +124,7 @@ class CheckUp:
         self._loop = asyncio.get_running_loop()
         self._driver, self._control, self._bus = driver, control, bus
         self._recent = Recent(bus.counters, COUNTERS)
+        self._refusing: dict[tuple[str, int], float] = {}  # since when; for ever: it has been told
         control.extras |= {
             "facts": self._facts,
             "survey": self._survey,
@@ -205,7 +212,7 @@ class CheckUp:
             "has_quorum": views.has_quorum(node, now),
             "leader": node.consensus.leader or None,
             "heard": heard,
-            "refused_by": [{"address": f"{h}:{p}", "node": addresses.get((h, p))} for h, p in refused],
+            "refused_by": [{"address": spelled(*where), "node": addresses.get(where)} for where in refused],
             "secret": {
                 "uses": fingerprint(settings.secret) if settings.secret else None,
                 "also": fingerprint(settings.other_secret) if settings.other_secret else None,
@@ -277,7 +284,18 @@ class CheckUp:
     def _look(self, due: float) -> None:
         if self._loop is not None:
             self._lags.append(max(0.0, self._loop.time() - due))
+            self._heed_refusals()
             self._look_again()
+
+    def _heed_refusals(self) -> None:
+        """One warning for each peer that goes on to refuse our key; while secrets are changed it may do so once."""
+        now = boottime()
+        links = self._bus.connections()
+        self._refusing = {where: self._refusing.get(where, now) for where, state in links.items() if state == REFUSED}
+        for where, since in self._refusing.items():
+            if since <= now - REFUSED_FOR_S:
+                self._refusing[where] = float("inf")
+                log.warning("%s refuses our key: it has another CLUSTER_SECRET, see `mltbctl doctor`", spelled(*where))
 
     def _mark(self) -> None:
         if self._loop is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from mltb_transport.records import Record, WorkloadView
@@ -44,8 +45,13 @@ def reachable(node: Node, now: float) -> set[str]:
     return {m.record.node for m in node.membership.members(now) if m.silent_s <= fresh_s}
 
 
-def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The dict of `mltbctl status -o json`. `lead`: what the leader added, see `leader_facts`."""
+def status(
+    node: Node, now: float, lead: dict[str, Any] | None = None, refusing: Iterable[tuple[str, int]] = ()
+) -> dict[str, Any]:
+    """The dict of `mltbctl status -o json`. `lead`: what the leader added, see `leader_facts`.
+
+    `refusing`: where our connections are ended for their keys.
+    """
     lead = leader_facts(node, now) if node.consensus.role == LEADER else lead or {}
     near = reachable(node, now)
     members = [member_view(node, member, near, now) for member in node.membership.members(now)]
@@ -53,21 +59,26 @@ def status(node: Node, now: float, lead: dict[str, Any] | None = None) -> dict[s
     workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
     cluster = cluster_view(node, members, workloads, near, now)
     cluster["protocol"] = level_views.cluster_view(node, lead)
+    failover = failover_view(node, workloads, near, now, lead)
     return {
         "schema": 1,
         "view": {"node": node.me, "age_seconds": age(node, now), "waiting_for": node.waiting_for() or None},
         "cluster": cluster,
         "nodes": members,
         "workloads": workloads,
-        "failover": failover_view(node, workloads, near, now, lead),
+        "failover": failover,
         "locks": {"held": node.state.store.locks.held},
         "state_revision": node.state.store.revision,
-        "alerts": alerts(node, known, members, workloads, cluster),
+        "alerts": [
+            {"kind": kind, "message": message}
+            for kind, message in alerts(node, known, members, workloads, cluster, failover["mode"])
+            + control_views.key_alerts(known, refusing)
+        ],
     }
 
 
 def leader_facts(node: Node, now: float) -> dict[str, Any]:
-    """What only the leader knows: leases of others and the failback countdown, by workload."""
+    """What only the leader knows: leases of others and the failback countdown, by workload; whether it moves things."""
     if not node.placer.current:
         return {}
     leases, failbacks = {}, {}
@@ -76,7 +87,11 @@ def leader_facts(node: Node, now: float) -> dict[str, Any]:
         if placement.owner:
             leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), node.config.timing) - now), 3)
         failbacks[name] = failback_in(node.config.policy, facts, now)
-    return {"leases": leases, "failbacks": failbacks, "level_waits": node.levels.waits(now)}
+    return {"leases": leases, "failbacks": failbacks, "level_waits": node.levels.waits(now), "mode": _mode(node)}
+
+
+def _mode(node: Node) -> str:
+    return "automatic" if node.config.policy.automatic else "manual"
 
 
 def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[str, Any]:
@@ -249,7 +264,7 @@ def failover_view(
     members.sort(key=lambda r: (order.index(r.node) if r.node in order else len(order), -r.priority, r.node))
     return {
         "state": _failover_state(workloads, operations, near, countdown),
-        "mode": "automatic" if policy.automatic else "manual",
+        "mode": lead.get("mode") or _mode(node),
         "primary_node": owner,
         "secondary_nodes": [r.node for r in members if r.node != owner],
         "last_failover_time": instant(last.started) if last else None,
@@ -313,8 +328,9 @@ def alerts(
     members: list[dict[str, Any]],
     workloads: list[dict[str, Any]],
     cluster: dict[str, Any],
-) -> list[dict[str, str]]:
-    """What an operator should know without asking, as {kind, message}. Empty when all is well."""
+    mode: str,
+) -> list[tuple[str, str]]:
+    """What an operator should know without asking, as (kind, message). Empty when all is well."""
     found = control_views.alerts(node) + control_views.risk_alerts(known) + control_views.form_alerts(known)
     found += level_views.alerts(node, known)
     if waiting := node.waiting_for():
@@ -323,7 +339,7 @@ def alerts(
     if cluster["state"] == "NO_QUORUM":
         seen = f"{quorum_seen['reachable']} of {quorum_seen['voters']} voters reachable"
         found.append(("no_quorum", f"no quorum: {seen}, {quorum_seen['needed']} needed"))
-    by_hand = quorum_seen["has_quorum"] and not node.config.policy.automatic
+    by_hand = quorum_seen["has_quorum"] and mode == "manual"
     for workload in workloads:
         name, moves_by_hand = workload["name"], by_hand and workload["singleton"]
         if workload["state"] == "FAILED" and workload["owner"] is None:
@@ -352,4 +368,4 @@ def alerts(
         found.append(("removed", out))
     if len(node.consensus.voters) == 2:
         found.append(("two_voters", "2 voters cannot lose one: add a witness"))
-    return [{"kind": kind, "message": message} for kind, message in found]
+    return found

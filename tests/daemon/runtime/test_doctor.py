@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
 import pytest
 
+from mltb_transport.bus import REFUSED, UP
 from mltb_transport.keys import new_secret
 from mltbd.runtime import doctor
 from mltbd.runtime.doctor import PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
@@ -131,3 +133,22 @@ def test_fingerprints_tell_both_secrets() -> None:
         found = live.ask("n1", "facts", {"quick": True})["secret"]
     assert found["uses"] != found["also"]
     assert one not in str(found)
+
+
+def test_a_peer_that_refuses_our_key_is_told_once_and_in_status(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(doctor, "LAG_LOOK_S", 0.005)
+    monkeypatch.setattr(doctor, "REFUSED_FOR_S", 0.02)
+    links = {("10.0.0.9", 7946): UP, ("fd00::9", 7946): REFUSED}
+    told = "[fd00::9]:7946 refuses our key: it has another CLUSTER_SECRET, see "
+    with caplog.at_level(logging.WARNING, "mltbd"), Live() as live:
+        monkeypatch.setattr(live["n1"].bus, "connections", lambda: dict(links))
+        live.until(lambda: told in caplog.text, "a warning")
+        alerts = [(alert["kind"], alert["message"]) for alert in live.ask("n1", "status")["alerts"]]
+        assert alerts == [("secret", told + "mltbctl doctor")]
+        looks = len(live["n1"].check_up._lags)
+        live.until(lambda: len(live["n1"].check_up._lags) >= looks + 10, "ten looks more")
+        assert caplog.text.count(told) == 1
+        links["fd00::9", 7946] = UP
+        live.until(lambda: not live.ask("n1", "status")["alerts"])

@@ -1,6 +1,8 @@
-"""What `status` says on a node that is cut off alone: no leader, no quorum, whatever it was told before."""
+"""What `status` says on a node that is cut off alone, or configured otherwise than its leader."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -25,3 +27,12 @@ def test_who_hears_no_leader_any_more_knows_none(alone: str) -> None:
     assert [reply.code for reply in wired.replies(1)] == ["no_quorum"]
     wired.cut.clear()
     assert wired.until(lambda: node.consensus.leader == "n1", 5.0)
+
+
+def test_whether_things_move_by_themselves_is_the_leaders_to_say() -> None:
+    wired = Wired(*THREE).settled()
+    leader, other = wired.nodes["n1"], wired.nodes["n2"]
+    leader.config = replace(leader.config, policy=replace(leader.config.policy, automatic=False))
+    lead = views.leader_facts(leader, wired.now)
+    assert views.status(other, wired.now, lead)["failover"]["mode"] == "manual"
+    assert views.status(other, wired.now)["failover"]["mode"] == "automatic", "of its own, where nobody says better"
