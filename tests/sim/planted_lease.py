@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Renew
+from mltb_transport.messages import Release, Renew
 from mltbd.core import lease
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Arm, Effect
@@ -151,7 +151,7 @@ def released_while_running(patch: pytest.MonkeyPatch) -> None:
 
     def let_go(self: Owner, workload: Workload, placement: Placement, cause: str, now: float, wall: int) -> None:
         self.holds.pop(workload.name, None)
-        self._letting[workload.name] = Letting(placement.token, cause, now)
+        self._letting[workload.name] = Letting(Release(workload.name, placement.token, cause), now)
         workload.stop(wall, self._out)
 
     patch.setattr(Owner, "_let_go", let_go)
@@ -163,7 +163,7 @@ def runs_after_release(patch: pytest.MonkeyPatch) -> None:
 
     def forget(self: Owner, workload: Workload, *rest: Any) -> None:
         letting = self._letting.get(workload.name)
-        if letting is not None and letting.tell_at > float("-inf") and letting.cause == "failed":
+        if letting is not None and letting.tell_at > float("-inf") and letting.release.cause == "failed":
             del self._letting[workload.name]
         follow(self, workload, *rest)
 

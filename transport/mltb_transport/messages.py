@@ -63,7 +63,7 @@ class Release:
     workload: str
     token: int
     cause: str  # moved, leaving, failed, restarted; of a copy also drained, lost
-    took_s: float = 0.0  # since the move was asked for; 0: not known
+    took_s: float = 0.0  # since the move was asked for, or, without one, the planned stop began; 0: not known
     detail: str = ""  # of failed: what went wrong
 
 

@@ -65,12 +65,12 @@ class Chronicle:
                 pass
 
     def reported(self, command: Command, now: float) -> Command:
-        """An owner's report, with what we measured."""
+        """An owner's report, with what we measured; of a stop that nobody asked us for, what the owner did."""
         match command:
             case Started(workload):
                 return replace(command, took_s=self._since("grant", workload, now))
             case Release(workload):
-                return replace(command, took_s=self._since("move", workload, now))
+                return replace(command, took_s=self._since("move", workload, now) or command.took_s)
         return command
 
     def granted(

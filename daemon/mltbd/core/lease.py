@@ -52,6 +52,7 @@ class Hold:
     ask_at: float = float("-inf")  # when to ask next
     asked: dict[int, float] = field(default_factory=dict)  # nonce -> when we asked
     over: str = ""  # why it is, as a leader told; the log may bring it only later
+    stop_at: float | None = None  # when the planned stop of what ran under it began
 
     def renew(self, workload: str, nonce: int, now: float, timing: Timing) -> Renew:
         """The request to send; `now` was read before it leaves."""

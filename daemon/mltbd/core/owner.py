@@ -29,10 +29,12 @@ SETTLED_S = 60.0
 class Letting:
     """A token this node has given back, or is about to: it never runs here again."""
 
-    token: int
-    cause: str
+    release: Release
     tell_at: float = float("-inf")
-    detail: str = ""
+
+    @property
+    def token(self) -> int:
+        return self.release.token
 
 
 class Owner:
@@ -272,10 +274,14 @@ class Owner:
     def _let_go(self, workload: Workload, placement: Placement, cause: str, now: float, wall: int) -> None:
         """Stop it; once the guard has reported it gone, give the token back."""
         if workload.alive:
+            if workload.state == RUNNING and workload.name in self.holds:
+                self.holds[workload.name].stop_at = now
             workload.stop(wall, self._out)
             return  # The lease is still renewed: a long stop is not a lost owner.
-        self.holds.pop(workload.name, None)
-        self._letting[workload.name] = Letting(placement.token, cause, now, workload.error if cause == "failed" else "")
+        hold = self.holds.pop(workload.name, None)
+        took_s = 0.0 if hold is None or hold.stop_at is None else now - hold.stop_at
+        detail = workload.error[:DETAIL_CHARS_MAX] if cause == "failed" else ""
+        self._letting[workload.name] = Letting(Release(workload.name, placement.token, cause, took_s, detail), now)
         workload.stop(wall, self._out)
 
     def _renew(self, name: str, now: float) -> None:
@@ -299,7 +305,7 @@ class Owner:
         letting = self._letting.get(name)
         if letting is not None and now >= letting.tell_at:
             letting.tell_at = now + self.timing.renew_s
-            self._requests.append(Release(name, letting.token, letting.cause, detail=letting.detail[:DETAIL_CHARS_MAX]))
+            self._requests.append(letting.release)
         running = workload.state == RUNNING and placement.token == workload.token
         if not running or placement.started:
             self._started_tell_at.pop(name, None)

@@ -149,9 +149,10 @@ class Audit:
             stop = (Phase("stop", _took(command.took_s, asked, entry)),) if before.started else ()
             self._go_on(entry, asked, *stop)
         else:
+            planned = before.started and command.took_s > 0
             self.note(
                 entry, "release", workload=command.workload, source=before.owner, cause=command.cause,
-                token=command.token,
+                token=command.token, phases=(Phase("stop", command.took_s),) if planned else (),
             )  # fmt: skip
 
     def _granted(self, entry: Entry, command: Grant, before: Placement, after: Placement) -> None:
@@ -166,6 +167,8 @@ class Audit:
         else:
             if begun is not None and begun.state == RUNNING and not begun.token:
                 phases = (*begun.phases, *phases)  # It stopped for a move that leads elsewhere now.
+            elif given := self._given_back(before):
+                phases = (*given.phases, *(phases or (Phase("grant", _took(0.0, given, entry)),)))
             self.note(
                 entry, command.cause, workload=command.workload, source=before.owner or before.home,
                 node=command.owner, reason=command.reason, choice=command.choice, phases=phases,
@@ -182,6 +185,13 @@ class Audit:
         if before.started and (not elected or (reign is not None and reign.source == before.owner)):
             return command.phases
         return tuple(phase for phase in command.phases if phase.name != "detect")
+
+    def _given_back(self, before: Placement) -> Event | None:
+        """The planned stop by which the last owner gave this token back; None where it was no such stop."""
+        for event in reversed(self.events.values()):
+            if event.token == before.token and event.workload == before.workload:
+                return event if event.kind == "release" and event.phases else None
+        return None
 
     def _started(self, entry: Entry, command: Started) -> None:
         for event in reversed(self.events.values()):

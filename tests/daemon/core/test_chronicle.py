@@ -54,6 +54,8 @@ def test_what_a_leader_applies_of_earlier_reigns_was_not_seen_by_it() -> None:
     chronicle.applied(Entry(10, 1, 0, Release("main", 5, "moved")), 101.0)
     chronicle.applied(Entry(11, 2, 0, NoOp("n1", "restart")), 101.0)
     assert chronicle.reported(Release("main", 5, "moved"), 102.0) == Release("main", 5, "moved")
+    # Nobody asked this leader: the owner's own measure stands.
+    assert chronicle.reported(Release("main", 5, "leaving", 1.5), 102.0) == Release("main", 5, "leaving", 1.5)
     assert granted(chronicle, "", reign(), float("-inf"), 102.0) == []
     # A grant that is applied anew counts as a renewal, to be safe: it is no sign of life.
     told = granted(chronicle, "n2", reign(age_min=0.0), 101.0, 104.0)

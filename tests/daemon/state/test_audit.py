@@ -188,6 +188,22 @@ def test_a_workload_that_was_given_back_is_an_event_and_what_follows_another() -
     release, handover = tale.events[-2:]
     assert (release.kind, release.source, release.cause) == ("release", "n1", "leaving")
     assert (handover.kind, handover.source, handover.node) == ("handover", "n1", "n2")
+    assert phases(handover) == [], "nobody says since when it was down"
+
+
+@pytest.mark.parametrize(
+    ("measured", "grant"), [((Phase("grant", 0.1),), 0.1), ((), 1.0)], ids=["by its leader", "by the wall clocks"]
+)
+def test_a_planned_stop_is_where_the_downtime_of_a_handover_begins(measured: tuple[Phase, ...], grant: float) -> None:
+    tale = Tale(
+        *PLACED, Release("main", 3, "leaving", 1.5), Grant("main", "n2", "handover", phases=measured),
+        Started("main", 6, 0.25),
+    )  # fmt: skip
+    assert phases(tale.events[-2]) == [("stop", 1.5)]
+    assert phases(tale.last) == [("stop", 1.5), ("grant", grant), ("start", 0.25)]
+    tale.tell(Release("main", 6, "failed"))
+    tale.tell(Grant("main", "n1", "failover"))
+    assert phases(tale.last) == [], "what failed was down before anybody noticed"
 
 
 @pytest.mark.parametrize(
