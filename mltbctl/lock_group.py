@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from mltbctl.errors import CliError
 from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
 from mltbctl.options import Output, Quiet, Stale, Timeout, complete_lock, one_prefix
 from mltbctl.session import command_session
@@ -94,7 +95,11 @@ def lock_acquire(
     with session.client() as client:
         result = command.acquire(session, client, name, ttl=ttl, wait=wait, delay=delay, holder=holder)
         session.tell_endpoint(client)
-    session.finish(result)
+        try:
+            session.finish(result)
+        except CliError:
+            command.give_back(client, result)
+            raise
 
 
 @LockGroup.add("release")

@@ -52,6 +52,12 @@ def acquire(
     )
 
 
+def give_back(client: Client, granted: Result) -> None:
+    """Whoever asked was not told the id, and nobody else knows it: else the lock would be held for its whole ttl."""
+    if granted.data["acquired"]:
+        client.locks.release(_named(granted.data["name"], granted.data["lock_id"]))
+
+
 def release(session: Session, client: Client, name: str, lock_id: str) -> Result:
     """Give it back; exit code 1 when that id did not hold it."""
     released = client.locks.release(_named(name, lock_id))

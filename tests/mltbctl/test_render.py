@@ -175,3 +175,10 @@ def test_verdict_names_the_reasons() -> None:
         [{"node": "n1", "eligible": False}, {"node": "node-2", "eligible": True, "reasons": ["best"]}], Style()
     )
     assert lines == ["  n1      ✗ not eligible", "  node-2  ✓ eligible  best"]
+
+
+def test_a_lock_that_nobody_was_told_of_is_given_back(runtime: Path, store: FakeStore) -> None:
+    del runtime
+    assert closed(">/dev/full", "lock", "acquire", "backup").code == 1
+    assert store.executed == 2, "acquired, and released"
+    assert not any(store.lines.values())
