@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mltb_transport.addresses import spelled
 from mltbctl.commands.doctor import verdict
 from mltbctl.diagnosis import (
     DISK_NOTABLE_MS,
@@ -55,15 +56,16 @@ def ports(node: str, values: dict[str, Any]) -> Iterator[Finding]:
     address, first = str(values["CLUSTER_ADDRESS"]), int(values["CLUSTER_PORT"])
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for port in (first, first + 1):
+        where = spelled(address, port)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
-                yield Finding(OK, "port", node, f"{address}:{port} is free")
+                yield Finding(OK, "port", node, f"{where} is free")
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
                 hint = f"does this node run already? See `ss -ltnp 'sport = :{port}'`"
-                yield Finding(PROBLEM, "port", node, f"cannot listen on {address}:{port}: {why}", hint)
+                yield Finding(PROBLEM, "port", node, f"cannot listen on {where}: {why}", hint)
 
 
 def seeds(node: str, values: dict[str, Any], config: str) -> Iterator[Finding]:
@@ -94,20 +96,19 @@ def _own_addresses(values: dict[str, Any]) -> set[str]:
 
 
 def _connects(node: str, host: str, numeric: str, port: int) -> Finding:
-    began = time.monotonic()
+    began, where = time.monotonic(), spelled(host, port)
     try:
         with socket.create_connection((numeric, port), CONNECT_S):
             took_ms = (time.monotonic() - began) * 1000
-            return Finding(OK, "seed", node, f"{host}:{port} takes connections, in {took_ms:.1f} ms")
+            return Finding(OK, "seed", node, f"{where} takes connections, in {took_ms:.1f} ms")
     except ConnectionRefusedError:
-        return Finding(NOTE, "seed", node, f"nobody listens at {host}:{port}", f"is `mltbd` running on {host} yet?")
+        return Finding(NOTE, "seed", node, f"nobody listens at {where}", f"is `mltbd` running on {host} yet?")
     except OSError as error:
         why = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
-        return Finding(PROBLEM, "seed", node, f"{host}:{port}: {why}", "check routes and firewalls on both sides")
+        return Finding(PROBLEM, "seed", node, f"{where}: {why}", "check routes and firewalls on both sides")
 
 
 def _same_secret(node: str, host: str, numeric: str, port: int, config: str) -> Iterator[Finding]:
-    from mltb_transport.addresses import spelled
     from mltbctl.client import Client
     from mltbctl.errors import AuthenticationFailed, MltbError
 

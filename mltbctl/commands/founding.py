@@ -94,6 +94,7 @@ def join(session: Session, place: Place, token: str) -> Result:
 
 def _members(session: Session) -> list[str]:
     """Where the members are that the daemon here knows and that answer; none while it does not run."""
+    from mltb_transport.addresses import spelled
     from mltbctl.errors import MltbError
 
     try:
@@ -101,14 +102,14 @@ def _members(session: Session) -> list[str]:
             nodes = client.status()["nodes"]
     except MltbError:
         return []
-    return [f"{node['address']}:{node['port']}" for node in nodes if node.get("answers")]
+    return [spelled(node["address"], node["port"]) for node in nodes if node.get("answers")]
 
 
 def _invite(session: Session, config: Path, more: dict[str, Any], members: list[str]) -> Result:
     from mltb_transport.invitation import token_of
 
     invitation = _invitation(config, members)
-    if invitation.seeds[0].startswith(("127.", "localhost")):
+    if invitation.seeds[0].startswith(("127.", "localhost", "[::1]")):
         session.say("warning: this node is known at a loopback address; other machines need `--address`")
     line = f"mltbctl join {token_of(invitation)}"
     data = {"config": str(config), "name": invitation.name, "seeds": list(invitation.seeds), "join": line}
@@ -117,12 +118,13 @@ def _invite(session: Session, config: Path, more: dict[str, Any], members: list[
 
 def _invitation(config: Path, members: list[str]) -> Invitation:
     """Of several nodes where there are several: the line shall be good while any of them is down."""
+    from mltb_transport.addresses import spelled
     from mltb_transport.invitation import Invitation
     from mltbctl.commands.secret import needed
 
     found = needed(str(config))
     settings = effective(config)
-    own = f"{settings['CLUSTER_ADVERTISE_ADDRESS']}:{settings['CLUSTER_PORT']}"
+    own = spelled(settings["CLUSTER_ADVERTISE_ADDRESS"], settings["CLUSTER_PORT"])
     here = members if own in members else []  # Else the daemon that answered is of another cluster.
     seeds = dict.fromkeys([own, *here, *(settings["CLUSTER_SEED_NODES"] or [])])
     return Invitation(settings["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
@@ -141,7 +143,7 @@ def effective(config: Path) -> dict[str, Any]:
 
 def _text(place: Place, secret: Path, more: Mapping[str, Any]) -> str:
     own = {"CLUSTER_NODE_ID": place.node_id, "CLUSTER_ADVERTISE_ADDRESS": place.address, "CLUSTER_PORT": place.port}
-    if place.address.startswith("127."):
+    if place.address.startswith("127.") or place.address == "::1":
         own["CLUSTER_ADDRESS"] = place.address  # Everything on one machine: nothing listens beyond it.
     # Founding is settled by the mark alone: FAILOVER_PRIMARY_NODE, added later, names no second founder.
     values = {**own, "CLUSTER_ROLE": place.role, **more, "CLUSTER_BOOTSTRAP": False, "CLUSTER_SECRET_FILE": str(secret)}

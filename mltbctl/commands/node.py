@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport.addresses import spelled
 from mltbctl.errors import CliError, MltbError
 from mltbctl.operation import CALL_S, FOLLOW_S, WAITED_OUT
 from mltbctl.overview import is_silent
@@ -61,7 +62,7 @@ def _lines(node: dict[str, Any], owned: list[dict[str, Any]], cluster: dict[str,
         ("state", "no answer" if is_silent(node) else node["state"].lower()),
         ("health", "unknown" if is_silent(node) else node["health"].lower()),
         ("priority", str(node["priority"])),
-        ("address", f"{node['address']}:{node['port']}"),
+        ("address", spelled(node["address"], node["port"])),
         ("last seen", "now" if seen == "now ago" else seen),
         ("log", f"applied {node['applied_index']}, {node['lag']} behind"),
         ("version", node["version"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport.addresses import spelled
 from mltbctl.overview import health_cell, role_cell, rtt_cell, seen_cell
 from mltbctl.result import Result
 from mltbctl.tables import Cell, Column, table
@@ -45,7 +46,7 @@ def _row(node: dict[str, Any], viewer: str, style: Style) -> list[Cell]:
         role_cell(node, style),
         health_cell(node, style),
         Cell(str(node["priority"])),
-        Cell(f"{node['address']}:{node['port']}"),
+        Cell(spelled(node["address"], node["port"])),
         seen_cell(node, local),
         rtt_cell(node, style),
         Cell(style.glyph("dash"), "dim") if lag is None else Cell(str(lag)),

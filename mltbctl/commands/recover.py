@@ -69,15 +69,18 @@ def recover(session: Session, wish: Wish) -> Result:
 
 def _places(settings: dict[str, Any], state: Path) -> list[str]:
     """Control ports of all that were ever met, but for our own."""
+    from mltb_transport.addresses import spelled
+
     seeds = [*(settings["CLUSTER_SEED_NODES"] or []), *_met(state / MET)]
-    own = f"{settings['CLUSTER_ADVERTISE_ADDRESS']}:{settings['CLUSTER_PORT']}"
-    found = []
-    for seed in dict.fromkeys(seeds):
+    own = (settings["CLUSTER_ADVERTISE_ADDRESS"], int(settings["CLUSTER_PORT"]))
+    found = {}
+    for seed in seeds:
         host, colon, port = seed.rpartition(":")
-        gossip = int(port) if colon and port.isascii() and port.isdigit() else int(settings["CLUSTER_PORT"])
-        if f"{host or seed}:{gossip}" != own:
-            found.append(f"{host if colon else seed}:{gossip + 1}")
-    return found
+        gossip = int(port) if colon and port.isascii() and port.isdigit() else own[1]
+        place = ((host if colon else seed).removeprefix("[").removesuffix("]"), gossip)
+        if place != own:
+            found[spelled(place[0], gossip + 1)] = True
+    return list(found)
 
 
 def _met(path: Path) -> list[str]:

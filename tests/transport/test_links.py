@@ -230,11 +230,19 @@ def test_numeric_addresses(address: str, numeric: bool) -> None:
     assert is_numeric(address) == numeric
 
 
+def output_of(code: str) -> str:
+    """What a process of its own prints; its limits die with it."""
+    path = ":".join(part for part in sys.path if part)
+    head = "import asyncio, resource\nfrom mltb_transport.zmq_bus import BusConfig, ZmqBus\n"
+    run = subprocess.run(
+        [sys.executable, "-c", head + code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    return run.stdout
+
+
 def test_running_out_of_file_descriptors_refuses_links_and_nothing_else() -> None:
-    code = """
-import asyncio, resource
+    refused = output_of("""
 from tests.transport.nodes import LOOPBACK, free_port, ignore
-from mltb_transport.zmq_bus import BusConfig, ZmqBus
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 async def play():
     bus = ZmqBus(BusConfig(LOOPBACK, free_port()))
@@ -244,9 +252,21 @@ async def play():
     print(bus.counters["links_refused"])
     bus.close()
 asyncio.run(play())
-"""
-    path = ":".join(part for part in sys.path if part)
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
-    )
-    assert 0 < int(run.stdout) < 200
+""")
+    assert 0 < int(refused) < 200
+
+
+def test_a_bus_without_file_descriptors_says_so() -> None:
+    told = output_of("""
+from mltb_transport.bus import BindError
+from tests.transport.nodes import LOOPBACK, free_port, ignore
+async def play():
+    bus = ZmqBus(BusConfig(LOOPBACK, free_port()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+    try:
+        bus.open(ignore)
+    except BindError as error:
+        print(error, error.hint)
+asyncio.run(play())
+""")
+    assert told.startswith("cannot open the sockets: too many open files let it have more: `ulimit -n`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,6 +92,10 @@ class ZmqBus:
         self._context.set(zmq.MAX_SOCKETS, 2 * config.links_max + SPARE_SOCKETS)
         try:
             self._open_sockets(self._context, self._loop)
+        except zmq.ZMQError as error:
+            self.close()
+            hint = "let it have more: `ulimit -n`, or LimitNOFILE= of its unit" if error.errno == errno.EMFILE else ""
+            raise BindError(f"cannot open the sockets: {error.strerror.lower()}", hint) from error
         except BaseException:
             self.close()
             raise

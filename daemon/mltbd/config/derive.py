@@ -176,7 +176,7 @@ def _derive_address(values: dict[str, Sourced], machine: Machine) -> None:
     if values["CLUSTER_ADDRESS"].value is None:
         everywhere = bool(values["CLUSTER_SECRET"].value or values["CLUSTER_INSECURE"].value)
         source = "CLUSTER_INSECURE" if values["CLUSTER_INSECURE"].value else "CLUSTER_SECRET"
-        address = ANYWHERE[0] if everywhere else LOOPBACK
+        address = ANYWHERE[":" in str(values["CLUSTER_ADVERTISE_ADDRESS"].value)] if everywhere else LOOPBACK
         values["CLUSTER_ADDRESS"] = Sourced(address, f"derived from {source}", "derived")
     if values["CLUSTER_ADVERTISE_ADDRESS"].value is not None:
         return

@@ -42,6 +42,19 @@ def seeds(view: View) -> Iterator[Problem]:
         )
 
 
+def families(view: View) -> Iterator[Problem]:
+    """`::` listens to both; every other address to its own family alone."""
+    bound, reached = view.text("CLUSTER_ADDRESS"), view.text("CLUSTER_ADVERTISE_ADDRESS")
+    numeric = all(":" in host or host.replace(".", "").isdigit() for host in (bound, reached))
+    if view.on("CLUSTER_ENABLED") and numeric and bound != ANYWHERE[1] and (":" in bound) != (":" in reached):
+        yield warning(
+            "CLUSTER_ADVERTISE_ADDRESS",
+            f"the others are told `{reached}`, but at `{bound}` this node hears only the other kind of IP",
+            'set `CLUSTER_ADDRESS = "::"`, which hears both',
+            view.origin("CLUSTER_ADVERTISE_ADDRESS"),
+        )
+
+
 def ports(view: View) -> Iterator[Problem]:
     port = int(view.number("CLUSTER_PORT"))
     origin = view.origin("CLUSTER_PORT")

@@ -86,7 +86,9 @@ def _said(error: Exception) -> str:
     """What is wrong, and what a person should do about it."""
     if isinstance(error, SnapshotError):
         return f"the state directory holds a snapshot for another release: {error} (hint: install the newer mltbd)"
-    return f"{error} (hint: {error.hint})" if isinstance(error, JournalError) and error.hint else str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot use `{error.filename}`: {(error.strerror or str(error)).lower()}"
+    return f"{error} (hint: {error.hint})" if isinstance(error, JournalError | BindError) and error.hint else str(error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -209,7 +211,7 @@ async def _serve(
         _prepare(socket_path)
         bus.open(on_frame, driver.lost)
     except (BindError, OSError) as error:
-        log.error("%s%s", error, f" (hint: {error.hint})" if isinstance(error, BindError) and error.hint else "")
+        log.error("%s", _said(error))
         bus.close()
         return EXIT_FATAL
     try:

@@ -122,3 +122,21 @@ def test_an_observer_cannot_found_and_two_founders_are_worth_a_warning() -> None
 
 def test_a_cluster_that_is_off_has_no_warnings_of_its_own() -> None:
     assert loaded().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("bound", "reached", "warned"),
+    [
+        ("0.0.0.0", "fd00::1", True), ("10.0.1.1", "fd00::1", True), ("fd00::1", "10.0.1.1", True),
+        ("::", "10.0.1.1", False), ("::", "fd00::1", False), ("fd00::1", "fd00::2", False),
+        ("0.0.0.0", "10.0.1.1", False), ("0.0.0.0", "n1.example", False), ("box", "fd00::1", False),
+    ],
+)  # fmt: skip
+def test_a_node_has_to_hear_the_kind_of_ip_it_is_known_by(bound: str, reached: str, warned: bool) -> None:
+    found = loaded(SAFE, f"CLUSTER_ADDRESS={bound}", f"CLUSTER_ADVERTISE_ADDRESS={reached}", "CLUSTER_SEED_NODES=a:1")
+    assert ("CLUSTER_ADVERTISE_ADDRESS" in keys(found, "warning")) is warned
+
+
+def test_who_is_known_by_an_ipv6_address_listens_to_both_kinds() -> None:
+    assert settings(loaded(SAFE, "CLUSTER_ADVERTISE_ADDRESS=fd00::1")).address == "::"
+    assert settings(loaded(SAFE, "CLUSTER_ADVERTISE_ADDRESS=10.0.1.1")).address == "0.0.0.0"

@@ -150,3 +150,15 @@ def test_a_token_that_did_not_come_whole_says_so(capsys: Capture, here: Path, cu
     assert outcome.code == 2
     assert any(word in outcome.err for word in why.split("|"))
     assert not (here / "n2.toml").exists()
+
+
+@pytest.mark.parametrize(("address", "listens"), [("::1", "::1"), ("fd00::1", "::")])
+def test_an_ipv6_address_goes_all_the_way_into_the_seeds_of_who_joins(
+    capsys: Capture, here: Path, address: str, listens: str
+) -> None:
+    line = founded(capsys, here, "--address", address).out.split()
+    assert invitation_of(line[2]).seeds == (f"[{address}]:7946",)
+    other = here / "n2.toml"
+    assert run_here(capsys, *line[1:], "--config", str(other), "--node-id", "n2", "--address", "fd00::2").code == 0
+    assert effective(other)["CLUSTER_SEED_NODES"] == [f"[{address}]:7946"]
+    assert effective(here / "n1.toml")["CLUSTER_ADDRESS"] == listens

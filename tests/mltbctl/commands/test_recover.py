@@ -10,6 +10,7 @@ import pytest
 from mltb_transport.keys import new_secret
 from mltb_transport.messages import Entry, Founding, NoOp
 from mltb_transport.voters import Voter
+from mltbctl.commands.recover import _places
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Save
 from mltbd.core.outbox import Outbox
@@ -98,3 +99,18 @@ def test_it_is_refused_while_the_node_runs_or_was_mistyped(capsys: Capture, here
     mistyped = recover(capsys, here, "--confirm", "lab")
     assert (mistyped.code, "holds no journal" in mistyped.err) == (5, True)
     assert not (here / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "seeds", "places"),
+    [
+        ("10.0.1.1", ["10.0.1.1:7946", "10.0.1.2:7946", "10.0.1.3"], ["10.0.1.2:7947", "10.0.1.3:7947", "127.0.0.1:2"]),
+        ("fd00::1", ["[fd00::1]:7946", "[fd00::2]:7946"], ["[fd00::2]:7947", "127.0.0.1:2"]),
+    ],
+)
+def test_all_that_were_ever_met_are_asked_but_not_itself(
+    here: Path, own: str, seeds: list[str], places: list[str]
+) -> None:
+    (here / "s" / "met.json").write_text(json.dumps(["127.0.0.1:1", f"{own}:7946"]))
+    settings = {"CLUSTER_SEED_NODES": seeds, "CLUSTER_ADVERTISE_ADDRESS": own, "CLUSTER_PORT": 7946}
+    assert _places(settings, here / "s") == places
