@@ -214,7 +214,7 @@ def old_runs_heard(patch: pytest.MonkeyPatch) -> None:
     received = Node._received
 
     def deaf(self: Node, event: Received, now: float, wall: int) -> None:
-        self._incarnations.clear()
+        self._senders._incarnations.clear()
         received(self, event, now, wall)
 
     patch.setattr(Node, "_received", deaf)

@@ -13,6 +13,7 @@ from mltb_transport.messages import Sync
 from mltb_transport.records import Record, WorkloadView
 from mltbd.core.effects import Contact, Effect, Note
 from mltbd.core.peers import flaw, news, version
+from mltbd.core.senders import LEAP_MAX
 
 JUMPS_MAX = 3
 """How often this node outbids a claim to its id from another disk before it calls the claimant alive."""
@@ -84,8 +85,9 @@ class Identity:
             # Our own past, and ahead of us: the disk was put back to an earlier state.
             if record.incarnation > self.own.incarnation:
                 return self._outbid(record.incarnation)
-            self.own = replace(self.own, seq=record.seq)
-            self.urgent = True
+            if record.seq <= self.own.seq + LEAP_MAX:
+                self.own = replace(self.own, seq=record.seq)
+                self.urgent = True
             return []
         if record.incarnation < self.own.incarnation:
             return []  # What we were before the disk or the address changed.
@@ -120,8 +122,8 @@ class Identity:
         return [Note("warning", text), Contact(at, Sync((self.shown,), reply=False))]
 
     def _outbid(self, incarnation: int) -> list[Effect]:
-        if self._jumps == JUMPS_MAX:
-            return []  # Somebody answers each of our jumps with another.
+        if self._jumps == JUMPS_MAX or incarnation > self.own.incarnation + LEAP_MAX:
+            return []  # Somebody answers each of our jumps with another, or claims what no disk of ours counted to.
         self._jumps += 1
         self.own = replace(self.own, incarnation=incarnation + 1)
         self.urgent = True

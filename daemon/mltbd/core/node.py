@@ -59,13 +59,13 @@ from mltbd.core.ports import Entropy
 from mltbd.core.presence import Presence
 from mltbd.core.probing import PROBES
 from mltbd.core.rumours import TELLING
+from mltbd.core.senders import Senders
 from mltbd.core.shortcut import only_clients
 from mltbd.core.store_desk import StoreDesk
 from mltbd.core.voter_desk import VOTER_VERBS, VoterDesk
 from mltbd.state.machine import State
 
 STEPS_MAX = 16
-SENDERS_MAX = 1024
 
 
 class Node:
@@ -112,7 +112,7 @@ class Node:
         self._now = self._last = now
         self.farewell = Farewell(config.leave_s, self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
-        self._incarnations: dict[str, int] = {}
+        self._senders = Senders()
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out, entropy)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)
@@ -240,15 +240,12 @@ class Node:
         if isinstance(message, TELLING):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return
-        if sender == self.me or (event.cluster and self.cluster and event.cluster != self.cluster):
-            self._count("foreign")
+        why_not = self._senders.why_not(event, self.me, self.cluster, self.consensus.term)
+        if why_not:
+            self._count(why_not)
+            if why_not == "stale":
+                self._put_all(self.membership.alive(sender, event.incarnation, now))
             return
-        if event.incarnation < self._incarnations.get(sender, 0):
-            self._count("stale")  # From a run of that node that is over.
-            self._put_all(self.membership.alive(sender, event.incarnation, now))
-            return
-        if sender in self._incarnations or len(self._incarnations) < SENDERS_MAX:
-            self._incarnations[sender] = event.incarnation
         if isinstance(message, PROBES):
             self._put_all(self.membership.heard(sender, event.incarnation, message, now))
             return

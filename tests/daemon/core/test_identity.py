@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Heartbeat, Ping, Sync
+from mltb_transport.messages import Heartbeat, Ping, Suspicion, Sync
 from mltbd.core.effects import Contact, Link, Note
 from mltbd.core.identity import FOREIGN_MAX, JUMPS_MAX
 from mltbd.core.membership import Membership
+from mltbd.core.senders import LEAP_MAX
 from tests.daemon.core.membership_kit import beat, levels, membership, of, record, said, started
 
 
@@ -39,6 +40,17 @@ def test_a_disk_put_back_jumps_past_what_others_remember() -> None:
     assert one.incarnation == 9
     assert told(one, 9, 900, store="disk-n1") == ["publish"], "the same number: a newer seq is enough"
     assert (one.incarnation, one.own.seq) == (9, 901)
+
+
+def test_nobody_talks_us_into_a_number_from_which_we_could_not_count_on() -> None:
+    last = 2**63 - 1
+    one = started("n2", incarnation=5)
+    assert told(one, last, store="disk-n1") == []
+    assert told(one, 5, last, store="disk-n1") == []
+    assert told(one, 6 + LEAP_MAX) == []
+    effects = one.heard("n2", 1, Heartbeat(record("n2", 9), (Suspicion("n1", last),)), 0.5)
+    assert levels(effects) == []
+    assert (one.incarnation, one.own.seq < 9) == (5, True)
 
 
 def test_a_wiped_disk_jumps_past_what_others_remember_of_the_old_one() -> None:

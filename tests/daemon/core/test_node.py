@@ -9,7 +9,6 @@ from mltbd.core.effects import Leave, Reply, Send, StartWorkload
 from mltbd.core.events import GuardSays, Lost, StopRequested, Strain, Tick
 from mltbd.core.failover import Policy
 from mltbd.core.log import InvariantViolation
-from mltbd.core.node import SENDERS_MAX
 from mltbd.core.voting import FOLLOWER
 from tests.daemon.core.core_kit import THREE, TIMING, WALL, levels, of, sent
 from tests.daemon.core.membership_kit import record
@@ -309,19 +308,6 @@ def test_a_run_that_is_over_has_no_say() -> None:
         assert of(Send, wired.hear("n2", "n3", message, incarnation=4)) == []
     assert wired.nodes["n2"].counters == {"stale": 3}
     assert wired.nodes["n2"].consensus.term < 99
-
-
-def test_the_incarnations_remembered_have_a_limit_and_those_of_members_stay() -> None:
-    wired = three()
-    known = len(THREE) - 1
-    for number in range(SENDERS_MAX - known):
-        wired.hear("n2", f"x{number}", Ping(1), incarnation=5)
-    wired.hear("n2", "one-too-many", Ping(1), incarnation=5)
-    wired.hear("n2", "one-too-many", Ping(1), incarnation=4)
-    assert wired.nodes["n2"].counters == {}
-    wired.hear("n2", "x7", Ping(1), incarnation=4)
-    wired.hear("n2", "n3", Ping(1), incarnation=0)
-    assert wired.nodes["n2"].counters == {"stale": 2}
 
 
 def test_gossip_of_a_foreign_cluster_is_refused_with_a_warning_by_membership() -> None:

@@ -54,5 +54,5 @@ def test_a_driver_passes_on_why_its_node_must_not_take_part() -> None:
         consensus = two.node.consensus
         log = consensus.log
         beyond = Append(consensus.term, 99, log.last_index, log.last_term, consensus.commit, (), (), 9)
-        two.driver.handle(Received("n1", two.node._incarnations["n1"], two.node.cluster, beyond))
+        two.driver.handle(Received("n1", two.node._senders._incarnations["n1"], two.node.cluster, beyond))
         assert told == ["the cluster is at protocol level 9, this mltbd speaks 1: install a newer mltbd (n1 leads)"]
