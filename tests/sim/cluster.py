@@ -52,6 +52,9 @@ class Shape:
     boastful: bool = False
     """Every node says that it could run the copies of all others, too."""
 
+    lease_shares: tuple[float, ...] = (1.0,)
+    """How much of `lease_s` each node in turn is configured with: operators go from one to the next."""
+
     newest: tuple[int, ...] = ()
     """Up to which version of the protocol each node speaks at first; all end with the newest. Empty: of one build."""
     level_patience_s: float = 3600.0
@@ -78,12 +81,17 @@ class Shape:
     def timing(self) -> Timing:
         return Timing.derive(self.lease_s, self.stop_timeout_s)
 
+    def timing_of(self, place: int) -> Timing:
+        share = self.lease_shares[place % len(self.lease_shares)]
+        return Timing.derive(self.lease_s * share, self.stop_timeout_s)
+
     def describe(self) -> str:
         nodes = (
             f"{name}({role} {priority})"
             for name, role, priority in zip(self.names, self.roles, self.priorities, strict=True)
         )
-        return f"{' '.join(nodes)}, {self.late} of them later, lease {self.lease_s:g} s"
+        shares = "" if set(self.lease_shares) == {1.0} else f", shares of it {self.lease_shares}"
+        return f"{' '.join(nodes)}, {self.late} of them later, lease {self.lease_s:g} s{shares}"
 
 
 class Cluster:
@@ -109,7 +117,7 @@ class Cluster:
         config = NodeConfig(
             node=name,
             cluster_id=f"cluster-of-{name}",
-            timing=shape.timing,
+            timing=shape.timing_of(place),
             address=name,
             role=shape.roles[place],
             priority=shape.priorities[place],

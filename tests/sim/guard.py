@@ -31,6 +31,7 @@ class Run:
     token: int
     pid: int
     deadline: float  # local
+    grace_s: float
     cause: str = ""
     status: int = 0
     ends_at: float = float("inf")  # real
@@ -96,7 +97,7 @@ class Guard:
             self._say(GuardSays("failed", order.workload, order.token, cause="cannot be started"))
             return
         self._pid += 1
-        run = Run(order.workload, order.token, self._pid, deadline)
+        run = Run(order.workload, order.token, self._pid, deadline, order.grace_s)
         self.runs[order.workload] = run
         self._history.append(Up(self._real(), self._node, run.workload, run.token))
         if self.pre_start_s:
@@ -128,7 +129,7 @@ class Guard:
     # -- what happens to a run -------------------------------------------------------------------------------
 
     def _watch(self, run: Run) -> None:
-        grace_s = 0.0 if run.cause else self._timing.grace_s
+        grace_s = 0.0 if run.cause else run.grace_s
         self._at(self._clock.real(run.deadline - grace_s), self._deadline, run)
 
     def _deadline(self, run: Run) -> None:
@@ -137,8 +138,8 @@ class Guard:
         now = self._clock.local(self._real())
         if now >= run.deadline:
             self._end_by(run, self._real() + self._kill_s())
-        elif not run.cause and now >= run.deadline - self._timing.grace_s:
-            self._terminate(run, "deadline", self._timing.grace_s)
+        elif not run.cause and now >= run.deadline - run.grace_s:
+            self._terminate(run, "deadline", run.grace_s)
             self._watch(run)
         else:
             self._watch(run)

@@ -43,6 +43,11 @@ TOP = of("voter", "voter", "voter", priorities=(900, 100, 100))
 THREE_FAST = of("voter", "voter", "voter", lease_s=1.0)
 
 
+def uneven(seed: int) -> Shape:
+    """Two are configured with half the lease of the third."""
+    return replace(THREE(seed), lease_shares=(1.0, 0.5, 0.5))
+
+
 # -- how long ----------------------------------------------------------------------------------------------------
 
 
@@ -86,10 +91,21 @@ def short_wait(patch: pytest.MonkeyPatch) -> None:
     """The others wait for no longer than the owner counts: no room for slow clocks and slow deaths."""
     whole = lease.may_pass_at
 
-    def less(reign: Leadership, renewed_at: float, timing: Timing) -> float:
-        return whole(reign, renewed_at, timing) - timing.lease_s + timing.hold_s - timing.grace_s
+    def less(reign: Leadership, renewed_at: float, lease_s: float) -> float:
+        timing = Timing.derive(lease_s)
+        return whole(reign, renewed_at, lease_s) - timing.lease_s + timing.hold_s - timing.grace_s
 
     patch.setattr("mltbd.core.placer.may_pass_at", less)
+
+
+def own_lease_waited(patch: pytest.MonkeyPatch) -> None:
+    """A leader waits for the lease that it is configured with, whoever granted the placement."""
+    patch.setattr("mltbd.core.placer.lease_of", lambda _placement, timing: float(timing.lease_s))
+
+
+def own_lease_held(patch: pytest.MonkeyPatch) -> None:
+    """An owner runs for the lease that it is configured with, whoever granted the placement."""
+    patch.setattr(Timing, "within", lambda self, _lease_s: self)
 
 
 # -- who is told that the lease goes on --------------------------------------------------------------------------
@@ -125,7 +141,7 @@ def _renews(patch: pytest.MonkeyPatch, *, current: bool, pending: bool) -> None:
         ripe = self.current or not current
         quiet = not pending or not self._pending(request.workload)
         if self.consensus.reign is not None and mine and ripe and quiet:
-            if self.consensus.confirm((sender, request), now):
+            if self.consensus.confirm((sender, request, lease.lease_of(placement, self.timing)), now):
                 self._renewals.note(request.workload, now)
         else:
             whole(self, sender, request, now, wall)
@@ -247,6 +263,8 @@ LEASE_BUGS = (
     Bug("unknown age is old", unknown_age_is_old, OVERLAP, OUTSIDER, TOP),
     Bug("own renewals ignored", own_renewals_ignored, OVERLAP, TAKEOVER),
     Bug("short wait", short_wait, OVERLAP, APART, THREE_FAST),
+    Bug("own lease waited", own_lease_waited, OVERLAP, APART, uneven),
+    Bug("own lease held", own_lease_held, OVERLAP, APART, uneven),
     Bug("confirmed alone", confirmed_alone, OVERLAP, APART, THREE_FAST),
     Bug("confirmed by old round", confirmed_by_old_round, OVERLAP, TAKEOVER, FIVE),
     Bug("pending ignored", pending_ignored, OVERLAP, RETURNS, THREE_FAST),

@@ -85,7 +85,14 @@ def draw_shape(seed: int) -> Shape:
         policy=Policy(max_attempts=1000, recovery_wait_s=dice.choice((60.0, 4.0))),
         patience=Patience(dice.choice((2, 3)), COOL_S),
         compaction=draw_compaction(seed),
+        lease_shares=draw_lease_shares(seed),
     )
+
+
+def draw_lease_shares(seed: int) -> tuple[float, ...]:
+    """Mostly all nodes are configured alike. Its own dice, too."""
+    dice = random.Random(seed * 2 + 5)
+    return tuple(dice.choice((1.0, 0.5)) for _ in range(5)) if dice.random() < 0.15 else (1.0,)
 
 
 def draw_compaction(seed: int) -> Compaction:

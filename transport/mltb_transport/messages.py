@@ -54,6 +54,7 @@ class Grant:
     reason: str = ""
     choice: str = ""  # why this node, for the history
     phases: tuple[Phase, ...] = ()
+    lease_s: float = 0.0  # of this placement, for every node; 0: as each of them is configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ class Renewed:
     nonce: int
     ok: bool
     cause: str = ""
+    lease_s: float = 0.0  # of the placement, see Grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mltbd.core.describe import choice
 from mltbd.core.election import TRANSFER, Tally
 from mltbd.core.failover import Facts, Policy
 from mltbd.core.leadership import Leadership
-from mltbd.core.lease import may_pass_at
+from mltbd.core.lease import lease_of, may_pass_at
 from mltbd.core.timing import Timing
 
 MARKS_MAX = 256
@@ -92,7 +92,8 @@ class Chronicle:
     def _loss(self, facts: Facts, reign: Leadership, renewed_at: float, now: float) -> tuple[Phase, ...]:
         """From the last sign of life of the owner until now, without gaps; without `detect` where nobody knows it."""
         placement = facts.placement
-        pass_at = may_pass_at(reign, renewed_at, self._timing)
+        lease_s = lease_of(placement, self._timing)
+        pass_at = may_pass_at(reign, renewed_at, lease_s)
         steps: list[tuple[str, float]] = []
         if renewed_at <= max(reign.won_at, self._began_at):
             # It was lost with the leader before us: what we know of it, we know from our voters.
@@ -102,7 +103,7 @@ class Chronicle:
                 steps.append(("detect", stood_at - min(reign.won_at - reign.age_min, stood_at)))
             steps.append(("election", reign.election_s))
         else:
-            heard_at = pass_at - self._timing.lease_s
+            heard_at = pass_at - lease_s
             peer = reign.peers.get(placement.owner)
             silent_at = (pass_at if peer is None else peer.acked_at) + 2 * self._timing.election_s
             noticed_at = min(max(silent_at, heard_at), pass_at)

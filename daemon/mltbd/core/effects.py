@@ -85,6 +85,8 @@ class StartWorkload:
 
     workload: str
     token: int
+    grace_s: float
+    """Before the deadline it may go by itself."""
 
 
 @dataclass(frozen=True, slots=True)

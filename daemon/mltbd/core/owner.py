@@ -239,9 +239,10 @@ class Owner:
             self._let_go(workload, placement, cause, now, wall)
             return
         hold = self._claim(name, placement.token)
-        if not workload.alive and workload.may_start(now) and now + self.timing.grace_s < hold.until:
+        grace_s = self.timing.within(hold.lease_s).grace_s
+        if not workload.alive and workload.may_start(now) and now + grace_s < hold.until:
             self._out.note("info", f"{name}: starts under token {placement.token}")
-            workload.start(placement.token, wall, self._out)
+            workload.start(placement.token, grace_s, wall, self._out)
 
     def _forget(self, workload: Workload, wall: int) -> None:
         """Somebody else's, or nobody's."""

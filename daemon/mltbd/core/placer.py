@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
 
 from mltb_transport.messages import (
     Command,
@@ -27,7 +28,7 @@ from mltbd.core.events import Ask
 from mltbd.core.failover import Candidate, Facts, Policy, decide
 from mltbd.core.holding import Watch, pending_control
 from mltbd.core.leadership import Leadership
-from mltbd.core.lease import Renewals, may_pass_at
+from mltbd.core.lease import Renewals, lease_of, may_pass_at
 from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.outbox import Outbox
@@ -124,7 +125,7 @@ class Placer:
             return  # A grant or a release is on its way through the log: no promise about the old token.
         if not self._hears_us(sender, now):
             return  # Our answer would be lost too, and promises nobody hears would pin the workload there for ever.
-        if self.consensus.confirm((sender, request), now):
+        if self.consensus.confirm((sender, request, lease_of(placement, self.timing)), now):
             self._renewals.note(request.workload, now)
 
     def _hears_us(self, node: str, now: float) -> bool:
@@ -142,8 +143,8 @@ class Placer:
         others = self.consensus.confirmations
         for tag in tags:
             match tag:
-                case (str() as sender, Renew() as request):
-                    self._answer(sender, Renewed(request.workload, request.token, request.nonce, True), wall)
+                case (str() as sender, Renew(workload, token, nonce), float() as lease_s):
+                    self._answer(sender, Renewed(workload, token, nonce, True, lease_s=lease_s), wall)
                 case Read():
                     self.desk.confirmed(tag)
                 case _:
@@ -248,6 +249,7 @@ class Placer:
         if isinstance(command, Grant):
             renewed_at = self._renewals.at(workload)
             command = self._chronicle.granted(command, facts, self.policy, self._must(), renewed_at, now)
+            command = replace(command, lease_s=float(self.timing.lease_s))
             self._out.note("info", describe.grants(command))
         return self.consensus.propose(command, now, wall) is not None
 
@@ -259,7 +261,8 @@ class Placer:
         )
 
     def _pass_at(self, workload: str) -> float:
-        return may_pass_at(self._must(), self._renewals.at(workload), self.timing)
+        lease_s = lease_of(self.state.placements.get(workload), self.timing)
+        return may_pass_at(self._must(), self._renewals.at(workload), lease_s)
 
     def renewed_at(self, workload: str) -> float:
         """When this leader last received a renewal that it may have confirmed."""

@@ -55,6 +55,10 @@ class Timing:
             election_max_s=min(election_max_s, lease_s),
         )
 
+    def within(self, lease_s: float) -> Timing:
+        """These times for a placement with this lease; never longer than they are. 0: for one that has none."""
+        return self if not 0 < lease_s < self.lease_s else Timing.derive(lease_s, self.grace_s, self.election_max_s)
+
     def problems(self) -> list[str]:
         """Why this timing cannot keep its promises, with the arithmetic; empty when it can."""
         found = []

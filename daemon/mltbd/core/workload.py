@@ -61,10 +61,11 @@ class Workload:
     def may_start(self, now: float) -> bool:
         return self.state in (STOPPED, FAILED, BACKOFF) and now >= self.start_at and now >= self.cool_until
 
-    def start(self, token: int, wall: int, out: Outbox) -> None:
+    def start(self, token: int, grace_s: float, wall: int, out: Outbox) -> None:
+        """`grace_s`: from SIGTERM to SIGKILL when its lease runs out."""
         self.token = token
         self._enter(STARTING, wall)
-        out.put(StartWorkload(self.name, token))
+        out.put(StartWorkload(self.name, token, grace_s))
 
     def stop(self, wall: int, out: Outbox) -> None:
         """Ask the guard to stop it. `gone` follows; at once here when nothing runs."""

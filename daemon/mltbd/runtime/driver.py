@@ -50,7 +50,7 @@ class Orders(Protocol):
     """What the driver asks of the guard."""
 
     def arm(self, workload: str, token: int, deadline: float) -> None: ...
-    def start(self, workload: str, token: int) -> None: ...
+    def start(self, workload: str, token: int, grace_s: float) -> None: ...
     def stop(self, workload: str, token: int) -> None: ...
 
 
@@ -151,8 +151,8 @@ class Driver:
                     self._bus.publish(self.frame(message))
                 case Arm(workload, token, deadline):
                     self._guard.arm(workload, token, deadline)
-                case StartWorkload(workload, token):
-                    self._guard.start(workload, token)
+                case StartWorkload(workload, token, grace_s):
+                    self._guard.start(workload, token, grace_s)
                 case StopWorkload(workload, token):
                     self._guard.stop(workload, token)
                 case Link(node, address, port, fresh):

@@ -73,7 +73,7 @@ class GuardLine:
     def arm(self, workload: str, token: int, deadline: float) -> None:
         self._tell({"do": "arm", "workload": workload, "token": token, "deadline": deadline})
 
-    def start(self, workload: str, token: int) -> None:
+    def start(self, workload: str, token: int, grace_s: float) -> None:
         spec = self._specs[workload]
         env = self._environment.of_workload(spec, token)
         order = {
@@ -84,7 +84,7 @@ class GuardLine:
             "cwd": spec.cwd,
             "env": env,
             "stop_timeout": spec.stop_timeout_s,
-            "grace": min(spec.stop_timeout_s, self._settings.timing.grace_s),
+            "grace": min(spec.stop_timeout_s, grace_s),
             "stop_signal": STOP_SIGNALS[spec.stop_signal],
             "hooks": {name: {"argv": list(argv), "timeout": spec.hook_timeout_s} for name, argv in spec.hooks},
         }

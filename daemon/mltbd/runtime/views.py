@@ -85,7 +85,8 @@ def leader_facts(node: Node, now: float) -> dict[str, Any]:
     for name, placement in node.state.placements.by_workload.items():
         facts = node.placer.facts(name, now)
         if placement.owner:
-            leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), node.config.timing) - now), 3)
+            timing = node.config.timing.within(placement.lease_s)
+            leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), timing) - now), 3)
         failbacks[name] = failback_in(node.config.policy, facts, now)
     return {"leases": leases, "failbacks": failbacks, "level_waits": node.levels.waits(now), "mode": _mode(node)}
 

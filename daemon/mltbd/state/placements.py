@@ -46,6 +46,7 @@ class Placement:
     retreated: bool = False  # it was sent back there after all others had failed
     hooked: int = 0  # number of the last report of a hook under this token
     why: str = ""  # what went wrong the last time it was given up as failed
+    lease_s: float = 0.0  # by which its owner runs and all others wait, however they are configured; 0: as they are
 
     @property
     def failed_on(self) -> tuple[str, ...]:
@@ -195,6 +196,7 @@ class Placements:
                 before,
                 owner=command.owner,
                 token=entry.index,
+                lease_s=command.lease_s,
                 since=entry.wall,
                 started=False,
                 hooked=0,

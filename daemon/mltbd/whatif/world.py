@@ -208,7 +208,7 @@ class Box:
                     world.soon(DISK_S, self.feed, Saved(number))
                 case Arm(workload, token, deadline):
                     self._arm(workload, token, deadline)
-                case StartWorkload(workload, token):
+                case StartWorkload(workload, token, _):
                     world.soon(TELL_S, self._start, workload, token)
                 case StopWorkload(workload, token):
                     self._stop(workload, token)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from mltb_transport.messages import Renew, Renewed
 from mltbd.core.events import INCARNATION_SPAN
 from mltbd.core.leadership import Leadership
-from mltbd.core.lease import NONCES_MAX, Hold, Renewals, deadline, may_pass_at
+from mltbd.core.lease import NONCES_MAX, Hold, Renewals, deadline, lease_of, may_pass_at
 from mltbd.core.timing import RHO, Timing
+from mltbd.state.placements import Placement
 
 TIMING = Timing.derive(3.0)  # hold 2.494 s, kill 0.5 s
 NEVER = float("-inf")
@@ -46,7 +47,7 @@ def test_the_deadline_counts_from_the_asking() -> None:
 def test_a_placement_may_pass_when_both_leases_are_over(
     won_at: float, age_min: float, renewed_at: float, expected: float
 ) -> None:
-    assert may_pass_at(reign(won_at, age_min), renewed_at, TIMING) == pytest.approx(expected)
+    assert may_pass_at(reign(won_at, age_min), renewed_at, TIMING.lease_s) == pytest.approx(expected)
 
 
 rates = st.floats(1 - RHO, 1 + RHO)
@@ -63,7 +64,7 @@ def test_the_owners_end_comes_before_another_leaders_beginning(
     win_at = vote_at + won
     age = voted * voter
     dead_at = deadline(0.0, timing) / owner + timing.kill_s  # the owner's clock began at 0
-    passes_at = may_pass_at(reign(win_at * leader, age), NEVER, timing) / leader
+    passes_at = may_pass_at(reign(win_at * leader, age), NEVER, timing.lease_s) / leader
     assert dead_at <= max(passes_at, win_at) + 1e-9  # nobody grants before winning
 
 
@@ -74,7 +75,7 @@ def test_the_owners_end_comes_before_its_own_leaders_next_grant(
     timing = Timing.derive(lease_s)
     dead_at = deadline(0.0, timing) / owner + timing.kill_s
     received_at = 50.0 + travel * leader  # on the leader's clock, which read 50 when the owner asked
-    passes_at = (may_pass_at(reign(40.0, 60.0), received_at, timing) - 50.0) / leader
+    passes_at = (may_pass_at(reign(40.0, 60.0), received_at, timing.lease_s) - 50.0) / leader
     assert dead_at <= passes_at + 1e-9
 
 
@@ -142,3 +143,21 @@ def test_the_questions_remembered_have_a_limit() -> None:
     assert len(hold.asked) == NONCES_MAX
     assert not hold.renewed(yes(1), TIMING)  # the oldest is forgotten
     assert hold.renewed(yes(2), TIMING)
+
+
+@pytest.mark.parametrize("owns_s", [1.0, 3.0, 12.0])
+def test_owner_and_leader_count_with_the_lease_of_the_placement_however_they_are_configured(owns_s: float) -> None:
+    own, granted = Timing.derive(owns_s), Timing.derive(3.0)
+    placement = Placement("main", "n1", 7, lease_s=3.0)
+    assert lease_of(placement, own) == 3.0
+    hold = Hold(7)
+    renewal = hold.renew("main", 1, 100.0, own)
+    assert hold.renewed(Renewed("main", 7, renewal.nonce, True, lease_s=3.0), own)
+    assert hold.until == 100.0 + min(own.hold_s, granted.hold_s)
+    assert hold.ask_at <= 100.0 + granted.renew_s
+    assert own.within(3.0).grace_s <= min(own.grace_s, granted.hold_s / 8)
+
+
+def test_a_placement_without_a_lease_has_that_of_who_looks() -> None:
+    assert lease_of(Placement("main", "n1", 7), TIMING) == TIMING.lease_s
+    assert TIMING.within(0.0) == TIMING

@@ -13,7 +13,7 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.owner import SETTLED_S, Owner
 from mltbd.core.workload import Patience
 from mltbd.state.placements import Placement
-from tests.daemon.core.core_kit import TIMING, WALL, levels
+from tests.daemon.core.core_kit import TIMING, WALL, levels, of
 
 INF = float("inf")
 EMPTY = Placement("main")
@@ -70,7 +70,7 @@ def test_a_grant_is_claimed_confirmed_armed_and_only_then_started() -> None:
     post.now += 0.2
     assert post.confirm(request) == [Arm("main", 10, 100.0 + TIMING.hold_s)]  # from the asking on
     post.tick()
-    assert [effect for effect in post.out.take() if isinstance(effect, StartWorkload)] == [StartWorkload("main", 10)]
+    assert of(StartWorkload, post.out.take()) == [StartWorkload("main", 10, TIMING.grace_s)]
     assert not post.owner.holds_now("main", post.now)
     post.says("running", pid=7)
     assert post.owner.holds_now("main", post.now)
@@ -267,7 +267,7 @@ def test_superseded_by_itself_it_ends_the_old_token_before_it_starts_the_new_one
     assert request.token == 12
     post.confirm(request)
     post.tick()
-    assert StartWorkload("main", 12) in post.out.take()
+    assert StartWorkload("main", 12, TIMING.grace_s) in post.out.take()
 
 
 def test_what_ends_somewhere_else_while_it_waits_to_start_is_forgotten() -> None:
@@ -312,7 +312,7 @@ def test_what_was_adopted_may_run_again_after_a_quick_exit() -> None:
     post.confirm(request)
     post.says("gone", cause="exited", status=1)
     post.tick(now=post.owner.next_deadline())
-    assert StartWorkload("main", 10) in post.out.take()
+    assert StartWorkload("main", 10, TIMING.grace_s) in post.out.take()
 
 
 def test_a_log_that_has_not_caught_up_does_not_end_what_was_adopted() -> None:

@@ -81,7 +81,7 @@ def test_a_renewal_is_confirmed_by_a_round_that_began_after_it() -> None:
     wired = apart()
     acknowledge(wired, "n2")
     assert renew(wired) == []
-    assert acknowledge(wired, "n2") == [Renewed("main", wired.token(), 7, True)]
+    assert acknowledge(wired, "n2") == [Renewed("main", wired.token(), 7, True, lease_s=TIMING.lease_s)]
     assert wired.nodes["n1"].placer.renewed_at("main") == wired.now
 
 

@@ -42,7 +42,7 @@ class Bench:
         return self.says("gone", now, token, cause="exited", status=status)
 
     def run(self, now: float = 0.0, token: int = 7) -> None:
-        self.workload.start(token, WALL, self.out)
+        self.workload.start(token, 0.3, WALL, self.out)
         self.says("running", now, token, pid=4711)
         self.out.take()
 
@@ -56,7 +56,7 @@ class Bench:
 def test_a_start_is_asked_of_the_guard_and_done_when_it_says_so() -> None:
     bench = Bench()
     assert not bench.workload.alive
-    bench.workload.start(7, WALL, bench.out)
+    bench.workload.start(7, 0.3, WALL, bench.out)
     assert bench.started() == [7]
     assert (bench.workload.state, bench.workload.alive) == (STARTING, True)
     assert bench.says("running", 1.0, pid=4711) == RUNNING
@@ -124,7 +124,7 @@ def test_a_good_long_run_begins_the_count_anew() -> None:
 
 def test_a_start_that_failed_counts_with_its_error() -> None:
     bench = Bench()
-    bench.workload.start(7, WALL, bench.out)
+    bench.workload.start(7, 0.3, WALL, bench.out)
     assert bench.says("failed", 1.0, cause="no such file") == BACKOFF
     assert (bench.workload.error, bench.workload.failures) == ("no such file", 1)
     assert levels(bench.out.take()) == ["warning"]
@@ -139,7 +139,7 @@ def test_an_exit_is_told_with_its_status() -> None:
 
 def test_a_stop_before_it_runs_is_repeated_when_it_runs() -> None:
     bench = Bench()
-    bench.workload.start(7, WALL, bench.out)
+    bench.workload.start(7, 0.3, WALL, bench.out)
     bench.workload.stop(WALL, bench.out)
     assert bench.stopped() == [7]
     assert bench.says("running", 0.1, pid=4711) == STOPPING
@@ -149,7 +149,7 @@ def test_a_stop_before_it_runs_is_repeated_when_it_runs() -> None:
 
 def test_a_start_that_failed_while_it_was_stopped_is_the_end_of_it() -> None:
     bench = Bench()
-    bench.workload.start(7, WALL, bench.out)
+    bench.workload.start(7, 0.3, WALL, bench.out)
     bench.workload.stop(WALL, bench.out)
     bench.says("failed", 0.1, cause="refused")
     assert not bench.workload.alive

@@ -102,7 +102,8 @@ class MemoryGuard:
         elif token == lease.token:
             lease.until = max(lease.until, deadline)
 
-    def start(self, workload: str, token: int) -> None:
+    def start(self, workload: str, token: int, grace_s: float) -> None:
+        del grace_s
         self.orders.append(("start", workload, token))
         lease = self.leases.get(workload)
         refused = lease is None or lease.token != token or lease.pid or self.clock() >= lease.until

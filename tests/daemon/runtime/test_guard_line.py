@@ -139,7 +139,7 @@ def test_arm_and_stop_are_what_the_guard_reads(line: Line) -> None:
 
 def test_start_carries_the_whole_command_and_a_clean_environment(line: Line) -> None:
     line.orders()
-    line.line.start("main", 7)
+    line.line.start("main", 7, 0.3)
     [order] = line.orders()
     assert json.loads(order) == {
         "do": "start",
@@ -162,7 +162,7 @@ def test_start_carries_the_whole_command_and_a_clean_environment(line: Line) -> 
 
 def test_what_is_not_asked_for_is_not_inherited(line: Line) -> None:
     line.orders()
-    line.line.start("plain", 8)
+    line.line.start("plain", 8, 0.3)
     [order] = map(json.loads, line.orders())
     assert set(order["env"]) == {"PATH", "HOME", "MLTB_NODE_ID", "MLTB_WORKLOAD", "MLTB_TOKEN", "MLTB_SOCKET"}
     assert (order["cwd"], order["stop_timeout"]) == (None, 1.0)
@@ -277,7 +277,7 @@ def test_a_command_the_guard_would_drop_fails_instead_of_starting_for_ever(tmp_p
         line.orders()
 
         def start() -> None:
-            line.line.start(spec.name, 7)
+            line.line.start(spec.name, 7, 0.3)
             assert line.events == [], "never from inside the order"
 
         line.act(start)

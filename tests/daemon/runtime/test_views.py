@@ -287,7 +287,7 @@ def test_a_switchover_in_each_of_its_phases() -> None:
     assert operation()["downtime_seconds"] is None
     lease = two.guard.leases["main"]
     two.guard.mute, lease.pid = False, 0
-    two.guard.start("main", lease.token)
+    two.guard.start("main", lease.token, 0.3)
     town.run(1)
     last = operation()
     assert phases_of(last) == [("stop", "done"), ("grant", "done"), ("start", "done")]

@@ -114,8 +114,8 @@ class House:
                     self.bus.link(address, port)
                 case Arm(workload, token, deadline):
                     self.guard.arm(workload, token, deadline)
-                case StartWorkload(workload, token):
-                    self.guard.start(workload, token)
+                case StartWorkload(workload, token, grace_s):
+                    self.guard.start(workload, token, grace_s)
                 case StopWorkload(workload, token):
                     self.guard.stop(workload, token)
                 case Reply():
