@@ -103,7 +103,7 @@ _CLUSTER = (
     _on("CLUSTER_INSECURE", False, "listen beyond loopback without a secret", "security"),
     _seconds("CLUSTER_ELECTION_TIMEOUT", 10.0, "upper bound on one election", "election", high=300),
     _number("CLUSTER_NODE_PRIORITY", 100, "higher leads and owns first", "election", 0, 1000),
-    _seconds("CLUSTER_LEASE_DURATION", None, "no other node starts a workload sooner; from the next grant on", "lease", low=0.001),
+    _seconds("CLUSTER_LEASE_DURATION", None, "others start it no sooner; from the next grant on", "lease", low=0.001),
 )  # fmt: skip
 
 _FAILOVER = (

@@ -24,6 +24,8 @@ class Rule:
     failures: int = 3
     successes: int = 1
     grace_s: float = 0.0
+    notices_s: float = 0.0
+    """How long it takes to find out that what looked well is not."""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,10 @@ class Health:
     def watched(self, workload: str) -> bool:
         """Whether anybody looks at all."""
         return any(name == workload for name, _ in self.streaks)
+
+    def notices_s(self, workload: str) -> float:
+        """How long its slowest check takes to find out that it does not do its work."""
+        return max((s.rule.notices_s for (name, _), s in self.streaks.items() if name == workload), default=0.0)
 
     def begin(self, workload: str, now: float) -> None:
         """A new run: what was known of the last one says nothing about it."""

@@ -186,7 +186,7 @@ class Owner:
         if verdict == UNHEALTHY:
             workload.ail("; ".join(self.health.troubles(report.workload)), wall, self._out)
         elif verdict == HEALTHY:
-            workload.well(now)
+            workload.well(now, self.health.notices_s(workload.name))
 
     def renewed(self, answer: Renewed, wall: int) -> None:
         hold = self.holds.get(answer.workload)
@@ -325,6 +325,6 @@ class Owner:
             self._requests.append(Settled(name, workload.token))
         if not well or placement.proven == self.me:
             self._prove_at.pop(name, None)
-        elif now >= self._prove_at.setdefault(name, now + workload.patience.steady_s):
+        elif now >= self._prove_at.setdefault(name, now + max(workload.patience.steady_s, self.health.notices_s(name))):
             self._prove_at[name] = now + max(self.timing.renew_s, workload.patience.steady_s)
             self._requests.append(Proven(name, workload.token))

@@ -86,9 +86,10 @@ class Workload:
             out.note("warning", f"{self.name} is unhealthy: {why}")
             self.stop(wall, out)
 
-    def well(self, now: float) -> None:
-        """A watched run counts as good once it has been well for long enough, however long it lived before."""
-        self.steady_at = min(self.steady_at, now + self.patience.steady_s)
+    def well(self, now: float, notices_s: float) -> None:
+        """A watched run counts as good once it has been well for long enough, however long it lived before: for
+        longer than its checks take to notice, else what is ill again and again would never count as failing."""
+        self.steady_at = min(self.steady_at, now + max(self.patience.steady_s, notices_s))
 
     def reported(self, says: GuardSays, now: float, wall: int, out: Outbox, *, watched: bool = False) -> None:
         """The guard speaks of the token we run. A report of an older token is late news.

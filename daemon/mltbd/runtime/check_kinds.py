@@ -37,6 +37,10 @@ class Failed(Exception):
     """The check does not pass; the text says why."""
 
 
+class Untold(Exception):
+    """Neither well nor ill: too early to tell."""
+
+
 @dataclass(slots=True)
 class Target:
     """What a check looks at: a run of a workload, or the node (pid 0)."""
@@ -47,15 +51,22 @@ class Target:
     """Begins the mark of every process that a check starts."""
     pid: int = 0
     beat_path: str = ""
-    beat: tuple[int, int] = (0, 0)
+    beat: tuple[int, int] | None = None
+    """What the file was like when it was first looked at, or last changed; an earlier run may have left it."""
     beat_at: float = field(default_factory=boottime)
+    has_beaten: bool = False
 
 
-async def look(spec: CheckSpec, target: Target) -> str:
-    """What is wrong, in words; empty when it is well. Takes `spec.timeout_s` at the most, and then a moment to kill."""
+async def look(spec: CheckSpec, target: Target) -> str | None:
+    """What is wrong, in words; empty when it is well, None while it cannot be told.
+
+    Takes `spec.timeout_s` at the most, and then a moment to kill.
+    """
     try:
         async with asyncio.timeout(spec.timeout_s):
             await _KINDS[spec.kind](spec, target)
+    except Untold:
+        return None
     except Failed as why:
         return str(why)
     except TimeoutError:
@@ -89,11 +100,16 @@ async def aside(call: Callable[[], T]) -> T:
             result = call()
         except Exception as error:
             failure = error
-        _aside.release()
+        finally:
+            _aside.release()
         with contextlib.suppress(RuntimeError):  # The loop has ended before us.
             loop.call_soon_threadsafe(tell, result, failure)
 
-    threading.Thread(target=work, name="check", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="check", daemon=True).start()
+    except RuntimeError as error:  # No thread to be had: it must not cost a place as well.
+        _aside.release()
+        raise Failed(str(error)) from error
     return await future
 
 
@@ -252,18 +268,25 @@ def sweep(mark: str) -> None:
 
 
 async def _heartbeat(spec: CheckSpec, target: Target) -> None:
-    """The file was touched lately. Only that it changed counts, and when we saw it: no wall clock is compared."""
+    """The file was touched lately. Only that it changed counts, and when we saw it: no wall clock is compared.
+
+    Until it has changed for the first time nothing is said: a bot that was deaf from the start was never well.
+    """
     now = boottime()
+    seen: tuple[int, int] = (0, 0)
     try:
         stat = await aside(lambda: os.stat(target.beat_path))
         seen = (stat.st_mtime_ns, stat.st_size)
     except FileNotFoundError:
-        seen = target.beat  # Not touched yet.
-    if seen != target.beat:
-        target.beat, target.beat_at = seen, now
+        seen = target.beat or seen  # Not touched yet.
+    if target.beat is not None and seen != target.beat:
+        target.beat_at, target.has_beaten = now, True
+    target.beat = seen
     age_s = now - target.beat_at
     if age_s > spec.max_age_s:
         raise Failed(f"no heartbeat for {age_s:.1f} s")
+    if not target.has_beaten:
+        raise Untold
 
 
 async def _disk(spec: CheckSpec, _target: Target) -> None:

@@ -87,6 +87,7 @@ class Checks:
 
     async def _once(self, spec: CheckSpec, run: Run) -> None:
         began = boottime()
+        detail: str | None
         try:
             detail = await look(spec, self._target(spec, run))
         except Exception as error:  # Our own bug in a check must not look like good health.
@@ -94,7 +95,7 @@ class Checks:
             detail = f"the check itself broke: {error!r}"
         token, pid = run
         seconds = boottime() - began
-        if self._report is not None:
+        if self._report is not None and detail is not None:
             self._report(Checked(spec.workload, spec.name, not detail, detail, token, pid, seconds))
 
     def _target(self, spec: CheckSpec, run: Run) -> Target:

@@ -121,6 +121,27 @@ class Watched(Post):
         return self.owner.views(self.now)[0]
 
 
+def test_a_run_counts_as_good_only_after_its_checks_would_have_noticed_that_it_is_not() -> None:
+    post = Watched(Rule("main", "http", failures=1, notices_s=90.0))
+    post.run()
+    post.looks(GOOD)
+    workload = post.owner.workloads["main"]
+    assert workload.steady_at == post.now + 90.0
+    for restarts in (1, 2):
+        post.now += 60.0  # It has passed for long, as one may that answers once and then never again.
+        post.looks(BAD)
+        post.dies()
+        assert (workload.failures, workload.state) == (restarts, "BACKOFF")
+        post.now = workload.start_at
+        workload.start(10, 0.3, WALL, post.out)
+        post.says("running", pid=7)
+        post.looks(GOOD)
+    post.now += 60.0
+    post.looks(BAD)
+    post.dies()
+    assert post.state() == "FAILED", "it is moved"
+
+
 def test_a_deaf_run_is_ended_and_started_again_after_a_pause() -> None:
     post = Watched()
     post.run()

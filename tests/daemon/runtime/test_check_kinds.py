@@ -28,7 +28,14 @@ PATIENCE_S = 30.0
 def found(kind: str, target: Target | None = None, **fields: Any) -> str:
     """What is wrong, as this check sees it."""
     spec = CheckSpec(kind, kind, **({"timeout_s": PATIENCE_S} | fields))
-    return asyncio.run(look(spec, target or Target(dict(os.environ), f"test.{os.getpid()}.")))
+    return asyncio.run(told(spec, target or Target(dict(os.environ), f"test.{os.getpid()}.")))
+
+
+async def told(spec: CheckSpec, target: Target) -> str:
+    """The words of a look that can tell."""
+    said = await look(spec, target)
+    assert said is not None
+    return said
 
 
 @contextmanager
@@ -171,21 +178,27 @@ def test_process() -> None:
     assert found("process", target) == f"there is no process {child.pid}"
 
 
-def test_heartbeat(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_behind", [False, True], ids=["no file yet", "file of an earlier run"])
+def test_heartbeat(tmp_path: Path, left_behind: bool) -> None:
     beat = tmp_path / "beat"
     target = Target({}, "test.", beat_path=str(beat))
     spec = CheckSpec("heartbeat", "heartbeat", timeout_s=PATIENCE_S, max_age_s=50.0)
 
-    def said() -> str:
+    def said() -> str | None:
         return asyncio.run(look(spec, target))
 
-    assert said() == "", "a run that has just begun is given time"
-    target.beat_at -= 60.0
-    assert said().startswith("no heartbeat for 6")
-    beat.touch()
+    def silent() -> bool:
+        target.beat_at -= 60.0
+        return str(said()).startswith("no heartbeat for 6")
+
+    if left_behind:
+        beat.touch()
+    assert said() is None, "a run that has just begun is given time, but it is not well"
+    assert silent()
+    os.utime(beat, (2.0, 2.0)) if left_behind else beat.touch()
     assert said() == ""
-    target.beat_at -= 60.0
-    assert said().startswith("no heartbeat for 6")
+    assert said() == ""
+    assert silent()
     os.utime(beat, (1.0, 1.0))  # However wrong the clock: that it changed is what counts.
     assert said() == ""
 
@@ -208,7 +221,7 @@ def test_what_hangs_in_the_kernel_holds_up_nobody_and_has_a_limit(monkeypatch: p
     spec = CheckSpec("disk", "disk", path="/", timeout_s=0.2)
 
     async def many() -> list[str]:
-        return list(await asyncio.gather(*(look(spec, Target({}, "test.")) for _ in range(ASIDE_MAX + 1))))
+        return list(await asyncio.gather(*(told(spec, Target({}, "test.")) for _ in range(ASIDE_MAX + 1))))
 
     try:
         said = asyncio.run(many())
@@ -218,3 +231,14 @@ def test_what_hangs_in_the_kernel_holds_up_nobody_and_has_a_limit(monkeypatch: p
     assert said.count(f"{ASIDE_MAX} checks hang in the kernel already") == 1
     monkeypatch.undo()
     until(lambda: found("disk", path="/", min_free_percent=0.0) == "", what="threads that returned are free again")
+
+
+def test_a_thread_that_cannot_be_had_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    for _ in range(ASIDE_MAX + 1):
+        assert found("disk", path="/") == "can't start new thread"
+    monkeypatch.undo()
+    assert found("disk", path="/", min_free_percent=0.0) == ""
