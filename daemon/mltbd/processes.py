@@ -114,6 +114,13 @@ def descendants(roots: Iterable[int], table: Iterable[Process]) -> list[Process]
     return list(found.values())
 
 
+def mark_of(state_dir: str) -> str:
+    """How the marks begin that belong to this state directory. By inode, not by path: two containers may each have the
+    same path, and share a process table. OSError when it is not there."""
+    place = os.stat(state_dir)
+    return f"{place.st_dev:x}-{place.st_ino:x}."
+
+
 def has_mark(pid: int, mark: str) -> bool:
     """Whether this process was started with a mark that begins with `mark`."""
     try:

@@ -7,7 +7,7 @@ import os
 import time
 
 from mltbd.cages import detect, sites_here
-from mltbd.processes import boottime_s
+from mltbd.processes import boottime_s, mark_of
 from mltbd.tree import Forest, clear
 
 LEFTOVER_S = 10.0
@@ -44,9 +44,7 @@ def take(state_dir: str, kill_path: str | None) -> tuple[Forest, int]:
     """
     os.makedirs(state_dir, 0o700, exist_ok=True)
     lock, last = _lock(state_dir)
-    place = os.stat(state_dir)
-    # By inode, not by path: two containers may each have the same path, and share a process table.
-    state_mark = f"{place.st_dev:x}-{place.st_ino:x}."
+    state_mark = mark_of(state_dir)
     left = clear(state_mark, {last, *(site.directory for site in sites_here())} - {""}, LEFTOVER_S)
     if left:
         raise TenancyError(f"processes of an earlier run do not die: {' '.join(map(str, sorted(left)))}")

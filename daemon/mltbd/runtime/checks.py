@@ -31,11 +31,12 @@ Run = tuple[int, int]
 class Checks:
     """`start` once, `close` at the end. Nothing here decides anything: what a result means, `core/health.py` knows."""
 
-    def __init__(self, settings: Settings, environment: Environment) -> None:
+    def __init__(self, settings: Settings, environment: Environment, state_mark: str) -> None:
+        """`state_mark`: of our state directory; other nodes of this machine may have our id."""
         self.specs = settings.checks
         self._workloads = {workload.name: workload for workload in settings.workloads}
         self._environment = environment
-        self._mark = f"check.{settings.node_id}."
+        self._mark = f"check.{state_mark}"
         self._targets: dict[str, tuple[Run, Target]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._all: asyncio.Task[None] | None = None

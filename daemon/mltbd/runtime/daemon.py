@@ -30,6 +30,7 @@ from mltbd.core.level_rules import NotSpoken
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
+from mltbd.processes import mark_of
 from mltbd.runtime import logs
 from mltbd.runtime.ballast import BALLAST_BYTES
 from mltbd.runtime.checks import Checks
@@ -108,11 +109,11 @@ async def _open(
     origin: Origin,
 ) -> int:
     guard = GuardLine(settings, str(socket_path), environ)
-    checks = Checks(settings, Environment(settings, str(socket_path), environ))
     ending = Ending(asyncio.get_running_loop())
     room = DiskRoom(asyncio.get_running_loop(), state_dir)
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed, room.say, BALLAST_BYTES)
     try:
+        checks = Checks(settings, Environment(settings, str(socket_path), environ), mark_of(str(state_dir)))
         seed = secrets.randbits(64)
         log.info(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mltbd.processes import mark_of
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.environment import Environment
 from mltbd.runtime.wiring import rules_of
@@ -40,7 +41,8 @@ class Post:
         toml = TOML.format(deaf=self.deaf, unfit=self.unfit)
         found = settings(loaded("CLUSTER_NODE_ID=n1", toml=toml, folder=tmp_path))
         self.live = Live(1, rules=rules_of(found.checks))
-        self.checks = Checks(found, Environment(found, str(tmp_path / "n1.sock"), {"PATH": "/usr/bin:/bin"}))
+        self.environment = Environment(found, str(tmp_path / "n1.sock"), {"PATH": "/usr/bin:/bin"})
+        self.checks = Checks(found, self.environment, mark_of(str(tmp_path)))
         self.one = self.live["n1"]
 
     @property
@@ -69,6 +71,14 @@ def test_a_deaf_workload_is_restarted_and_well_again(post: Post) -> None:
     post.deaf.unlink()
     live.until(lambda: one.guard.leases["main"].pid not in (0, first), "the next run")
     live.until(lambda: post.rows["command"]["health"] == "HEALTHY", "a look at the next run")
+
+
+def test_what_a_node_sweeps_at_its_start_is_of_its_own_state_directory(post: Post, tmp_path: Path) -> None:
+    """Several clusters on one machine may each have an n1."""
+    (tmp_path / "other").mkdir()
+    other = Checks(settings(loaded("CLUSTER_NODE_ID=n1")), post.environment, mark_of(str(tmp_path / "other")))
+    assert not other._mark.startswith(post.checks._mark)
+    assert not post.checks._mark.startswith(other._mark)
 
 
 def test_an_unfit_node_says_so_everywhere(post: Post) -> None:
