@@ -24,8 +24,6 @@ NAME = "mltbd.service"
 MARK = "# Made by `mltbctl service install`: change it with `systemctl edit mltbd`, not here."
 SYSTEM_DIRECTORY = Path("/etc/systemd/system")
 PROGRAM = "/usr/bin/mltbd"
-OPERATION_S, STOP_S = 30.0, 1.0  # the defaults of HA_OPERATION_TIMEOUT and stop_timeout
-MARGIN_S = 10.0  # from the end of the longest graceful stop to systemd's own SIGKILL
 SYSTEMCTL_S = 60.0
 
 
@@ -60,7 +58,7 @@ def install(session: Session, wish: Wish, *, now: bool) -> Result:
         raise CliError(f"cannot write `{path}`: {(error.strerror or '').lower()}", "" if wish.user else hint) from None
     _run([*systemctl, "daemon-reload"])
     if now:
-        _run([*systemctl, "enable", "--now", NAME])
+        _run([*systemctl, "enable", "--now", NAME], patient=True)
     else:
         session.say(f"start it with `{' '.join(systemctl)} enable --now mltbd`")
     if wish.run_as:
@@ -80,7 +78,7 @@ def uninstall(wish: Wish, *, yes: bool) -> Result:
         require_terminal()
         confirm("mltbd")
     systemctl = _systemctl(wish)
-    _run([*systemctl, "disable", "--now", NAME])
+    _run([*systemctl, "disable", "--now", NAME], patient=True)
     try:
         path.unlink()
     except OSError as error:
@@ -99,14 +97,8 @@ def stop_timeout_s(config: str) -> float:
     """How long a graceful stop of a node with this configuration may take, and a margin."""
     from mltbctl.commands.config import show as config_show
 
-    shown: dict[str, Any] = config_show(None, config or None, [], effective=True).data
-    values = {row["key"]: row["value"] for row in shown["settings"]}
-    longest_s = shown["longest_stop_seconds"]
-    return (
-        float(values.get("HA_OPERATION_TIMEOUT") or OPERATION_S)
-        + float(STOP_S if longest_s is None else longest_s)
-        + MARGIN_S
-    )
+    shown: dict[str, Any] = config_show(None, config or None).data
+    return float(shown["service_stop_seconds"])
 
 
 def unit(wish: Wish, program: str, timeout_s: float) -> str:
@@ -229,13 +221,15 @@ def _systemctl(wish: Wish) -> list[str]:
     return ["systemctl", *(["--user"] if wish.user else [])]
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], *, patient: bool = False) -> None:
+    """`patient`: a node starts or stops, and systemd has limits for that, from the unit and what was added to it."""
+    limit_s = None if patient else SYSTEMCTL_S
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SYSTEMCTL_S, check=False
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise CliError(f"`{' '.join(argv)}` takes longer than {SYSTEMCTL_S:.0f} s", code="timeout") from None
+        raise CliError(f"`{' '.join(argv)}` takes longer than {SYSTEMCTL_S:g} s", code="timeout") from None
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
         raise CliError(f"`{' '.join(argv)}`: {last}", "see `journalctl -u mltbd`")

@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mltb_transport.keys import new_secret
-from mltbctl.commands.service import MARGIN_S, OPERATION_S, STOP_S
+from mltbd.config.leaving import service_s
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Settings, load
+from mltbd.config.workloads import WorkloadSpec
 from tests.daemon.config.machines import SECRET, machine
 from tests.deploy.manifests import DEPLOY, compose, kubernetes, pods, services
 from tests.deploy.nodes import READY_S, picture, running
@@ -79,7 +80,7 @@ def test_the_compose_file_has_the_shape_that_compose_wants() -> None:
         assert service["volumes"] == [f"{name}:/var/lib/mltb"], "a disk of its own"
         assert set(service["secrets"]) <= set(data["secrets"])
         assert {config["source"] for config in service["configs"]} <= set(data["configs"])
-        assert seconds(service["stop_grace_period"]) >= OPERATION_S + STOP_S + MARGIN_S
+        assert seconds(service["stop_grace_period"]) >= service_s([WorkloadSpec("main", ("bot",))])
         assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     assert set(data["volumes"]) == set(data["services"])
     assert (DEPLOY / data["configs"]["mltb"]["file"]).is_file()
@@ -98,7 +99,7 @@ def test_the_objects_have_the_shape_that_kubernetes_wants() -> None:
     assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
     assert stateful["serviceName"] == found["Service"]["metadata"]["name"]
     pod = stateful["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] >= OPERATION_S + STOP_S + MARGIN_S
+    assert pod["terminationGracePeriodSeconds"] >= service_s([WorkloadSpec("main", ("bot",))])
     container = pod["containers"][0]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     claimed = {claim["metadata"]["name"] for claim in stateful["volumeClaimTemplates"]}

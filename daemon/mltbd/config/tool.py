@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mltbd.config import leaving
 from mltbd.config.layers import Sourced
 from mltbd.config.names import shown
 from mltbd.config.options import OPTIONS, Value
@@ -64,8 +65,7 @@ def answer(argv: Sequence[str], environ: Mapping[str, str]) -> Answer:
                 loaded = load(arguments.preset, arguments.config, arguments.sets, environ)
                 verdict = _verdict(loaded)
                 if arguments.command == "show":
-                    stops = [workload.longest_stop_s for workload in loaded.workloads]
-                    verdict["longest_stop_seconds"] = max(stops, default=None)
+                    verdict["service_stop_seconds"] = leaving.service_s(loaded.workloads)
                     verdict = {"settings": settings_of(loaded, arguments.effective)} | verdict
                 return verdict, VALID if verdict["valid"] else INVALID
     except UsageError as wrong:

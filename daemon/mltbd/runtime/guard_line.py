@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mltbd.config import leaving
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, STOP_SIGNALS, OrderError, decode, encode
@@ -50,7 +51,7 @@ class GuardLine:
         back while its workload lives. Raises GuardGone when the guard does not greet.
         """
         self._on_event, self._on_gone = on_event, on_gone
-        patience_s = self._settings.operation_timeout_s
+        patience_s = leaving.guard_s(self._settings.workloads)
         self._tell({"do": "hello", "horizon": self._settings.timing.hold_s, "patience": patience_s})
         for event in self._hello():
             self._deliver(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mltbd.config import leaving
 from mltbd.config.checks import CheckSpec
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
@@ -13,8 +14,6 @@ from mltbd.core.node_config import NodeConfig
 from mltbd.core.workload import Patience
 from mltbd.runtime.store_params import Offer
 
-LEAVE_S = 10.0
-"""For a leaving node to hand over, beside what its workloads take to stop."""
 LOOKS_SURVIVED = 2
 """A workload that two health checks in a row find running has started well."""
 
@@ -51,7 +50,7 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
             settings.max_attempts,
         ),
         workloads=tuple(workload.name for workload in settings.workloads),
-        leave_s=LEAVE_S + max((workload.longest_stop_s for workload in settings.workloads), default=0.0),
+        leave_s=leaving.daemon_s(settings.workloads),
         version=version,
         checks=rules_of(settings.checks),
         lease_enforced=settings.lease_enforced,

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from mltbd.config.leaving import guard_s
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, Arm, Hello, Start, Stop, channel, decode
 from mltbd.runtime.guard_line import REPORTS_PER_TURN, GuardGone, GuardLine
+from mltbd.runtime.wiring import node_config
 from tests.daemon.config.machines import SECRET, loaded, settings
 from tests.waiting import until
 
@@ -38,7 +40,7 @@ env = { MODE = "ha", MLTB_TOKEN = "forged" }
 inherit = ["PATH", "LANG"]
 stop_timeout = 0.25
 stop_signal = "SIGINT"
-hooks = { pre_start = ["prepare", "it"], timeout = 4.0 }
+hooks = { pre_start = ["prepare", "it"], post_stop = ["tidy"], timeout = 45.0 }
 
 [workload.plain]
 command = ["true"]
@@ -120,9 +122,10 @@ def line(configured: Settings) -> Iterator[Line]:
         yield line
 
 
-def test_hello_comes_first_with_the_horizon_and_the_patience(line: Line) -> None:
+def test_hello_comes_first_with_the_horizon_and_more_patience_than_the_daemon_has(line: Line) -> None:
     [hello] = line.orders()
-    hold_s, patience_s = line.settings.timing.hold_s, line.settings.operation_timeout_s
+    hold_s, patience_s = line.settings.timing.hold_s, guard_s(line.settings.workloads)
+    assert patience_s > node_config(line.settings, "c-1", "0.1.0").leave_s > 45.0, "a guard cuts nothing off"
     assert json.loads(hello) == {"do": "hello", "horizon": hold_s, "patience": patience_s}
     assert decode(hello) == Hello(hold_s, patience_s)
 
@@ -154,7 +157,10 @@ def test_start_carries_the_whole_command_and_a_clean_environment(line: Line) -> 
         "stop_timeout": 0.25,
         "grace": min(0.25, line.settings.timing.grace_s),
         "stop_signal": 2,
-        "hooks": {"pre_start": {"argv": ["prepare", "it"], "timeout": 4.0}},
+        "hooks": {
+            "pre_start": {"argv": ["prepare", "it"], "timeout": 45.0},
+            "post_stop": {"argv": ["tidy"], "timeout": 45.0},
+        },
     }  # fmt: skip
     assert SECRET not in order.decode()
     assert isinstance(decode(order), Start)

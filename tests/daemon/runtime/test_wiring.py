@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from mltbd.config.leaving import LEAVE_S
 from mltbd.config.settings import Settings
 from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.timing import Timing
 from mltbd.core.workload import Patience
-from mltbd.runtime.wiring import LEAVE_S, LOOKS_SURVIVED, node_config, preferred
+from mltbd.runtime.wiring import LOOKS_SURVIVED, node_config, preferred
 from tests.daemon.config.machines import SECRET, loaded, settings
 
 TOML = """

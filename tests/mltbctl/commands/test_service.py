@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mltbctl.commands import service
-from mltbctl.commands.service import MARGIN_S, MARK, OPERATION_S, PROGRAM, STOP_S, Wish, stop_timeout_s, unit
+from mltbctl.commands.service import MARK, PROGRAM, Wish, stop_timeout_s, unit
+from mltbd.config.leaving import GUARD_S, LEAVE_S, SERVICE_S, service_s
 from tests.mltbctl.terminal import Outcome, run_here
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "systemd"
-DEFAULT_S = OPERATION_S + STOP_S + MARGIN_S
+DEFAULT_S = service_s(())
 
 
 @pytest.fixture
@@ -73,11 +74,12 @@ def test_what_the_design_relies_on() -> None:
 def test_a_stop_may_take_as_long_as_the_configuration_lets_it(tmp_path: Path) -> None:
     assert stop_timeout_s("") == DEFAULT_S
     config = tmp_path / "m.toml"
-    config.write_text('HA_OPERATION_TIMEOUT = 50\n[workload.main]\ncommand = ["bot"]\nstop_timeout = 20\n')
-    assert stop_timeout_s(str(config)) == 50 + 20 + MARGIN_S
+    moves_s = LEAVE_S + GUARD_S + SERVICE_S
+    config.write_text('CLUSTER_ENABLED = true\n[workload.main]\ncommand = ["bot"]\nstop_timeout = 2\n')
+    assert stop_timeout_s(str(config)) == 2 * 2 + moves_s, "the guard may have to stop it once more"
     with config.open("a") as more:
         more.write('hooks = { pre_stop = ["bye"], post_stop = ["tidy"], timeout = 15 }\n')
-    assert stop_timeout_s(str(config)) == 50 + 20 + 15 + MARGIN_S, "`post_stop` comes after the stop"
+    assert stop_timeout_s(str(config)) == 2 * (2 + 15) + moves_s, "`post_stop` comes after the stop"
 
 
 def test_a_path_with_blanks_is_quoted() -> None:
@@ -146,6 +148,20 @@ def test_what_systemctl_says_is_passed_on(capsys: pytest.CaptureFixture[str], sy
     assert done.code == 1
     assert "error: `systemctl daemon-reload`: no bus" in done.err
     assert systemctl.exists()
+
+
+def test_a_node_may_take_its_time_to_start_and_to_stop(
+    capsys: pytest.CaptureFixture[str], systemctl: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SYSTEMCTL_S", 0.5)
+    shim = runtime / "bin" / "systemctl"
+    shim.write_text(f'#!/bin/sh\necho "$@" >> {systemctl}\ncase "$@" in *--now*) sleep 1;; esac\n')
+    assert run(capsys, "install", "--now").code == 0
+    assert run(capsys, "uninstall", "--yes").code == 0
+    shim.write_text("#!/bin/sh\nexec sleep 5\n")
+    done = run(capsys, "install")
+    assert done.code == 6
+    assert "takes longer than 0.5 s" in done.err
 
 
 def test_without_systemd_nothing_is_written(
