@@ -190,7 +190,9 @@ _HA = (
     _on("HA_ALERT_ON_REPLICATION_LAG", True, "alert when a copy lags", "alerts"),
     _seconds("HA_REPLICATION_LAG_THRESHOLD", 60.0, "lag that is worth an alert", "alerts"),
     _seconds("HA_NETWORK_TIMEOUT", 10.0, "longest wait for another node's answer", "cluster", high=3600),
-    _seconds("HA_OPERATION_TIMEOUT", 30.0, "longest one operator's request may take", "cluster", high=3600),
+    _seconds(
+        "HA_OPERATION_TIMEOUT", 30.0, "longest an operator's request may take to be in the log", "cluster", high=3600
+    ),
     _number("HA_RETRY_ATTEMPTS", 3, "times a request is tried again", "operation limits", 0, 1000),
     _choice(
         "HA_RETRY_BACKOFF", "exponential", "how the wait between tries grows", "operation limits",

@@ -100,7 +100,8 @@ def _intervals(view: View) -> Iterator[Problem]:
     if network > operation:
         yield warning(
             "HA_NETWORK_TIMEOUT",
-            f"one answer may take {network:g} s, a whole operation (HA_OPERATION_TIMEOUT) {operation:g} s",
+            f"an operator's request is given up after {operation:g} s (HA_OPERATION_TIMEOUT), so its leader has no more"
+            f" than that to answer, not {network:g} s",
             "",
             view.origin("HA_NETWORK_TIMEOUT"),
         )

@@ -55,10 +55,12 @@ class Pending:
 class Control:
     """Answers every request exactly once, or lets it time out at the caller when too many wait."""
 
-    def __init__(self, bus: Bus, forward_s: float) -> None:
-        """`forward_s`: how long another daemon may take to answer what we pass on."""
+    def __init__(self, bus: Bus, forward_s: float, operation_s: float) -> None:
+        """`forward_s`: how long another daemon may take to answer what we pass on; `operation_s`: an operator's request
+        until it is in the log, or refused."""
         self._bus = bus
         self._forward_s = forward_s
+        self._operation_s = operation_s
         self._driver: Driver | None = None
         self._checks: Checks | None = None
         self._rounds: set[asyncio.Task[None]] = set()
@@ -237,9 +239,10 @@ class Control:
         ask = ask_of(0, request.method, params)
         leader = node.consensus.leader
         if leader and leader != node.me and not forwarded:
-            self._forward(leader, request.method, request.params, self._forward_s, answer)
+            limit_s = min(self._forward_s, self._operation_s)
+            self._forward(leader, request.method, request.params, limit_s, answer)
             return
-        number = self._wait(self._forward_s, answer)
+        number = self._wait(self._operation_s, answer)
         if number is not None:
             self.driver.handle(replace(ask, request=number))
 

@@ -194,7 +194,7 @@ async def _serve(
             other_keys=Keyring.from_secret(settings.other_secret) if settings.other_secret else None,
         )
     )
-    control = Control(bus, settings.network_timeout_s)
+    control = Control(bus, forward_s=settings.network_timeout_s, operation_s=settings.operation_timeout_s)
     control.store.offer = offer(settings)
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
     driver.on_link, driver.on_halt = met.keep, ending.halt

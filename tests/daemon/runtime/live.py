@@ -55,7 +55,7 @@ def void(_: object) -> None:
 class LiveNode:
     """One daemon: everything but the sockets, the disk and the guard is real."""
 
-    def __init__(self, hub: MemoryHub, config: NodeConfig, forward_s: float) -> None:
+    def __init__(self, hub: MemoryHub, config: NodeConfig, forward_s: float, operation_s: float = 30.0) -> None:
         loop = asyncio.get_running_loop()
         self.name = config.node
         self.address: Address = (config.address, config.port)
@@ -63,7 +63,7 @@ class LiveNode:
         self.guard = MemoryGuard(lambda says: void(loop.call_soon(self._says, says)), boottime)
         self.bus = MemoryBus(hub, *self.address)
         self.node = Node(config, self.disk.recover(), Plain(), boottime())
-        self.control = Control(self.bus, forward_s)
+        self.control = Control(self.bus, forward_s, operation_s)
         self.left = False
         self.driver = Driver(self.node, self.bus, self.disk, self.guard, self.control.reply, self._leave)
         self.control.attach(self.driver)
@@ -98,7 +98,9 @@ class LiveNode:
 class Live:
     """Nodes n1, n2 ...; n1 founds. Leaving the block closes them; what failed inside the loop fails the test."""
 
-    def __init__(self, size: int = 1, forward_s: float = 5.0, rules: tuple[Rule, ...] = ()) -> None:
+    def __init__(
+        self, size: int = 1, forward_s: float = 5.0, rules: tuple[Rule, ...] = (), operation_s: float = 30.0
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self._failed)
         self.failures: list[dict[str, Any]] = []
@@ -121,7 +123,7 @@ class Live:
                 version="0.1.0",
                 checks=rules,
             )
-            self.nodes[name] = self.act(partial(LiveNode, self.hub, config, forward_s))
+            self.nodes[name] = self.act(partial(LiveNode, self.hub, config, forward_s, operation_s))
 
     def __enter__(self) -> Live:
         return self

@@ -232,6 +232,27 @@ def test_an_answer_that_is_lost_leaves_the_outcome_open_and_says_so() -> None:
         live.until(lambda: live["n3"].guard.running() == ["main"], "it did take effect")
 
 
+@pytest.mark.parametrize("asked", ["n1", "n2"])
+def test_a_request_that_does_not_reach_the_log_in_time_is_given_up(asked: str) -> None:
+    with Live(2, forward_s=300.0, operation_s=0.2) as live:
+        live.formed()
+        live["n1"].disk.held = True
+        ok, error = live.answered(live.post(asked, "pause"))
+        assert (ok, error["code"]) == (False, "unknown_outcome")
+        live["n1"].disk.release()
+        live.until(lambda: live["n2"].node.state.controls.paused, "it did take effect")
+
+
+def test_what_the_leader_does_itself_is_no_answer_of_another_node() -> None:
+    with Live(forward_s=0.1) as live:
+        live.formed()
+        live["n1"].disk.held = True
+        client = live.post("n1", "pause")
+        live.holds(lambda: not live.answers(client), 0.3)
+        live["n1"].disk.release()
+        assert live.answered(client)[0]
+
+
 def test_a_late_answer_is_counted_and_reaches_nobody() -> None:
     with Live(2) as live:
         live.formed()
