@@ -106,6 +106,8 @@ class Loaded:
     preset: str | None
     config_path: Path
     workloads: tuple[WorkloadSpec, ...]
+    checks: tuple[CheckSpec, ...]
+    """All that are written, each with what it takes from the HEALTH_ options."""
 
     @property
     def origins(self) -> dict[str, str]:
@@ -133,7 +135,8 @@ def load(
     problems = (*layers.problems, *effective.problems, *validate(view))
     problems = tuple(sorted(problems, key=lambda problem: problem.level != "error"))
     settings = None if errors(problems) else _settings(view)
-    return Loaded(settings, problems, layers.values, effective.values, view.preset, config[0], view.workloads)
+    checks = tuple(view.resolved(check) for check in view.written_checks)
+    return Loaded(settings, problems, layers.values, effective.values, view.preset, config[0], view.workloads, checks)
 
 
 def _settings(view: View) -> Settings:
@@ -195,6 +198,4 @@ def _checks(view: View, workloads: tuple[WorkloadSpec, ...]) -> tuple[CheckSpec,
     if view.values["HEALTH_MONITOR_ENABLED"].value is False:
         return ()
     written = (*view.checks, *(check for workload in workloads for check in workload.checks))
-    interval_s, timeout_s = view.number("HEALTH_CHECK_INTERVAL"), view.number("HEALTH_CHECK_TIMEOUT")
-    failures = int(view.number("HEALTH_FAILURE_THRESHOLD"))
-    return tuple(check.resolved(interval_s, timeout_s, failures) for check in written)
+    return tuple(view.resolved(check) for check in written)

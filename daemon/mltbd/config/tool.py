@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mltbd.config import leaving
+from mltbd.config.checks import KINDS, CheckSpec
 from mltbd.config.layers import Sourced
 from mltbd.config.names import shown
 from mltbd.config.options import OPTIONS, Value
@@ -28,6 +29,9 @@ VALID, INVALID = 0, 2
 COMMANDS = ("validate", "show", "presets", "init")
 SET = "(set)"
 """Shown instead of a secret."""
+
+OWN_NUMBERS = {"status": "status", "max_age": "max_age_s", "min_free_percent": "min_free_percent"}
+"""Of some kinds of checks, and what they are called in a CheckSpec."""
 
 Answer = tuple[dict[str, Any], int]
 
@@ -117,7 +121,8 @@ def settings_of(loaded: Loaded, effective: bool) -> list[dict[str, Any]]:
         for name, sourced in source.items()
         if effective or sourced.given
     ]
-    return found + [row for workload in loaded.workloads for row in _workload_rows(workload, loaded.config_path)]
+    found += [row for workload in loaded.workloads for row in _workload_rows(workload, loaded.config_path)]
+    return found + [_check_row(check, loaded.config_path) for check in loaded.checks]
 
 
 def describe(preset: Preset) -> dict[str, Any]:
@@ -185,7 +190,6 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         "stop_timeout": workload.stop_timeout_s,
         "stop_signal": workload.stop_signal,
         "preferred": list(workload.preferred),
-        "check": [check.name for check in workload.checks],
         "hooks": {name: list(argv) for name, argv in workload.hooks}
         | ({"timeout": workload.hook_timeout_s} if workload.hooks else {}),
     }
@@ -198,6 +202,21 @@ def _workload_rows(workload: WorkloadSpec, config: Path) -> list[dict[str, Any]]
         }
         for part, value in values.items()
     ]
+
+
+def _check_row(check: CheckSpec, config: Path) -> dict[str, Any]:
+    """Its numbers as it runs. Not what it looks at: a URL may have a bot's token in it."""
+    value: dict[str, Any] = {
+        "kind": check.kind,
+        "interval": check.interval_s,
+        "timeout": check.timeout_s,
+        "failures": check.failures,
+        "successes": check.successes,
+        "grace": check.grace_s,
+    }
+    value |= {part: getattr(check, name) for part, name in OWN_NUMBERS.items() if part in KINDS[check.kind]}
+    of = f"workload.{check.workload}." if check.workload else ""
+    return {"key": f"{of}check.{check.name}", "value": value, "origin": str(config), "feature": "health"}
 
 
 def _printable(name: str, sourced: Sourced) -> Any:

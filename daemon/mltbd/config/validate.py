@@ -8,6 +8,7 @@ from mltbd.config.derive import majority
 from mltbd.config.options import OPTIONS
 from mltbd.config.problem import Problem, error, warning
 from mltbd.config.validate_network import families, identity, ports, roles, security, seeds
+from mltbd.config.validate_workloads import checks, nowhere, planned_stops
 from mltbd.config.view import View
 from mltbd.config.workloads import WorkloadSpec
 from mltbd.core.timing import Timing
@@ -224,5 +225,5 @@ def _and(words: tuple[str, ...]) -> str:
 
 RULES: tuple[Callable[[View], Iterator[Problem]], ...] = (
     _not_built, _runs_without, _needs_cluster, _copies, _intervals, _lease, _quorum, _voters, seeds, families, ports,
-    security, identity, roles,
+    security, identity, roles, nowhere, planned_stops, checks,
 )  # fmt: skip

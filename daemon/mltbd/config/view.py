@@ -63,6 +63,16 @@ class View:
         """Where the value came from, for a problem's origin."""
         return self.values[name].origin
 
+    def resolved(self, check: CheckSpec) -> CheckSpec:
+        """With what it takes from the HEALTH_ options."""
+        interval_s, timeout_s = self.number("HEALTH_CHECK_INTERVAL"), self.number("HEALTH_CHECK_TIMEOUT")
+        return check.resolved(interval_s, timeout_s, int(self.number("HEALTH_FAILURE_THRESHOLD")))
+
+    @property
+    def written_checks(self) -> tuple[CheckSpec, ...]:
+        """Those of the node, then those of the workloads."""
+        return (*self.checks, *(check for workload in self.workloads for check in workload.checks))
+
     @property
     def joins(self) -> bool:
         """It founds nothing and names no number, as `mltbctl init` and `join` write it: who votes is in the log."""

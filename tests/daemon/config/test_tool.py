@@ -95,6 +95,35 @@ def test_secrets_and_the_values_of_a_workloads_environment_are_never_shown(tmp_p
     assert SECRET[:-1] not in json.dumps(wrong)
 
 
+def test_the_numbers_of_a_check_are_shown_as_they_run_and_no_url(tmp_path: Path) -> None:
+    path = tmp_path / "mltb.toml"
+    path.write_text(
+        """
+HEALTH_CHECK_INTERVAL = 40
+[workload.main]
+command = ["x"]
+[[workload.main.check]]
+kind = "http"
+url = "https://api.example/bot12:AA/getMe"
+failures = 7
+grace = 20
+[[check]]
+kind = "disk"
+path = "/"
+min_free_percent = 7
+""",
+        encoding="utf-8",
+    )
+    for argv in (["show"], ["show", "--effective"]):
+        shown, _ = answer([*argv, "--config", str(path), "--set", "CLUSTER_ENABLED=1"], {})
+        rows = {row["key"]: row["value"] for row in shown["settings"]}
+        common = {"interval": 40.0, "timeout": 5.0, "successes": 1}
+        http, disk = rows["workload.main.check.http"], rows["check.disk"]
+        assert http == {"kind": "http", "failures": 7, "grace": 20.0, "status": 200} | common
+        assert disk == {"kind": "disk", "failures": 3, "grace": 0.0, "min_free_percent": 7.0} | common
+        assert "12:AA" not in json.dumps(shown)
+
+
 def test_presets_say_what_they_set_and_lack() -> None:
     body, code = answer(["presets"], {})
     assert code == 0
