@@ -94,10 +94,17 @@ def reload(client: Client) -> Result:
 
 
 def stop_timeout_s(config: str) -> float:
-    """How long a graceful stop of a node with this configuration may take, and a margin."""
+    """How long a graceful stop of a node with this configuration may take, and a margin. CliError if it is invalid."""
     from mltbctl.commands.config import show as config_show
 
     shown: dict[str, Any] = config_show(None, config or None).data
+    if shown["errors"]:
+        first = shown["errors"][0]
+        raise CliError(
+            f"the configuration is invalid: {first['key']}: {first['message']}",
+            "run `mltbctl config validate" + (f" --config {config}`" if config else "`"),
+            code="usage",
+        )
     return float(shown["service_stop_seconds"])
 
 

@@ -82,6 +82,20 @@ def test_a_stop_may_take_as_long_as_the_configuration_lets_it(tmp_path: Path) ->
     assert stop_timeout_s(str(config)) == 2 * (2 + 15) + moves_s, "`post_stop` comes after the stop"
 
 
+def test_a_unit_for_an_invalid_configuration_is_refused(
+    capsys: pytest.CaptureFixture[str], systemctl: Path, runtime: Path
+) -> None:
+    config = runtime / "m.toml"
+    config.write_text("CLUSTER_PORT = 0\n")
+    for command in ("show", "install"):
+        done = run(capsys, command, "--config", str(config))
+        assert done.code == 2
+        assert "the configuration is invalid: CLUSTER_PORT: " in done.err
+        assert f"mltbctl config validate --config {config}" in done.err
+    assert not (runtime / "system").exists()
+    assert not systemctl.exists()
+
+
 def test_a_path_with_blanks_is_quoted() -> None:
     said = words(unit(Wish(config="/a b/%m.toml"), PROGRAM, 1))
     assert said["ExecStart"] == f'{PROGRAM} run --config "/a b/%%m.toml"'
