@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.commands.founding import Place, config_file, effective, state_directory
-from mltbctl.errors import CliError, MltbError
+from mltbctl.errors import CliError, MltbError, Unreachable
 from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
 
@@ -106,8 +106,8 @@ def _listen(session: Session, config: Path, others: list[str], lease_s: float) -
                 with Client(other, secret=secret.text if secret else None, timeout=LOOK_S) as client:
                     name = client.ping()["node"]
             except MltbError as error:
-                if error.code == "auth":
-                    raise CliError(f"somebody at {other} answers, with another secret", code="refused") from None
+                if not isinstance(error, Unreachable):
+                    raise _not_silent(other, error) from None
                 continue
             raise CliError(
                 f"{name} at {other} answers: the majority may not be gone; nothing was changed",
@@ -118,6 +118,17 @@ def _listen(session: Session, config: Path, others: list[str], lease_s: float) -
         if left <= 0:
             return
         time.sleep(min(left, LOOK_S))
+
+
+def _not_silent(other: str, error: MltbError) -> CliError:
+    """Only where nobody completes a handshake is silence: whoever does and says no more lives, and is busy."""
+    if error.code == "auth":
+        words = f"somebody at {other} answers, with another secret"
+    elif error.code == "timeout":
+        words = f"somebody at {other} takes the connection, and does not answer"
+    else:
+        words = f"{other} could not be asked: {error.message}"
+    return CliError(f"{words}; nothing was changed", code="refused")
 
 
 def _tool(*arguments: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from mltbd.core.recovery import INDEX_LEAP
 from mltbd.core.voting import LEADER
 from tests.daemon.core.core_kit import TIMING, Company, Fixed
 from tests.daemon.runtime.journal_kit import Book
-from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
 from tests.mltbctl.terminal import Outcome, run_here
 
 Capture = pytest.CaptureFixture[str]
@@ -87,6 +88,34 @@ def test_it_is_refused_while_anybody_answers(capsys: Capture, here: Path) -> Non
         outcome = recover(capsys, here, "--confirm", "lab")
     assert outcome.code == 5
     assert "n2 at 127.0.0.1" in outcome.err
+    with Book(here / "s") as book:
+        assert book.recovered.snapshot is None
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (Refusal(code="overloaded", message="too much to do"), "could not be asked: too much to do"),
+        (Refusal(code="unavailable", message="too early"), "could not be asked: too early"),
+        (Silence(), "takes the connection, and does not answer"),
+    ],
+)
+def test_whoever_is_there_and_does_not_say_who_is_no_silence(
+    capsys: Capture, here: Path, trouble: Exception, words: str
+) -> None:
+    def busy(_: dict[str, Any]) -> dict[str, Any]:
+        raise trouble
+
+    with FakeDaemon(here / "x.sock", {"ping": busy}, (here / "secret").read_text()) as other:
+        (here / "s" / "met.json").write_text(json.dumps([f"127.0.0.1:{other.port - 1}"]))
+        outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, f"{words}; nothing was changed" in outcome.err) == (5, True)
+
+
+def test_a_place_where_nobody_can_be_asked_is_no_silence(capsys: Capture, here: Path) -> None:
+    (here / "s" / "met.json").write_text('["127.0.0.1:65535"]')
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "127.0.0.1:65536 could not be asked" in outcome.err) == (5, True)
     with Book(here / "s") as book:
         assert book.recovered.snapshot is None
 
