@@ -23,7 +23,8 @@ TOOL = "mltbd.runtime.recover"
 TOOL_S = 120.0
 LOOK_S = 0.5
 MET = "met.json"
-MET_BYTES_MAX = 16 * 1024
+MET_BYTES_MAX = 64 * 1024
+ASKED_AT_ONCE = 16
 DANGER = """\
 UNSAFE. Everything that only the lost nodes had is lost. If any of them still runs, there will be two clusters,
 and two of every workload. Be certain that they are switched off and stay so."""
@@ -84,51 +85,65 @@ def _places(settings: dict[str, Any], state: Path) -> list[str]:
 
 
 def _met(path: Path) -> list[str]:
+    """What the daemon kept (mltbd/runtime/met.py). A file that cannot be read names nobody to listen for: refused."""
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(MET_BYTES_MAX))
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
         return []
+    except (OSError, ValueError, RecursionError) as error:
+        raise CliError(
+            f"`{path}` cannot be read, so who else may live is not known: {error}; nothing was changed",
+            "if you are certain that every other node is gone, remove it",
+            code="refused",
+        ) from None
     return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
 
 
 def _listen(session: Session, config: Path, others: list[str], lease_s: float) -> None:
     """Nobody may answer while one lease runs out: then no other node runs a workload under the old cluster either."""
-    from mltbctl.client import Client
+    from concurrent.futures import ThreadPoolExecutor
+
     from mltbctl.settings import find_secret
 
-    secret = find_secret(str(config), os.environ)
+    found = find_secret(str(config), os.environ)
+    secret = found.text if found else None
     session.say(f"listening for {', '.join(others) or 'nobody: no other node is known'} for {lease_s:g} s")
     end = time.monotonic() + lease_s
-    while True:
-        for other in others:
-            try:
-                with Client(other, secret=secret.text if secret else None, timeout=LOOK_S) as client:
-                    name = client.ping()["node"]
-            except MltbError as error:
-                if not isinstance(error, Unreachable):
-                    raise _not_silent(other, error) from None
-                continue
-            raise CliError(
-                f"{name} at {other} answers: the majority may not be gone; nothing was changed",
-                "stop it for good, or mend what keeps the nodes apart: see `mltbctl doctor`",
-                code="refused",
-            )
-        left = end - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(left, LOOK_S))
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        while True:
+            for refusal in pool.map(lambda other: _asked(other, secret), others):
+                if refusal is not None:
+                    raise refusal
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, LOOK_S))
 
 
-def _not_silent(other: str, error: MltbError) -> CliError:
-    """Only where nobody completes a handshake is silence: whoever does and says no more lives, and is busy."""
-    if error.code == "auth":
-        words = f"somebody at {other} answers, with another secret"
-    elif error.code == "timeout":
-        words = f"somebody at {other} takes the connection, and does not answer"
-    else:
-        words = f"{other} could not be asked: {error.message}"
-    return CliError(f"{words}; nothing was changed", code="refused")
+def _asked(other: str, secret: str | None) -> CliError | None:
+    """Why not to go on: somebody is there, or may be. None: only where nobody completes a handshake is silence."""
+    from mltbctl.client import Client
+
+    try:
+        with Client(other, secret=secret, timeout=LOOK_S) as client:
+            name = client.ping()["node"]
+    except Unreachable:
+        return None
+    except MltbError as error:
+        if error.code == "auth":
+            words = f"somebody at {other} answers, with another secret"
+        elif error.code == "timeout":
+            words = f"somebody at {other} takes the connection, and does not answer"
+        else:
+            words = f"{other} could not be asked: {error.message}"
+        hint = f"where that is nobody of this cluster, take its address out of the seeds and of `{MET}`"
+        return CliError(f"{words}; nothing was changed", hint, code="refused")
+    return CliError(
+        f"{name} at {other} answers: the majority may not be gone; nothing was changed",
+        "stop it for good, or mend what keeps the nodes apart: see `mltbctl doctor`",
+        code="refused",
+    )
 
 
 def _tool(*arguments: str) -> dict[str, Any]:

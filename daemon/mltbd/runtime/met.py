@@ -1,7 +1,8 @@
-"""Where the other members were seen last, kept beside the journal: beyond the seeds of the configuration.
+"""Where other members were linked, kept beside the journal: beyond the seeds of the configuration. Newest first.
 
 A founder has no seeds, and a node that comes back at another address can be found only if it speaks first. These are
-places to knock at, nothing more: who answers there decides what it is.
+places to knock at, nothing more: who answers there decides what it is. `mltbctl recover` listens at all of them, so a
+place stays when nobody is linked there any more: a node in a minority sees few of those it must not live beside.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mltbd.core.membership import SEEDS_MAX
 from mltbd.core.peers import PORT_MAX
 
 FILE = "met.json"
-MET_MAX = 16
-BYTES_MAX = 16 * 1024
+MET_MAX = 128
+"""Twice what a cluster may have of members that replicate."""
+KNOCKS_MAX = 16
+"""At so many of them, the newest, this run knocks."""
+BYTES_MAX = 64 * 1024
 HOST_CHARS_MAX = 255
 log = logging.getLogger("mltbd")
 
 
 class Met:
-    """`found` is what the last run left; `keep` writes down what this one sees, when that changed."""
+    """`found` is what earlier runs left; `keep` writes down what this one sees, when that changed."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / FILE
@@ -32,12 +37,14 @@ class Met:
 
     def seeds(self, configured: tuple[str, ...], own: str) -> tuple[str, ...]:
         """Those of the configuration first, then those that were met."""
-        return tuple(seed for seed in dict.fromkeys((*configured, *self.found)) if seed != own)
+        known = dict.fromkeys((*configured, *self.found[:KNOCKS_MAX]))
+        return tuple(seed for seed in known if seed != own)[:SEEDS_MAX]
 
     def keep(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Not worth an error: without it only the seeds are left."""
-        places = tuple(sorted(f"{host}:{port}" for host, port in addresses)[:MET_MAX])
-        if not places or places == self._kept:
+        linked = sorted(f"{host}:{port}" for host, port in addresses)
+        places = tuple(dict.fromkeys((*linked, *self._kept)))[:MET_MAX]
+        if places == self._kept:
             return
         self._kept = places
         draft = self._path.with_suffix(".new")

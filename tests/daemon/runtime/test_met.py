@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mltbd.runtime.met import FILE, MET_MAX, Met
+from mltbd.core.membership import SEEDS_MAX
+from mltbd.runtime.met import FILE, HOST_CHARS_MAX, MET_MAX, Met
 
 
 def test_what_one_run_saw_the_next_one_knows(tmp_path: Path) -> None:
@@ -26,12 +27,27 @@ def test_it_is_written_only_when_it_changed(tmp_path: Path) -> None:
     met.keep([("b", 2), ("a", 1)])
     assert not (tmp_path / FILE).exists()
     met.keep([("b", 3)])
-    assert Met(tmp_path).found == ("b:3",)
+    assert Met(tmp_path).found == ("b:3", "a:1", "b:2")
 
 
-def test_its_length_has_a_limit(tmp_path: Path) -> None:
-    Met(tmp_path).keep([("host", port) for port in range(1, 100)])
-    assert len(Met(tmp_path).found) == MET_MAX
+def test_whom_a_minority_does_not_see_stays_known(tmp_path: Path) -> None:
+    Met(tmp_path).keep([(f"10.0.0.{number}", 7946) for number in (2, 3, 4, 5)])
+    Met(tmp_path).keep([("10.0.0.3", 7946)])
+    assert Met(tmp_path).found == tuple(f"10.0.0.{number}:7946" for number in (3, 2, 4, 5))
+
+
+def test_its_length_has_a_limit_and_the_newest_stay(tmp_path: Path) -> None:
+    for number in range(MET_MAX + 9):
+        Met(tmp_path).keep([(f"{number:03}".rjust(HOST_CHARS_MAX, "h"), 65000)])
+    found = Met(tmp_path).found
+    assert len(found) == MET_MAX
+    assert (found[0][-9:], found[-1][-9:]) == (f"{MET_MAX + 8}:65000", "009:65000")
+
+
+def test_it_knocks_at_the_newest_and_at_no_more_than_a_node_takes(tmp_path: Path) -> None:
+    Met(tmp_path).keep([("host", port) for port in range(101, 200)])
+    assert Met(tmp_path).seeds(("seed:1",), "host:101") == ("seed:1", *(f"host:{port}" for port in range(102, 117)))
+    assert len(Met(tmp_path).seeds(tuple(f"seed:{port}" for port in range(1, SEEDS_MAX)), "me:1")) == SEEDS_MAX
 
 
 @pytest.mark.parametrize(

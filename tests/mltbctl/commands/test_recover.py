@@ -17,6 +17,7 @@ from mltbd.core.effects import Save
 from mltbd.core.outbox import Outbox
 from mltbd.core.recovery import INDEX_LEAP
 from mltbd.core.voting import LEADER
+from mltbd.runtime.met import HOST_CHARS_MAX, MET_MAX, Met
 from tests.daemon.core.core_kit import TIMING, Company, Fixed
 from tests.daemon.runtime.journal_kit import Book
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal, Silence
@@ -118,6 +119,21 @@ def test_a_place_where_nobody_can_be_asked_is_no_silence(capsys: Capture, here: 
     assert (outcome.code, "127.0.0.1:65536 could not be asked" in outcome.err) == (5, True)
     with Book(here / "s") as book:
         assert book.recovered.snapshot is None
+
+
+@pytest.mark.parametrize("text", ["", '["127.0.0.1:1"', "[" * 9000])
+def test_a_file_that_cannot_be_read_names_nobody_to_listen_for(capsys: Capture, here: Path, text: str) -> None:
+    (here / "s" / "met.json").write_text(text)
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "who else may live is not known" in outcome.err) == (5, True)
+
+
+def test_all_that_a_node_keeps_are_listened_for(here: Path) -> None:
+    Met(here / "s").keep([(f"{number:03}".rjust(HOST_CHARS_MAX, "h"), 65000) for number in range(MET_MAX)])
+    Met(here / "s").keep([("127.0.0.1", 1)])  # Restarted in a minority.
+    settings = {"CLUSTER_SEED_NODES": [], "CLUSTER_ADVERTISE_ADDRESS": "10.0.0.1", "CLUSTER_PORT": 7946}
+    places = _places(settings, here / "s")
+    assert (len(places), places[0]) == (MET_MAX, "127.0.0.1:2")
 
 
 def test_it_is_refused_while_the_node_runs_or_was_mistyped(capsys: Capture, here: Path) -> None:
