@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.commands.founding import Place, config_file, effective, state_directory
-from mltbctl.errors import CliError, MltbError, Unreachable
+from mltbctl.errors import CliError, MltbError, Timeout, UnknownOutcome, Unreachable
 from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOOL = "mltbd.runtime.recover"
 TOOL_S = 120.0
+UNSURE = 6
 LOOK_S = 0.5
 MET = "met.json"
 MET_BYTES_MAX = 64 * 1024
@@ -147,13 +148,25 @@ def _asked(other: str, secret: str | None) -> CliError | None:
 
 
 def _tool(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", TOOL, *arguments], capture_output=True, text=True, timeout=TOOL_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", TOOL, *arguments], capture_output=True, text=True, timeout=TOOL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        late = f"the disk did not answer for {TOOL_S:g} s"
+        raise _unsure(late) if arguments[0] == "go" else Timeout(f"{late}; nothing was changed") from None
     try:
         body: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         raise CliError(f"`{TOOL}` failed: {done.stderr.strip()[-500:] or done.returncode}") from None
+    if done.returncode == UNSURE:
+        raise _unsure(body["error"])
     if done.returncode:
         raise CliError(f"{body['error']}; nothing was changed", body.get("hint", ""), code="refused")
     return body
+
+
+def _unsure(why: str) -> UnknownOutcome:
+    return UnknownOutcome(
+        f"{why}: it may yet go on alone", "mend the disk, then run it again: where it was done already, that is said"
+    )

@@ -20,7 +20,7 @@ from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
 
 DISK_S = 60.0
-DONE, REFUSED = 0, 5
+DONE, REFUSED, UNSURE = 0, 5, 6
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +60,8 @@ def _go(journal: Journal, found: Recovered, node: str, name: str) -> int:
     written = threading.Event()
     journal.submit(save, written.set)
     if not written.wait(DISK_S):
-        return _say(REFUSED, error="the journal could not be written", hint="check the disk")
+        # What waits is still written when the journal closes, if the disk comes back.
+        return _say(UNSURE, error=f"the disk did not answer for {DISK_S:g} s", hint="")
     index = save.snapshot.index if save.snapshot is not None else 0
     return _say(DONE, cluster=cluster, node=node, term=save.term, index=index)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,14 @@ import pytest
 from mltb_transport.keys import new_secret
 from mltb_transport.messages import Entry, Founding, NoOp
 from mltb_transport.voters import Voter
-from mltbctl.commands.recover import _places
+from mltbctl.commands.recover import TOOL, _places
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Save
 from mltbd.core.outbox import Outbox
 from mltbd.core.recovery import INDEX_LEAP
 from mltbd.core.voting import LEADER
+from mltbd.runtime import recover as tool
+from mltbd.runtime.journal_file import JournalFile
 from mltbd.runtime.met import HOST_CHARS_MAX, MET_MAX, Met
 from tests.daemon.core.core_kit import TIMING, Company, Fixed
 from tests.daemon.runtime.journal_kit import Book
@@ -119,6 +125,44 @@ def test_a_place_where_nobody_can_be_asked_is_no_silence(capsys: Capture, here: 
     assert (outcome.code, "127.0.0.1:65536 could not be asked" in outcome.err) == (5, True)
     with Book(here / "s") as book:
         assert book.recovered.snapshot is None
+
+
+def test_a_disk_that_comes_late_may_have_done_it(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, write = subprocess.run, JournalFile.write
+
+    def slow(journal: JournalFile, saves: list[Save]) -> None:
+        threading.Event().wait(0.5)
+        write(journal, saves)
+
+    def beside(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if TOOL not in command:
+            return run(command, **options)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            code = tool.main(command[4:])
+        return subprocess.CompletedProcess(command, code, out.getvalue(), "")
+
+    monkeypatch.setattr(tool, "DISK_S", 0.05)
+    monkeypatch.setattr(JournalFile, "write", slow)
+    monkeypatch.setattr(subprocess, "run", beside)
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert outcome.code == 6
+    assert "it may yet go on alone" in outcome.err
+    assert "nothing was changed" not in outcome.err
+    again = recover(capsys, here, "--confirm", "lab")
+    assert (again.code, "n1 is the only voter already: start it" in again.err) == (5, True)
+
+
+def test_a_disk_that_never_comes_is_no_traceback(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+
+    def never(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if TOOL not in command:
+            return run(command, **options)
+        raise subprocess.TimeoutExpired(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", never)
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "nothing was changed" in outcome.err) == (6, True)
 
 
 @pytest.mark.parametrize("text", ["", '["127.0.0.1:1"', "[" * 9000])
