@@ -121,7 +121,8 @@ def _downtimes(world: World, workloads: set[str], began: float) -> dict[str, flo
 
 
 def _overlaps(world: World) -> int:
-    """Moments with two process trees of one workload. Anything but 0 is a bug of the core."""
+    """How often a second process tree of one workload began. Where every node obeys its lease, anything but 0 is a bug
+    of the core."""
     alive: Counter[str] = Counter()
     overlaps = 0
     for life in world.lives:
@@ -181,7 +182,7 @@ def _told(position: Position, fault: Fault, outcomes: list[Outcome]) -> dict[str
         "failure_tolerance": tolerance,
         "overlaps": sum(outcome.overlaps for outcome in outcomes),
     }
-    return body | {"lines": _lines(body)}
+    return body | {"lines": [*_lines(body), *_twice(position, body)]}
 
 
 def _workload(position: Position, name: str, outcomes: list[Outcome], quorate: bool) -> dict[str, Any]:
@@ -221,6 +222,15 @@ def _lines(body: dict[str, Any]) -> list[str]:
         more = body["failure_tolerance"]
         lines.append(f"then: {more or 'not one'} more {'voters' if more > 1 else 'voter'} may be lost")
     return lines
+
+
+def _twice(position: Position, body: dict[str, Any]) -> list[str]:
+    """Where a workload ran twice at once, and who does not end it with its lease."""
+    if not body["overlaps"]:
+        return []
+    free = ", ".join(mate.node for mate in position.mates if not mate.lease_enforced)
+    why = f": SPLIT_BRAIN_PREVENTION is off on {free}" if free else ""
+    return [f"twice: {body['overlaps']} times in {body['runs']} runs one began while another of it still ran{why}"]
 
 
 def _workload_line(workload: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import base64
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mltb_transport.records import TWO_OWNERS
 from mltbd.core.failover import Policy
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
@@ -24,7 +25,8 @@ STOPS_SEEN_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Mate:
-    """One member. `ready`: the workloads it could run; `runs`: workload -> token of what runs there."""
+    """One member. `ready`: the workloads it could run; `runs`: workload -> token of what runs there; `lease_enforced`:
+    whether it ends them with their lease."""
 
     node: str
     store: str
@@ -33,6 +35,7 @@ class Mate:
     up: bool
     ready: tuple[str, ...]
     runs: tuple[tuple[str, int], ...]
+    lease_enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def position_of(node: Node, near: set[str], now: float) -> Position:
             if up and placed.owner == record.node and placed.started
         )
         ready = node.owner.ready(now) if own else record.ready
-        mates.append(Mate(record.node, record.store, record.role, record.priority, up, tuple(ready), runs))
+        enforced = TWO_OWNERS not in record.risks
+        mates.append(Mate(record.node, record.store, record.role, record.priority, up, tuple(ready), runs, enforced))
     return Position(tuple(mates), consensus.leader, consensus.term, snapshot, node.config, _stops(state))
 
 

@@ -135,7 +135,7 @@ class Box:
         workloads = dict.fromkeys((*mate.ready, *(name for name, _ in mate.runs)))
         config = replace(
             position.config, node=mate.node, role=mate.role, priority=mate.priority, address=mate.node, port=PORT,
-            workloads=tuple(workloads), checks=(), founder=Founder(False, 1, 1),
+            workloads=tuple(workloads), checks=(), founder=Founder(False, 1, 1), lease_enforced=mate.lease_enforced,
             seeds=tuple(f"{name}:{PORT}" for name in position.names if name != mate.node),
         )  # fmt: skip
         recovered = Recovered(mate.store, 2**31, position.term, "", (), position.snapshot)

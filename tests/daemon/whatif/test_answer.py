@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,29 @@ def test_without_a_quorum_nothing_runs() -> None:
     assert (workload["after"], workload["downtime_seconds"]) == ([{"node": None, "runs": 3}], None)
     assert workload["why_not"] == "no quorum is left, so nobody may take it over"
     assert answer["lines"][0] == "quorum: 1 of 3 voters are left, 2 are needed: there is none"
+
+
+def free(*names: str) -> Position:
+    """On these nodes SPLIT_BRAIN_PREVENTION is off. It has travelled."""
+    here = position(lease_enforced=False)
+    mates = tuple(replace(mate, lease_enforced=mate.node not in names) for mate in here.mates)
+    assert not any(mate.lease_enforced for mate in here.mates)
+    return unpacked(json.loads(json.dumps(packed(replace(here, mates=mates)))))
+
+
+def test_where_split_brain_is_not_prevented_an_owner_runs_on_alone() -> None:
+    answer = told("kill n2 n3", free("n1"))
+    assert "main: it runs on, on n1" in answer["lines"]
+    assert (answer["overlaps"], answer["quorum"]["has_quorum"]) == (0, False)
+    assert "it runs nowhere any more" in " ".join(told("kill n2 n3", free("n2", "n3"))["lines"])
+
+
+def test_two_at_once_are_told() -> None:
+    answer = told("split n1 | n2 n3", free("n1"))
+    assert answer["overlaps"] == 3
+    twice = "twice: 3 times in 3 runs one began while another of it still ran: SPLIT_BRAIN_PREVENTION is off on n1"
+    assert answer["lines"][-1] == twice
+    assert told("split n1 | n2 n3", free("n2", "n3"))["overlaps"] == 0
 
 
 def test_a_node_that_is_down_already_is_down_in_the_answer_too() -> None:
