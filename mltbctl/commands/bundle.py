@@ -25,17 +25,29 @@ PART_BYTES_MAX = 4 * 1024 * 1024
 HIDDEN = "[hidden]"
 _SECRETS = (
     re.compile(r"mltb1-(?:[a-z]+-)?[a-z2-7]{20,}"),  # ours
+    re.compile(r"mltbj1-[A-Za-z0-9_-]+"),  # what lets a machine join holds ours
     re.compile(r"\b\d{6,12}:[A-Za-z0-9_-]{30,}"),  # of Telegram bots
-    re.compile(r"(?i)(?<=://)[^/@\s\"]+:[^/@\s\"]+(?=@)"),  # in addresses of databases
-    re.compile(r"(?i)(?:(?<=token=)|(?<=password=)|(?<=secret=)|(?<=key=))[^\s\"&]+"),
+    re.compile(r"(?<=://)[^/\s\"']+(?=@)"),  # in addresses of databases, with a user or without
+    re.compile(r"(?i)(?:(?<=token=)|(?<=password=)|(?<=secret=)|(?<=key=)|(?<=bearer ))[^\s\"'&]+"),
+    re.compile(r"(?i)(?<!\S)(?P<option>--?[a-z-]*(?:token|pass|passwd|password|secret|key)[=\s]+)[^\s\"']+"),
 )
+_QUOTED = re.compile(r"`.*`", re.DOTALL)
 
 
 def scrub(text: str) -> str:
     """Without anything that looks like a secret."""
     for pattern in _SECRETS:
-        text = pattern.sub(HIDDEN, text)
+        text = pattern.sub(lambda found: found.groupdict().get("option", "") + HIDDEN, text)
     return text
+
+
+def scrubbed(value: Any) -> Any:
+    """The same of JSON: each text in it."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {scrub(str(name)): scrubbed(item) for name, item in value.items()}
+    return [scrubbed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def bundle(client: Client, config: str, file: str) -> Result:
@@ -88,7 +100,7 @@ def write(path: Path, parts: dict[str, str]) -> int:
 
 def _part(ask: Callable[[], dict[str, Any]]) -> str:
     try:
-        return scrub(json.dumps(ask(), indent=2))
+        return json.dumps(scrubbed(ask()), indent=2)
     except (MltbError, OSError) as error:
         return json.dumps({"missing": scrub(str(error))})
 
@@ -104,6 +116,16 @@ def _config(config: str) -> dict[str, Any]:
 
     data = show(None, config or None, [], effective=True).data
     for row in data["settings"]:
-        if row["key"].endswith((".command", ".url")):
-            row["value"] = scrub(json.dumps(row["value"]))
+        if row["key"].endswith(".command"):
+            row["value"] = _bare(row["value"])
+        elif row["key"].endswith(".hooks"):
+            row["value"] = {name: _bare(value) for name, value in row["value"].items()}
+    for problem in (*data["errors"], *data["warnings"]):
+        if not problem["key"].isupper():  # Of a workload or a check: it may quote what was written there.
+            problem |= {part: _QUOTED.sub(f"`{HIDDEN}`", problem[part]) for part in ("message", "hint")}
     return data
+
+
+def _bare(argv: Any) -> Any:
+    """A command by its first word alone: any other may be a secret, whatever it looks like."""
+    return [*argv[:1], *[HIDDEN] * len(argv[1:])] if isinstance(argv, list) else argv

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.access import access_key
+from mltb_transport.invitation import Invitation, token_of
 from mltb_transport.keys import Keyring, new_secret
 from mltbctl.commands.bundle import HIDDEN, scrub
 from tests.mltbctl import pictures, surveys
@@ -19,6 +20,7 @@ from tests.mltbctl.terminal import run_here
 
 Serve = Callable[..., FakeDaemon]
 SECRET = new_secret()
+JOIN_TOKEN = token_of(Invitation("lab", ("10.0.0.1:7946",), SECRET))
 BOT_TOKEN = "1234567890:AAH-abcdefghijklmnopqrstuvwxyz0123456"
 
 
@@ -30,6 +32,14 @@ BOT_TOKEN = "1234567890:AAH-abcdefghijklmnopqrstuvwxyz0123456"
         (f'"{BOT_TOKEN}"', f'"{HIDDEN}"'),
         ("mongodb://user:pass@db/x", f"mongodb://{HIDDEN}@db/x"),
         ("bot --token=abc --port=1", f"bot --token={HIDDEN} --port=1"),
+        ("redis://:hunter2@10.0.0.5:6379/0", f"redis://{HIDDEN}@10.0.0.5:6379/0"),
+        ("https://t0ken@host/a@b", f"https://{HIDDEN}@host/a@b"),
+        ("postgres://u:p@ss@db/x", f"postgres://{HIDDEN}@db/x"),
+        (f"typed: mltbctl join {JOIN_TOKEN}!", f"typed: mltbctl join {HIDDEN}!"),
+        ("bot --token s3cr3t-a --port 1", f"bot --token {HIDDEN} --port 1"),
+        ("bot --db-password=a b", f"bot --db-password={HIDDEN} b"),
+        ("curl: Authorization: Bearer a.b.c", f"curl: Authorization: Bearer {HIDDEN}"),
+        ("the key of 3 connections; token 7; `mltbctl secret rotate --dry-run`",) * 2,
         ("n1:7946 10.0.0.1:7947", "n1:7946 10.0.0.1:7947"),
     ],
 )
@@ -51,7 +61,17 @@ def test_what_is_in_it(
     runtime: Path, serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = runtime / "mltb.toml"
-    config.write_text(f'CLUSTER_SECRET = "{SECRET}"\n[workload.main]\ncommand = ["bot", "{BOT_TOKEN}"]\n')
+    config.write_text(
+        f'''CLUSTER_SECRET = "{SECRET}"
+[workload.main]
+command = ["bot", "{BOT_TOKEN}", "--pin", "s3cr3t-1"]
+hooks = {{ pre_start = ["sh", "-c", "login s3cr3t-2"], timeout = 3 }}
+env = {{ PIN = "s3cr3t-3" }}
+[[workload.main.check]]
+kind = "command"
+command = ["look", "s3cr3t-4"]
+'''
+    )
     config.chmod(0o600)
     monkeypatch.setenv("MLTB_CONFIG", str(config))
 
@@ -71,10 +91,30 @@ def test_what_is_in_it(
     assert found["events.json"] == {"missing": f"no, {HIDDEN}"}
     assert SECRET not in json.dumps(found)
     assert BOT_TOKEN not in json.dumps(found)
+    assert "s3cr3t" not in json.dumps(found)
+    told = {row["key"]: row["value"] for row in found["config.json"]["settings"]}
+    assert told["workload.main.command"] == ["bot", HIDDEN, HIDDEN, HIDDEN]
+    assert told["workload.main.hooks"] == {"pre_start": ["sh", HIDDEN, HIDDEN], "timeout": 3.0}
     assert "CLUSTER_LEASE_DURATION" in json.dumps(found["config.json"])
     again = run_here(capsys, "bundle", "--file", str(path))
     assert again.code == 1
     assert "it stays as it is" in again.err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['command = "bot s3cr3t"', 'command = ["bot"]\nenv = { PIN = ["s3cr3t"] }', 'command = ["bot"]\ncwd = ["s3cr3t"]'],
+)
+def test_what_is_wrong_is_told_without_what_was_written(
+    runtime: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    config = runtime / "mltb.toml"
+    config.write_text(f"[workload.main]\n{wrong}\n")
+    monkeypatch.setenv("MLTB_CONFIG", str(config))
+    assert run_here(capsys, "bundle", "--file", str(runtime / "b.tar.gz")).code == 0
+    told = contents(runtime / "b.tar.gz")["config.json"]
+    assert told["errors"][0]["key"].startswith("workload.main")
+    assert "s3cr3t" not in json.dumps(told)
 
 
 def test_without_a_daemon_there_is_still_something(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
