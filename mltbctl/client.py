@@ -182,7 +182,13 @@ class Client:
     def survey(self, *, quick: bool = False) -> dict[str, Any]:
         """What every member tells of itself, for a diagnosis: {"node", "facts" by node (None: no answer), "silent",
         "clocks"}. `quick` leaves the disks alone."""
-        return self._read("survey", quick=quick)
+        whole = page = self._read("survey", quick=quick)
+        while page.pop("more", False):
+            page = self._read("survey", quick=quick, after=page["last"])
+            for part in ("facts", "silent", "clocks"):
+                whole[part] |= page[part]
+        whole.pop("last", None)
+        return whole
 
     def reload(self) -> dict[str, Any]:
         """Have the daemon read its configuration anew, as SIGHUP does. What it made of it is in its log."""

@@ -61,6 +61,19 @@ def test_reading_calls(serve: Serve) -> None:
         assert node.endpoints == (str(daemon.path),)
 
 
+def test_a_survey_is_put_together_from_its_pages(serve: Serve) -> None:
+    pages = {
+        "": {"node": "n1", "facts": {"n1": {}}, "silent": {}, "clocks": {}, "last": "n1", "more": True},
+        "n1": {"node": "n1", "facts": {"n2": None}, "silent": {"n2": "no"}, "clocks": {}, "last": "n2", "more": True},
+        "n2": {"node": "n1", "facts": {"n3": {}}, "silent": {}, "clocks": {"n3": {}}, "last": "n3", "more": False},
+    }
+    serve(survey=lambda params: pages[params.get("after", "")] if params["quick"] else {})
+    with Client() as node:
+        assert node.survey(quick=True) == {
+            "node": "n1", "facts": {"n1": {}, "n2": None, "n3": {}}, "silent": {"n2": "no"}, "clocks": {"n3": {}},
+        }  # fmt: skip
+
+
 def test_moving_calls_send_what_was_said_and_no_more(serve: Serve) -> None:
     def moved(_: dict[str, Any]) -> dict[str, Any]:
         return {"operation": 9}

@@ -1,12 +1,13 @@
 """What a node can tell of its own state of health, and what it gathers from the others: facts, no verdicts.
 
-`facts`: this node. `survey`: every member, asked by this one. `clock`: for comparing clocks. `reload`: as SIGHUP.
+`facts`: this node. `survey`: the members, asked by this one, in pages. `clock`: to compare clocks. `reload`: as SIGHUP.
 The verdicts are `mltbctl doctor`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import threading
@@ -42,8 +43,12 @@ CLOCKS_EVERY_S = 30.0
 MARK_EVERY_S = 30.0
 """Frames and connections that should not be are told for ten minutes."""
 PEER_ANSWERS_S = 2.0
-MEMBERS_MAX = 64
-"""So many members one survey asks; an answer has to fit one frame."""
+CLOCKS_MAX = 64
+"""With so many members the clock is compared."""
+PAGE_MEMBERS = 16
+"""So many members are asked for one page of a survey."""
+PAGE_CHARS = 128 * 1024
+"""At so many characters a page ends: it has to fit one frame, whatever the next member tells."""
 ANSWER_LEAVES_S = 0.2
 PROBE_WRITES = 3
 PROBE_BYTES = 4096
@@ -159,26 +164,45 @@ class CheckUp:
         self._probe(lambda disk: answer(True, self._here() | {"disk": disk}))
 
     def _survey(self, params: dict[str, Any], answer: Done) -> None:
-        """The facts of every member that answers; None, and why, for those that do not."""
-        me = self._driver.node.me
-        others = [name for name in self._members() if name != me][:MEMBERS_MAX]
-        found: dict[str, dict[str, Any] | None] = {}
-        silent: dict[str, str] = {}
-        left = {me, *others}
+        """The facts of the members, by name, that come after `after`; None, and why, for those that do not answer.
+
+        A page: `more` says whether the next one is to be asked for, after `last`.
+        """
+        after = str(params.get("after") or "")
+        members = sorted(name for name in self._members() if name > after)
+        asked = members[:PAGE_MEMBERS]
+        found: dict[str, tuple[bool, dict[str, Any]]] = {}
 
         def told(node: str, ok: bool, body: dict[str, Any]) -> None:
-            found[node] = body if ok else None
+            found[node] = ok, body
+            if len(found) == len(asked):
+                answer(True, self._page(found, members[-1]))
+
+        if not asked:
+            answer(True, self._page({}, after))
+        quick = {"quick": bool(params.get("quick"))}
+        for name in asked:
+            if name != self._driver.node.me:
+                self._control.ask(name, "facts", PEER_ANSWERS_S, partial(told, name), quick)
+        if self._driver.node.me in asked:
+            self._facts(quick, partial(told, self._driver.node.me))
+
+    def _page(self, found: dict[str, tuple[bool, dict[str, Any]]], end: str) -> dict[str, Any]:
+        """As many of these answers as fit, at least one."""
+        facts: dict[str, dict[str, Any] | None] = {}
+        silent: dict[str, str] = {}
+        size = 0
+        for node, (ok, body) in sorted(found.items()):
+            size += len(json.dumps(body))
+            if facts and size > PAGE_CHARS:
+                break
+            facts[node] = body if ok else None
             if not ok:
                 silent[node] = str(body.get("message", ""))
-            left.discard(node)
-            if not left:
-                ordered = {name: found[name] for name in sorted(found)}
-                answer(True, {"node": me, "facts": ordered, "silent": silent, "clocks": self._clocks.report()})
-
-        quick = {"quick": bool(params.get("quick"))}
-        for name in others:
-            self._control.ask(name, "facts", PEER_ANSWERS_S, partial(told, name), quick)
-        self._facts(quick, partial(told, me))
+        clocks = {node: clock for node, clock in self._clocks.report().items() if node in facts}
+        last = max(facts, default=end)
+        page = {"node": self._driver.node.me, "facts": facts, "silent": silent, "clocks": clocks}
+        return page | {"last": last, "more": last < end}
 
     # -- facts --------------------------------------------------------------------------------------------------
 
@@ -307,7 +331,7 @@ class CheckUp:
             return
         members = self._members()
         self._clocks.keep(members)
-        for name in members[:MEMBERS_MAX]:
+        for name in members[:CLOCKS_MAX]:
             if name != self._driver.node.me:
                 self._control.ask(name, "clock", PEER_ANSWERS_S, partial(self._compared, name, boottime()))
         self._timers["clocks"] = self._loop.call_later(

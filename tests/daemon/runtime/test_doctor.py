@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mltb_transport.bus import REFUSED, UP
 from mltb_transport.keys import new_secret
+from mltb_transport.limits import TEXT_CHARS_MAX
+from mltbd.core.peers import NODE_CHARS_MAX
 from mltbd.runtime import doctor
-from mltbd.runtime.doctor import PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
+from mltbd.runtime.control import Done
+from mltbd.runtime.doctor import PAGE_MEMBERS, PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
 from tests.daemon.config.machines import SECRET, loaded
 from tests.daemon.runtime.live import Live
 
@@ -64,6 +69,38 @@ def test_a_survey_asks_every_member_and_names_those_that_do_not_answer() -> None
         assert torn["facts"]["n3"] is None
         assert set(torn["silent"]) == {"n3"}
         assert torn["facts"]["n1"]["node"] == "n1"
+
+
+def test_a_survey_of_as_many_as_replicate_with_the_longest_names_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pages, whatever each of them tells."""
+    names = [f"{number:02}".rjust(NODE_CHARS_MAX, "n") for number in range(64)]
+    entry = {"state": "UNREACHABLE", "silent_seconds": 86399.999, "rtt_ms": 10000.01, "link": "refused"}
+    with Live() as live:
+        told = live.ask("n1", "facts", {"quick": True}) | {"heard": dict.fromkeys(names, entry)}
+        told["options"] |= {f"workload.{number:0255}.stop_timeout": 1.0 for number in range(16)}
+        told["refused_by"] = [{"address": f"{number:0255}:7946", "node": names[0]} for number in range(64)]
+        assert 64 * len(json.dumps(told)) > 8 * TEXT_CHARS_MAX
+        asked: list[str] = []
+
+        def ask(node: str, _method: str, _patience_s: float, done: Done, _params: object) -> None:
+            asked.append(node)
+            done(node != names[9], told | {"node": node} if node != names[9] else {"message": "no answer"})
+
+        monkeypatch.setattr(live["n1"].control, "ask", ask)
+        monkeypatch.setattr(live["n1"].check_up, "_members", lambda: ["n1", *reversed(names)])
+        facts: dict[str, object] = {}
+        silent: dict[str, str] = {}
+        page: dict[str, Any] = {"more": True, "last": ""}
+        while page["more"]:
+            before = len(asked)
+            page = live.ask("n1", "survey", {"quick": True, "after": page["last"]})
+            facts |= page["facts"]
+            silent |= page["silent"]
+            assert len(asked) - before <= PAGE_MEMBERS
+        assert list(facts) == ["n1", *names]
+        assert [name for name, its in facts.items() if its is None] == [names[9]] == list(silent)
+        beyond = live.ask("n1", "survey", {"after": "z"})
+        assert (beyond["facts"], beyond["more"]) == ({}, False)
 
 
 def test_clocks_are_compared_without_being_asked() -> None:
