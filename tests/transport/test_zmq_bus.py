@@ -204,6 +204,18 @@ def test_links_have_a_limit() -> None:
     asyncio.run(play())
 
 
+def test_the_limit_of_links_can_be_reached() -> None:
+    async def play() -> None:
+        bus = ZmqBus(BusConfig(LOOPBACK, free_port(), KEYS, links_max=100))
+        bus.open(ignore)
+        with contextlib.closing(bus):
+            for number in range(100):
+                bus.link(LOOPBACK, 2000 + number)
+            assert (len(bus.connections()), bus.counters["links_refused"]) == (100, 0)
+
+    asyncio.run(play())
+
+
 def test_a_name_is_looked_up_and_two_names_of_a_node_are_one_subscription() -> None:
     async def play() -> None:
         async with nodes("n1") as (one,), nodes("n2") as (two,):

@@ -37,6 +37,8 @@ SWEEP_S = 1.0
 """The timer that catches a missed edge and lets libzmq reap dead connections."""
 FLUSH_MS = 250
 """How long `close` waits for the last words to leave."""
+SOCKETS_PER_LINK = 3
+"""The dealer, the end of its monitor that libzmq writes to, and the end that we read."""
 SPARE_SOCKETS = 32
 
 
@@ -89,7 +91,7 @@ class ZmqBus:
         self._loop = asyncio.get_running_loop()
         self._on_frame, self._on_lost = on_frame, on_lost
         self._context = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, 2 * config.links_max + SPARE_SOCKETS)
+        self._context.set(zmq.MAX_SOCKETS, SOCKETS_PER_LINK * config.links_max + SPARE_SOCKETS)
         try:
             self._open_sockets(self._context, self._loop)
         except zmq.ZMQError as error:
