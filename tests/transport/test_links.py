@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 import zmq
 
-from mltb_transport.bus import DOWN, UP, new_counters
-from mltb_transport.links import RESOLVE_AGAIN_S, RESOLVE_ANYWAY_S, Links, is_numeric
+from mltb_transport.bus import DOWN, REFUSED, UP, new_counters
+from mltb_transport.links import REFUSED_AGAIN_S, RESOLVE_AGAIN_S, RESOLVE_ANYWAY_S, Links, is_numeric
 from mltb_transport.sockets import LINK_EVENTS, Drain, RawSocket, drop_unsent, event_of, set_common, set_tcp, watch
 from tests.transport.nodes import until
 
@@ -50,13 +51,18 @@ def run(scene: Any, addresses: dict[str, str]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def links(counters: dict[str, int]) -> AsyncIterator[tuple[Links, Names]]:
+async def links(
+    counters: dict[str, int], exhausted: Callable[[], bool] = lambda: False, keys: int = 1
+) -> AsyncIterator[tuple[Links, Names]]:
+    """`exhausted`: there is no descriptor for a further dealer."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, Names)
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
 
         def dealer(key: int) -> RawSocket:
-            assert key == 0
+            assert key in range(keys)
+            if exhausted():
+                raise zmq.ZMQError(errno.EMFILE)
             made = context.socket(zmq.DEALER)
             set_common(made)
             set_tcp(made)
@@ -69,7 +75,7 @@ async def links(counters: dict[str, int]) -> AsyncIterator[tuple[Links, Names]]:
 
         set_common(subscriber)
         set_tcp(subscriber)
-        made = Links(loop, subscriber, dealer, watched, lambda *_: None, counters)
+        made = Links(loop, subscriber, dealer, watched, lambda *_: None, counters, keys)
         try:
             yield made, loop
         finally:
@@ -222,6 +228,53 @@ def test_renewing_looks_the_name_up_too() -> None:
     run(scene(), {"peer": "127.0.0.77"})
 
 
+def test_a_link_that_cannot_be_made_anew_works_on_until_it_can() -> None:
+    async def scene() -> None:
+        counters, full = new_counters(), [False]
+        async with links(counters, lambda: full[0]) as (made, _):
+            with listener("127.0.0.77") as peer:
+                made.add("127.0.0.77", PORT)
+                link = made.by_address["127.0.0.77", PORT]
+                await until(lambda: link.state == UP)
+                full[0], before = True, link.dealer
+                made.renew(link)
+                made.sweep()
+                assert counters["links_refused"] == 2
+                assert (link.dealer, link.state) == (before, UP)
+                await until(lambda: not drop_unsent(link.dealer, [b"here"]))
+                await until(lambda: peer.poll(0))
+                full[0] = False
+                made.sweep()
+                assert (link.dealer is before, link.state) == (False, DOWN)
+                await until(lambda: link.state == UP)
+                before = link.dealer
+                made.sweep()
+                assert (link.dealer, counters["links_refused"]) == (before, 2)
+
+    run(scene(), {})
+
+
+def test_the_other_secret_is_tried_as_soon_as_it_can_be() -> None:
+    async def scene() -> None:
+        counters, full = new_counters(), [False]
+        async with links(counters, lambda: full[0], keys=2) as (made, loop):
+            made.add("127.0.0.77", PORT)
+            link = made.by_address["127.0.0.77", PORT]
+            link.state, full[0] = REFUSED, True
+            for _ in range(3):
+                loop.ahead_s += REFUSED_AGAIN_S
+                made.sweep()
+                await asyncio.sleep(0)
+            assert (link.key, counters["links_refused"]) == (0, 3)
+            full[0] = False
+            loop.ahead_s += REFUSED_AGAIN_S
+            made.sweep()
+            await asyncio.sleep(0)
+            assert (link.key, counters["links_refused"]) == (1, 3)
+
+    run(scene(), {})
+
+
 @pytest.mark.parametrize(
     ("address", "numeric"),
     [("10.0.0.1", True), ("::1", True), ("fe80::1%lo", True), ("localhost", False), ("10.0.0", False), ("", False)],
@@ -254,6 +307,32 @@ async def play():
 asyncio.run(play())
 """)
     assert 0 < int(refused) < 200
+
+
+def test_running_out_of_file_descriptors_leaves_links_that_were_to_be_made_anew() -> None:
+    told = output_of("""
+import os
+from tests.transport.nodes import LOOPBACK, free_port, ignore
+async def play():
+    bus = ZmqBus(BusConfig(LOOPBACK, free_port()))
+    bus.open(ignore)
+    for port in range(1, 11, 2):
+        bus.link(LOOPBACK, port)
+    await asyncio.sleep(0.2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    for port in range(1, 11, 2):
+        bus.relink(LOOPBACK, port)
+    print(bus.counters["links_refused"], [bus.send(LOOPBACK, port, b"") for port in range(1, 11, 2)])
+    bus.close()
+asyncio.run(play())
+""")
+    assert told == f"5 {[False] * 5}\n"
 
 
 def test_a_bus_without_file_descriptors_says_so() -> None:

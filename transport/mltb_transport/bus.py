@@ -20,7 +20,7 @@ COUNTERS = (
     "oversized",  # payloads above FRAME_BYTES_MAX that we refused to send
     "send_dropped",  # the peer was not connected, or its queue was full
     "send_unlinked",  # no link to that address
-    "links_refused",  # above LINKS_MAX
+    "links_refused",  # above LINKS_MAX, or no descriptor left
     "reply_dropped",  # the control client is gone, or does not read
     "envelope_error",  # not one payload behind one route
     "auth_denied",  # the key was not on the list of the socket

@@ -44,6 +44,7 @@ class Link:
     tried_at: float = 0.0  # since when it is tried with this key
     connected: str = ""  # numeric address in use; empty until the name is known
     failed: bool = False  # the last send was dropped
+    stale: bool = False  # was to be made anew, and there was no descriptor for it
     resolved_at: float = 0.0
     patience_s: float = RESOLVE_AGAIN_S  # until the name of a peer that answers is looked up again
     lookup: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -81,8 +82,8 @@ class Links:
 
     def add(self, address: str, port: int) -> None:
         """Connect as soon as the numeric address is known."""
-        dealer = self._new_dealer(0)
-        link = Link(address, port, dealer, self._watch(dealer, lambda event: self._told(link, event)))
+        dealer, watch = self._open(0, lambda event: self._told(link, event))
+        link = Link(address, port, dealer, watch)
         self.by_address[address, port] = link
         if is_numeric(address):
             self._connect(link, address)
@@ -90,19 +91,38 @@ class Links:
             self._look_up(link)
 
     def renew(self, link: Link) -> None:
-        """Drop the connections and what waits in them, connect anew at once."""
+        """Drop the connections and what waits in them, connect anew at once; without a descriptor in a later sweep."""
+        if not self._renewed(link, link.key):
+            link.stale = True
+
+    def _renewed(self, link: Link, key: int) -> bool:
+        """Done, or counted: nothing of the link is given up before there is a dealer to take its place."""
+        try:
+            dealer, watch = self._open(key, lambda event: self._told(link, event))
+        except zmq.ZMQError:
+            self._counters["links_refused"] += 1
+            return False
         numeric = link.connected
         _unwatch(link)  # What we cut ourselves is no loss.
         self._disconnect(link)
         link.dealer.close()
-        link.dealer = self._new_dealer(link.key)
-        link.watch = self._watch(link.dealer, lambda event: self._told(link, event))
+        link.dealer, link.watch, link.key, link.stale = dealer, watch, key, False
         if link.state == UP:
             link.state = DOWN
         if numeric:
             self._connect(link, numeric)
         if not is_numeric(link.address):
             self._look_up(link)
+        return True
+
+    def _open(self, key: int, told: Callable[[int], None]) -> tuple[RawSocket, Drain]:
+        """A dealer and its watch, or zmq.ZMQError and neither."""
+        dealer = self._new_dealer(key)
+        try:
+            return dealer, self._watch(dealer, told)
+        except zmq.ZMQError:
+            dealer.close()
+            raise
 
     def remove(self, address: str, port: int) -> None:
         """Drop the connections."""
@@ -118,6 +138,8 @@ class Links:
             link.watch.recheck()
             if link.state == REFUSED and now - link.tried_at >= REFUSED_AGAIN_S:
                 self._loop.call_soon(self._try_next, link)
+            elif link.stale:
+                self.renew(link)
             if is_numeric(link.address) or link.lookup is not None:
                 continue
             patience_s = RESOLVE_AGAIN_S if link.failed or not link.connected else link.patience_s
@@ -149,8 +171,8 @@ class Links:
         if self.by_address.get((link.address, link.port)) is not link or link.state != REFUSED:
             return
         link.tried_at = self._loop.time()
-        link.key = (link.key + 1) % self._keys
-        self.renew(link)
+        if not self._renewed(link, (link.key + 1) % self._keys):
+            return  # It stays refused, so the sweep comes back to it.
         if link.connected and self._subscriptions[endpoint(link.connected, link.port)] > 1:
             # Another name of the same node shares the subscription: it has to change as well.
             _disconnect(self._subscriber, endpoint(link.connected, link.port))
