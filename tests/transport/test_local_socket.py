@@ -28,16 +28,15 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize(("group_access", "expected"), [(False, 0o600), (True, 0o660)])
-def test_modes_whatever_the_umask(tmp_path: Path, group_access: bool, expected: int) -> None:
+def test_modes_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "mltb" / "n1.sock"
-    local = LocalSocket(str(path), group_access)
+    local = LocalSocket(str(path))
     before = os.umask(0)
     try:
         local.acquire()
         with router() as socket:
             local.bind(socket)
-            assert mode(path) == expected
+            assert mode(path) == 0o600
             assert mode(path.parent) == 0o700
             assert mode(Path(f"{path}.lock")) == 0o600
             assert os.umask(0) == 0
@@ -57,7 +56,7 @@ def test_the_mode_is_right_from_the_first_moment(tmp_path: Path) -> None:
             path.touch(mode=0o777)
             seen.append(mode(path))
 
-    local = LocalSocket(str(path), False)
+    local = LocalSocket(str(path))
     local.acquire()
     before = os.umask(0)
     local.bind(cast(RawSocket, Binder()))
@@ -68,7 +67,7 @@ def test_the_mode_is_right_from_the_first_moment(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused_and_the_first_keeps_its_socket(tmp_path: Path) -> None:
     path = tmp_path / "n1.sock"
-    first, second = LocalSocket(str(path), False), LocalSocket(str(path), False)
+    first, second = LocalSocket(str(path)), LocalSocket(str(path))
     first.acquire()
     with router() as socket:
         first.bind(socket)
@@ -85,7 +84,7 @@ def test_a_second_daemon_is_refused_and_the_first_keeps_its_socket(tmp_path: Pat
 def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "n1.sock"
     path.write_text("left by a crash")
-    local = LocalSocket(str(path), False)
+    local = LocalSocket(str(path))
     local.acquire()
     with router() as socket:
         local.bind(socket)
@@ -96,13 +95,13 @@ def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
 def test_the_path_has_a_limit(tmp_path: Path) -> None:
     path = str(tmp_path / "n")
     path += "n" * (PATH_BYTES_MAX - len(path))
-    local = LocalSocket(path, False)
+    local = LocalSocket(path)
     local.acquire()
     with router() as socket:
         local.bind(socket)
     local.release()
     with pytest.raises(BindError, match="longer than 107 bytes") as caught:
-        LocalSocket(path + "n", False).acquire()
+        LocalSocket(path + "n").acquire()
     assert "--runtime-dir" in caught.value.hint
 
 
@@ -111,19 +110,19 @@ def test_a_directory_others_can_write_to_is_refused(tmp_path: Path) -> None:
     shared.mkdir()
     shared.chmod(0o777)
     with pytest.raises(BindError, match="can be written by, other users"):
-        LocalSocket(str(shared / "n1.sock"), False).acquire()
+        LocalSocket(str(shared / "n1.sock")).acquire()
 
 
 def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BindError, match=r"cannot serve `.*n1\.sock`"):
-        LocalSocket(str(tmp_path / "file" / "n1.sock"), False).acquire()
+        LocalSocket(str(tmp_path / "file" / "n1.sock")).acquire()
 
 
 def test_a_directory_in_the_place_of_the_socket_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "n1.sock"
     path.mkdir()
-    local = LocalSocket(str(path), False)
+    local = LocalSocket(str(path))
     with pytest.raises(BindError, match="cannot serve"):
         local.acquire()
     path.rmdir()

@@ -14,14 +14,15 @@ from mltb_transport.bus import BindError
 from mltb_transport.sockets import RawSocket
 
 PATH_BYTES_MAX = 107
+MODE = 0o600
+"""Who may open it is an admin."""
 
 
 class LocalSocket:
     """Owns `path` and `path`.lock from `acquire` to `release`."""
 
-    def __init__(self, path: str, group_access: bool) -> None:
+    def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._mode = 0o660 if group_access else 0o600
         self._lock_fd = -1
 
     def acquire(self) -> None:
@@ -49,14 +50,14 @@ class LocalSocket:
 
     def bind(self, socket: RawSocket) -> None:
         """Bind with the right mode from the first moment on."""
-        umask = os.umask(0o777 & ~self._mode)
+        umask = os.umask(0o777 & ~MODE)
         try:
             socket.bind(f"ipc://{self._path}")
         except zmq.ZMQError as error:
             raise BindError(f"cannot serve `{self._path}`: {error.strerror.lower()}") from error
         finally:
             os.umask(umask)
-        self._path.chmod(self._mode)
+        self._path.chmod(MODE)
 
     def release(self) -> None:
         """Remove the socket and let the lock go. Again, or never acquired: no effect."""

@@ -48,14 +48,13 @@ class BusConfig:
 
     `other_keys` are taken as well while the secret is being changed: from peers that use them already, or still.
     `keys`: None leaves TCP open to everybody, which is refused beyond loopback unless `insecure`.
-    `local_path`: empty for none. `group_access`: mode 0660 instead of 0600 for it.
+    `local_path`: empty for none.
     """
 
     address: str
     port: int
     keys: Keyring | None = None
     local_path: str = ""
-    group_access: bool = False
     insecure: bool = False
     links_max: int = LINKS_MAX
     other_keys: Keyring | None = None
@@ -73,7 +72,7 @@ class ZmqBus:
         self._on_lost: OnLost | None = None
         self._context: RawContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._local = LocalSocket(config.local_path, config.group_access) if config.local_path else None
+        self._local = LocalSocket(config.local_path) if config.local_path else None
         self._sockets: list[RawSocket] = []
         self._monitors: list[RawSocket] = []
         self._drains: list[Drain] = []
