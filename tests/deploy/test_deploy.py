@@ -10,8 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
 
 from mltb_transport.keys import new_secret
+from mltb_transport.limits import RELEASE
 from mltbd.config.leaving import service_s
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Settings, load
@@ -106,6 +108,23 @@ def test_the_objects_have_the_shape_that_kubernetes_wants() -> None:
     assert mounted == claimed | {volume["name"] for volume in pod["volumes"]}
     assert {port["containerPort"] for port in container["ports"]} == {port["port"] for port in service["ports"]}
     assert all(isinstance(item.get("value", ""), str) for item in container["env"])
+
+
+def test_the_image_of_the_pods_is_of_this_release_and_of_a_registry_that_a_person_chose() -> None:
+    """Without a registry it would be whatever the public one has by that name, and without a tag the newest of that."""
+    image = kubernetes()["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    registry, _, name = image.partition("/")
+    assert "." in registry
+    assert name == f"{compose()['services']['n1']['image']}:{RELEASE}"
+
+
+def test_the_nodes_of_compose_can_live_on_three_hosts_as_it_says() -> None:
+    """In the networks of Docker a port is reached from other hosts only if it is published: here none is."""
+    told = (DEPLOY / "compose.yaml").read_text()
+    data = yaml.safe_load(told.replace("  # network_mode: host\n", "  network_mode: host\n"))
+    assert all(service["network_mode"] == "host" for service in data["services"].values())
+    for name, service in data["services"].items():
+        assert service["environment"]["CLUSTER_ADVERTISE_ADDRESS"] == name, "what resolves to the host"
 
 
 def test_both_run_the_same_workload() -> None:
