@@ -18,6 +18,7 @@ from mltb_transport.messages import (
     Sync,
 )
 from mltb_transport.records import Record
+from mltb_transport.store import Bundle
 from mltb_transport.wire import FOREIGN_MAX, SENDERS_MAX, Inbound, Outbound
 
 RECORD = Record(
@@ -29,6 +30,7 @@ ELECTION = Election(1, "vote", 1, 1, 1)
 PING = Ping(1)
 REQUEST = Request(1, "status", "{}")
 RESPONSE = Response(1, True, "{}")
+BUNDLE = Bundle(())
 
 PEER = Source("request", "node", Route("request", b"id"))
 
@@ -36,6 +38,10 @@ PEER = Source("request", "node", Route("request", b"id"))
 def inbound(cluster: str = "") -> tuple[Inbound, dict[str, int]]:
     counters = new_counters()
     return Inbound("me", counters, cluster), counters
+
+
+def of_client(message: Message, cluster: str = "") -> bytes:
+    return encode(Frame(PROTOCOL, cluster, "", 0, 1, message))
 
 
 @pytest.mark.parametrize(
@@ -52,21 +58,46 @@ def inbound(cluster: str = "") -> tuple[Inbound, dict[str, int]]:
         ("request", "node", ELECTION, "node"),
         ("request", "node", SYNC, "node"),
         ("request", "node", RESPONSE, "node"),
-        ("request", "node", REQUEST, "admin"),
+        ("request", "node", REQUEST, "node"),
+        ("request", "node", BUNDLE, None),
         ("request", "open", ELECTION, "node"),
-        ("request", "open", REQUEST, "admin"),
-        ("request", "admin", REQUEST, "admin"),
-        ("request", "viewer", REQUEST, "viewer"),
+        ("request", "open", REQUEST, "node"),
+        ("request", "open", BUNDLE, None),
         ("request", "admin", ELECTION, None),
+        ("request", "admin", REQUEST, None),
+        ("request", "admin", BUNDLE, None),
         ("request", "viewer", RESPONSE, None),
-        ("local", "admin", REQUEST, "admin"),
+        ("request", "viewer", REQUEST, None),
+        ("request", "viewer", BUNDLE, None),
         ("local", "admin", ELECTION, None),
         ("local", "admin", HEARTBEAT, None),
+        ("local", "admin", REQUEST, None),
+        ("local", "admin", BUNDLE, None),
     ],
 )
-def test_who_may_send_what_by_which_socket(path: str, role: str, message: Message, taken_as: str | None) -> None:
+def test_who_may_speak_as_a_node_by_which_socket(path: str, role: str, message: Message, taken_as: str | None) -> None:
     opener, counters = inbound()
     delivery = opener.open(Outbound("n1", 1).seal(message), Source(path, role))
+    assert (delivery.role if delivery else None) == taken_as
+    assert counters["wrong_role"] == (taken_as is None)
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "taken_as"),
+    [
+        ("gossip", "node", None),
+        ("gossip", "open", None),
+        ("request", "node", "admin"),
+        ("request", "open", "admin"),
+        ("request", "admin", "admin"),
+        ("request", "viewer", "viewer"),
+        ("local", "admin", "admin"),
+    ],
+)
+@pytest.mark.parametrize("message", [REQUEST, BUNDLE], ids=lambda message: type(message).__name__)
+def test_in_which_role_a_control_client_is_taken(path: str, role: str, taken_as: str | None, message: Message) -> None:
+    opener, counters = inbound()
+    delivery = opener.open(of_client(message), Source(path, role))
     assert (delivery.role if delivery else None) == taken_as
     assert counters["wrong_role"] == (taken_as is None)
 
@@ -74,7 +105,7 @@ def test_who_may_send_what_by_which_socket(path: str, role: str, message: Messag
 def test_the_route_of_a_request_is_handed_on() -> None:
     opener, _ = inbound()
     route = Route("local", b"client")
-    delivery = opener.open(encode(Frame(PROTOCOL, "", "", 0, 1, REQUEST)), Source("local", "admin", route))
+    delivery = opener.open(of_client(REQUEST), Source("local", "admin", route))
     assert delivery is not None
     assert delivery.route == route
     assert delivery.frame.message == REQUEST
@@ -126,7 +157,7 @@ def test_foreign_clusters_are_remembered_up_to_a_limit() -> None:
 
 def test_control_clients_belong_to_no_cluster() -> None:
     opener, _ = inbound("ours")
-    assert opener.open(Outbound("n1", 1, "theirs").seal(REQUEST), Source("local", "admin")) is not None
+    assert opener.open(of_client(REQUEST, "theirs"), Source("local", "admin")) is not None
 
 
 def test_repeats_and_our_own_name_are_counted_and_left_to_the_core() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltb_transport.bus import new_counters
+from mltb_transport.frames import PROTOCOL, Frame, encode
 from mltb_transport.keys import KeyPair, Keyring, new_secret
 from mltb_transport.limits import PROTOCOL_READ_MAX, WIRE_BYTES_MAX
 from mltb_transport.messages import Election, Founded, Ping, Request
@@ -84,15 +85,16 @@ def test_control_keys_do_not_open_the_gossip_port(pair: KeyPair) -> None:
 
 
 @pytest.mark.parametrize("role", ["admin", "viewer"])
-def test_control_keys_may_ask_but_not_vote(role: str) -> None:
+def test_control_keys_may_ask_but_not_speak_as_a_node(role: str) -> None:
     async def play() -> None:
         async with nodes("n1", "n2") as (one, two):
             pair = KEYS.credential(role).pair
             with stranger(zmq.DEALER, one.port + 1, pair) as client:
                 client.send(two.outbound.seal(Election(9, "vote", 1, 1, 1)))
-                client.send(two.outbound.seal(Request(1, "status", "{}")))
+                client.send(two.outbound.seal(Request(1, "pause", "{}")))
+                client.send(encode(Frame(PROTOCOL, "", "", 0, 1, Request(1, "status", "{}"))))
                 await until(lambda: one.got(Request(1, "status", "{}")))
-                assert counter(one.bus, "wrong_role") == 1
+                assert counter(one.bus, "wrong_role") == 2
                 assert [delivery.role for delivery in one.deliveries] == [role]
                 await still_serves(one, two)
 

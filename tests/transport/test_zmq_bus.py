@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 from mltb_transport.bus import BindError, InsecureBind, Route
+from mltb_transport.frames import PROTOCOL, Frame, encode
 from mltb_transport.keys import Keyring
 from mltb_transport.limits import FRAME_BYTES_MAX, SEND_QUEUE_MAX
 from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Request
@@ -301,7 +302,7 @@ def test_the_last_words_leave_before_the_bus_closes() -> None:
         async with nodes("n1", "n2") as (one, two):
             await until(lambda: one.send(two, Ping(1)) and two.got(Ping(1)))
             with stranger(zmq.DEALER, one.port + 1, KEYS.admin) as caller:
-                caller.send(two.outbound.seal(Request(1, "status", "{}")))
+                caller.send(encode(Frame(PROTOCOL, "", "", 0, 1, Request(1, "status", "{}"))))
                 await until(lambda: one.deliveries)
                 route = one.deliveries[-1].route
                 assert route is not None

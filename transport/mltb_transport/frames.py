@@ -54,7 +54,7 @@ class Frame:
     """One message and who sent it.
 
     `cluster`: empty while the sender belongs to none. `sender`: a node id; empty for a control client, which
-    may send nothing but a Request. `incarnation`, `seq`: which run of the sender, a number that grows in it.
+    may send nothing but Request and Bundle. `incarnation`, `seq`: which run of the sender, a number that grows in it.
     `to`: the node it is meant for; empty: for whoever gets it.
     """
 

@@ -14,7 +14,7 @@ class ParamsError(Exception):
 
 
 def permitted(role: str, method: str) -> bool:
-    """Whether a role may call a method. Nodes are let in as admin: they forward what they have checked."""
+    """Whether a control client of this role may call a method. A node that passes a call on has asked this before."""
     return role == "admin" or (role == "viewer" and method in READ_METHODS)
 
 

@@ -21,6 +21,7 @@ from mltb_transport.frames import (
 from mltb_transport.gossip import News
 from mltb_transport.messages import Heartbeat, Message, Sync
 from mltb_transport.schema import UnknownCommand
+from mltb_transport.store import Bundle
 
 SENDERS_MAX = 1024
 FOREIGN_MAX = 16
@@ -39,7 +40,8 @@ _COUNTER_OF: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A frame that passed every check. `role` is the effective one: node, admin or viewer."""
+    """A frame that passed every check. `role` is the effective one: node, which `frame.sender` names; admin or viewer,
+    of a control client."""
 
     frame: Frame
     role: str
@@ -144,12 +146,11 @@ class Inbound:
 
 def _effective_role(frame: Frame, source: Source) -> str | None:
     """In which role this frame is taken; None when its sender may not send it by this path."""
-    message = frame.message
+    message, has_node_key = frame.message, source.role in ("node", "open")
     if source.path == "gossip":
-        return "node" if source.role in ("node", "open") and isinstance(message, GOSSIP_KINDS) else None
-    if isinstance(message, FROM_CLIENTS):
-        # A node forwards a client's call after checking the client's role itself.
-        return {"open": "admin", "node": "admin"}.get(source.role, source.role)
-    if source.path == "local" or source.role in ("admin", "viewer"):
-        return None  # A control client may ask, never speak as a node.
-    return "node"
+        return "node" if has_node_key and isinstance(message, GOSSIP_KINDS) else None
+    if not frame.sender:  # A control client.
+        return "admin" if has_node_key else source.role
+    # Who has another key may ask, never speak as a node: what a node asks is done without a look at the role, for it
+    # passes on what it has looked at itself. A bundle is never passed on.
+    return "node" if has_node_key and not isinstance(message, Bundle) else None

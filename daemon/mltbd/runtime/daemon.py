@@ -240,12 +240,12 @@ def dispatch(delivery: Delivery, driver: Driver, control: Control) -> None:
     frame = delivery.frame
     message = frame.message
     if isinstance(message, Request):
-        if frame.sender:
+        if delivery.role == "node":
             control.from_peer(message, frame.sender)
         elif delivery.route is not None:
             control.from_client(message, delivery.role, delivery.route)
     elif isinstance(message, Bundle):
-        if delivery.route is not None and not frame.sender:
+        if delivery.route is not None:
             control.bundle(message, delivery.role, delivery.route)
     elif isinstance(message, Response):
         control.response(message)
