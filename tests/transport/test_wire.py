@@ -124,9 +124,10 @@ def test_every_sealed_message_has_a_number_of_its_own() -> None:
     ("ours", "theirs", "passes"),
     [("", "", True), ("", "a", True), ("a", "", True), ("a", "a", True), ("a", "b", False)],
 )
-def test_only_frames_of_our_cluster_or_of_none(ours: str, theirs: str, passes: bool) -> None:
+@pytest.mark.parametrize("message", [ELECTION, REQUEST, RESPONSE], ids=lambda message: type(message).__name__)
+def test_only_frames_of_our_cluster_or_of_none(ours: str, theirs: str, passes: bool, message: Message) -> None:
     opener, counters = inbound(ours)
-    assert bool(opener.open(Outbound("n1", 1, theirs).seal(ELECTION), PEER)) == passes
+    assert bool(opener.open(Outbound("n1", 1, theirs).seal(message), PEER)) == passes
     assert counters["wrong_cluster"] == (not passes)
 
 
@@ -163,7 +164,7 @@ def test_control_clients_belong_to_no_cluster() -> None:
 def test_repeats_and_our_own_name_are_counted_and_left_to_the_core() -> None:
     opener, counters = inbound()
     outbound = Outbound("n1", 2)
-    first, second = outbound.seal(PING), outbound.seal(PING)
+    first, second = outbound.seal(PING), outbound.seal(REQUEST)
     assert all(opener.open(payload, PEER) for payload in (first, second, second, first))
     assert counters["repeated"] == 2
     assert opener.open(Outbound("n1", 3).seal(PING), PEER)  # a new incarnation counts from one again

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
 from mltb_transport.frames import (
-    FROM_CLIENTS,
     PROTOCOL,
     Frame,
     FrameError,
@@ -108,7 +107,7 @@ class Inbound:
         if role is None:
             self._counters["wrong_role"] += 1
             return None
-        if isinstance(frame.message, FROM_CLIENTS):
+        if role != "node":  # A control client belongs to no cluster.
             return Delivery(frame, role, source.route)
         if self.cluster and frame.cluster and frame.cluster != self.cluster:
             self._counters["wrong_cluster"] += 1
