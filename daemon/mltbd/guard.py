@@ -7,7 +7,6 @@ stopped when something is due for a workload, its own timer continues it.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
@@ -27,6 +26,7 @@ from mltbd.daemon_child import DaemonChild
 from mltbd.orders import Arm, Hello, Order, OrderError, Start, Stop, Tell, decode
 from mltbd.processes import adopt_orphans, boottime_s, descendants, lock_memory, processes, send
 from mltbd.runs import Run
+from mltbd.say import say
 from mltbd.sentinel import Sentinel, margin_s
 from mltbd.spawn import Standing, close_on_exec, has_terminal
 from mltbd.supervisor import Supervisor
@@ -44,19 +44,13 @@ IDLE_S = 60.0
 URGENT_S = 0.5
 """What the second signal leaves a workload between SIGTERM and SIGKILL."""
 FAREWELL_S = 2.0
-LINE_BYTES_MAX = 1024
 EXIT_FAILED, EXIT_INVALID, EXIT_FATAL = 1, 2, 3
 PKILL_WORDS = ("gunicorn", "aria2c", "qbittorrent-nox", "ffmpeg", "rclone", "java", "sabnzbdplus", "7z", "split")
 """Some bots kill every process whose command line has one of these words anywhere."""
 
 
 def log(text: str) -> None:
-    """One line to stderr, dropped if nobody reads there: the guard never waits for a reader."""
-    writable = select.poll()
-    writable.register(2, select.POLLOUT)
-    with contextlib.suppress(OSError):
-        if any(event & select.POLLOUT for _, event in writable.poll(0)):
-            os.write(2, f"guard: {text}\n".encode(errors="replace")[:LINE_BYTES_MAX])
+    say("guard", text)
 
 
 @dataclass(slots=True)

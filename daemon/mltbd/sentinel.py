@@ -11,12 +11,14 @@ import os
 import select
 import signal
 import struct
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
 from mltb_transport.continuer import AGAIN_S, Continuer
-from mltbd.processes import Process, boottime_s, descendants, process, processes, rename, send
+from mltbd.processes import Process, boottime_s, descendants, process, processes, rename
+from mltbd.say import say
 from mltbd.spawn import open_fds, reset_signals
 from mltbd.tree import Forest, clear
 
@@ -107,31 +109,38 @@ class Sentinel:
 
 
 def _watch(pipe: int, watched: Watched) -> NoReturn:
+    late, continuer = False, Continuer()
     try:
-        os.setsid()  # A Ctrl-C in the guard's terminal is the guard's alone.
-        reset_signals(signal.SIG_IGN)
-        rename("mltb-sentinel")
-        continuer = Continuer()
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        for fd in open_fds():
-            if fd != pipe:
-                with contextlib.suppress(OSError):  # The one that listed the directory.
-                    os.close(fd)
-        os.set_blocking(pipe, False)
-        if os.getppid() == watched.guard.pid:
-            late = _wait(pipe, continuer)
-            family = _end(watched.guard) if late else []
-        else:
-            family = []
+        try:
+            _prepare(pipe)
+            late = os.getppid() == watched.guard.pid and _wait(pipe, continuer)
+        except (OSError, ValueError) as error:
+            if os.getppid() == watched.guard.pid:
+                say("sentinel", repr(error))
+                os._exit(0)  # The guard lives, and puts another in our place.
+        family = _end(watched.guard) if late else []
         left = _sweep(watched, family, continuer)
+        # Not a word before: to kill is what it is there for, and whoever reads stderr may be stopped as well.
+        if late:
+            say("sentinel", "the guard did not act in time: it and its workloads were killed")
         if left:
-            os.write(2, f"sentinel: pids that do not die: {' '.join(map(str, sorted(left)))}\n".encode())
-    except (OSError, ValueError) as error:
-        os.write(2, f"sentinel: {error!r}\n".encode())
+            say("sentinel", f"pids that do not die: {' '.join(map(str, sorted(left)))}")
     finally:
         os._exit(0)
+
+
+def _prepare(pipe: int) -> None:
+    os.setsid()  # A Ctrl-C in the guard's terminal is the guard's alone.
+    reset_signals(signal.SIG_IGN)
+    rename("mltb-sentinel")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    for fd in open_fds():
+        if fd != pipe:
+            with contextlib.suppress(OSError):  # The one that listed the directory.
+                os.close(fd)
+    os.set_blocking(pipe, False)
 
 
 def _wait(pipe: int, continuer: Continuer) -> bool:
@@ -155,17 +164,25 @@ def _wait(pipe: int, continuer: Continuer) -> bool:
 
 def _end(guard: Process) -> list[Process]:
     """Kill a guard that is late, and name what descends from it; once it is dead nobody could tell any more."""
-    os.write(2, b"sentinel: the guard did not act in time: it and its workloads are killed\n")
-    family = [row for row in descendants([guard.pid], processes()) if row.pid not in (guard.pid, os.getpid())]
-    send(guard, signal.SIGKILL)
+    family: list[Process] = []
+    with contextlib.suppress(OSError, ValueError):  # Where no file can be opened, it has to die all the same.
+        family = [row for row in descendants([guard.pid], processes()) if row.pid not in (guard.pid, os.getpid())]
+    if os.getppid() == guard.pid:  # While it is our parent nobody else has its pid.
+        os.kill(guard.pid, signal.SIGKILL)
     return family
 
 
 def _sweep(watched: Watched, family: list[Process], continuer: Continuer) -> set[int]:
     """End the trees of the guard and its family. Returns the pids that do not die."""
     until = boottime_s() + SWEEP_S_MAX
+    left: set[int] = set()
     while True:
         continuer.set(boottime_s() + AGAIN_S)
-        left = clear(watched.mark, watched.directories, AGAIN_S, family)
-        if not left or boottime_s() >= until:
+        try:
+            left = clear(watched.mark, watched.directories, AGAIN_S, family)
+            if not left:
+                return left
+        except (OSError, ValueError):
+            time.sleep(AGAIN_S)
+        if boottime_s() >= until:
             return left

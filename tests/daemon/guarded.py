@@ -37,11 +37,17 @@ def alive(row: Process) -> bool:
 class Guarded:
     """The guard under test. Leaving the block ends it, and demands that nothing of it is left.
 
-    `alone`: it does not belong to our terminal.
+    `alone`: it does not belong to our terminal. `stderr`: in place of the file `errors`.
     """
 
     def __init__(
-        self, base: Path, kill_path: str | None = None, horizon_s: float = 60.0, *, alone: bool = False
+        self,
+        base: Path,
+        kill_path: str | None = None,
+        horizon_s: float = 60.0,
+        *,
+        alone: bool = False,
+        stderr: int | None = None,
     ) -> None:
         self.base = base
         self.state_dir = base / "state"
@@ -59,9 +65,9 @@ class Guarded:
         relay = Path(__file__).with_name("guard_relay.py")
         env = {**os.environ, "PYTHONPATH": str(ROOT / "daemon"), "MLTB_KILL_PATH": kill_path or ""}
         argv = [sys.executable, "-P", "-m", "mltbd.guard", str(self.state_dir), sys.executable, str(relay), name]
-        with self.errors.open("wb") as stderr:
+        with self.errors.open("wb") as errors:
             self.guard = subprocess.Popen(
-                argv, env=env, stderr=stderr, stdin=subprocess.DEVNULL, start_new_session=alone
+                argv, env=env, stderr=stderr or errors, stdin=subprocess.DEVNULL, start_new_session=alone
             )
 
     def __enter__(self) -> Guarded:

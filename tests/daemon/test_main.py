@@ -19,8 +19,8 @@ HEAVY = {"asyncio", "zmq", "msgpack", "typer", "rich", "platformdirs", "tomllib"
 """What the guard process, which has to stay small and to outlive every bug of ours, does without."""
 OURS = re.compile(r"(mltbd|mltb_transport|mltbctl)\b")
 GUARD_MODULES = {
-    "alarm", "cages", "config", "daemon_child", "guard", "hooks", "main", "orders", "processes", "runs", "sentinel",
-    "spawn", "supervisor", "tenancy", "tree",
+    "alarm", "cages", "config", "daemon_child", "guard", "hooks", "main", "orders", "processes", "runs", "say",
+    "sentinel", "spawn", "supervisor", "tenancy", "tree",
 }  # fmt: skip
 
 

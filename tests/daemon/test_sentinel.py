@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -70,6 +71,58 @@ def test_a_stopped_guard_is_killed_soon_after_the_deadline(kill_path: str | None
         until(lambda: not alive(first) and not alive(helper) and not alive(daemon))
         assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
         assert guarded.guard.wait() == -signal.SIGKILL
+
+
+@contextlib.contextmanager
+def unread(closed: bool) -> Iterator[int]:
+    """A pipe whose reader is gone, or does not read while it is full."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    if closed:
+        os.close(reader)
+    yield writer
+    os.close(writer)
+    if not closed:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_log_that_nobody_reads_lets_nothing_live(closed: bool, tmp_path: Path) -> None:
+    with no_timers(), unread(closed) as stderr:
+        stopped_for_good = Guarded(tmp_path, stderr=stderr)
+        with stopped_for_good.meet() as guarded:
+            deadline = guarded.arm(1.2)
+            guarded.start(trees.daemonised(tmp_path))
+            first = process(guarded.news("running")["pid"])
+            assert first
+            helper = guarded.written("ready")
+            os.kill(guarded.guard.pid, signal.SIGSTOP)
+            until(lambda: not alive(first) and not alive(helper), 5.0)
+            assert boottime_s() < deadline + MARGIN_S + 0.3
+
+
+def test_a_sentinel_that_can_open_no_file_kills_the_guard_all_the_same_and_sweeps_once_it_can(tmp_path: Path) -> None:
+    with no_timers():
+        stopped_for_good = Guarded(tmp_path)
+    with stopped_for_good.meet() as guarded:
+        deadline = guarded.arm(1.2)
+        guarded.start(trees.daemonised(tmp_path))
+        first = process(guarded.news("running")["pid"])
+        assert first
+        helper = guarded.written("ready")
+        sentinel = guarded.sentinel()
+        files = resource.prlimit(sentinel.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(sentinel.pid, resource.RLIMIT_NOFILE, (0, files[1]))
+        os.kill(guarded.guard.pid, signal.SIGSTOP)
+        until(lambda: not alive(first), 5.0)
+        assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(sentinel.pid, resource.RLIMIT_NOFILE, files)
+        until(lambda: not alive(helper), 5.0)
+        assert guarded.guard.wait() == -signal.SIGKILL
+        until(lambda: not alive(sentinel))
+        assert "the guard did not act in time" in guarded.errors.read_text()
 
 
 @pytest.mark.parametrize("timers_of", ["both", "guard", "sentinel"])
