@@ -23,6 +23,7 @@ from mltbctl.lock_watcher import (
     GO,
     GRACE,
     LATE,
+    NOT_BEGUN,
     PASS_ON,
     TRUST,
     TYPED,
@@ -150,6 +151,8 @@ class _Run:
         try:
             adopt_orphans()
             held = self._lock.held
+            if boottime() >= held.until - grace_s(held.ttl):  # We stood still since the grant.
+                raise self._not_begun()
             self._watcher.tell(GRACE, moment=grace_s(held.ttl))
             self._watcher.tell(GO, held.token, held.until)
             self._continuer.set(_last_moment(held))
@@ -187,6 +190,8 @@ class _Run:
         if report is None:
             raise lost or CliError("the watcher of the command was killed, and the command with it")
         code, reason = report
+        if code == NOT_BEGUN:
+            raise self._not_begun()
         if reason in (LATE, ENDED):
             if lost is not None:
                 what = lost.message
@@ -202,3 +207,7 @@ class _Run:
         if reason != EXITED:
             raise CliError("the watcher of the command lost its line to `mltbctl`; the command was ended")
         return code
+
+    def _not_begun(self) -> LockLost:
+        what = f"the time of the lock `{self._lock.name}` was over before the command could begin; it was not begun"
+        return LockLost(what, f"run `mltbctl lock show {self._lock.name}`")

@@ -40,8 +40,10 @@ until, pass a signal on, pass on one of the terminal to a command that has left 
 everything now."""
 MESSAGE = struct.Struct("!Bqd")
 REPORT = struct.Struct("!iB")
-"""What it tells at the end: the exit code, and why: one of EXITED, LATE, LEFT_ALONE, ENDED."""
+"""What it tells at the end: the exit code, or NOT_BEGUN, and why: one of EXITED, LATE, LEFT_ALONE, ENDED."""
 EXITED, LATE, LEFT_ALONE, ENDED = range(4)
+NOT_BEGUN = -1
+"""The code of a command that was told to begin too late."""
 ROUND_S, ROUND_S_MAX = 0.01, 0.25
 """Pause between two rounds of killing; it grows where something does not die."""
 NAP_S_MAX = 0.25
@@ -183,6 +185,9 @@ class _Watch:
                 self._grace_s = moment
             elif kind == GO:
                 self._until = moment
+                if boottime() >= moment - self._grace_s:
+                    self._code, self._reason = NOT_BEGUN, LATE
+                    return
                 self._root = self._start(number)
             elif kind == TRUST:
                 self._until = max(self._until, moment)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from mltbctl.clock import boottime
 from mltbctl.lock_run import grace_s
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, in_a_session, run
@@ -192,6 +196,25 @@ def test_a_time_of_the_node_that_is_too_short_to_end_a_command_in_is_refused(sto
     assert (done.code, done.out) == (2, "")
     assert "a lock of 0.5 s, as this node gives, leaves no time" in done.err
     assert store.lines["k"] == []
+
+
+def test_who_stands_still_after_the_grant_does_not_begin_the_command(store: FakeStore, runtime: Path) -> None:
+    """Here before a stderr that nobody reads, on which it says which node it asked."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    with subprocess.Popen(
+        [PYTHON, "-m", "mltbctl", "-v", "lock", "run", "k", "--ttl", "1", "--", "echo", "ran"],
+        env=environment(MLTB_RUNTIME_DIR=str(runtime)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=writer,
+    ) as stalled:  # fmt: skip
+        os.close(writer)
+        until(lambda: store.lines.get("k"), DEADLINE_S, "it holds the lock")
+        granted = store.lines["k"][0].until
+        until(lambda: boottime() > granted)
+        with open(reader, "rb") as err:
+            said = err.read().decode()
+        assert (stalled.communicate()[0], stalled.returncode) == (b"", 5)
+    assert "the time of the lock `k` was over before the command could begin; it was not begun" in said
 
 
 @pytest.mark.parametrize("ttl", [1.0, 5.0, 30.0, 600.0])
