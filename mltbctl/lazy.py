@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,9 @@ class RootGroup(LazyGroup):
     ) -> Any:
         """Run the command line `args` (default: that of the process) and exit; no traceback unasked."""
         stand_in()
+        if args is None:
+            # A parent may have left it ignored: then nobody can wait for a child, and its exit code counts as 0.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for param in self.params:
             if param.name in _COMPLETIONS and param.callback is not None:
                 param.callback = _in_a_known_shell(param.callback)

@@ -28,7 +28,7 @@ from mltbd.processes import adopt_orphans, boottime_s, descendants, lock_memory,
 from mltbd.runs import Run
 from mltbd.say import say
 from mltbd.sentinel import Sentinel, margin_s
-from mltbd.spawn import Standing, close_on_exec, has_terminal
+from mltbd.spawn import Standing, close_on_exec, has_terminal, heed_signals
 from mltbd.supervisor import Supervisor
 from mltbd.tenancy import TenancyError, take
 from mltbd.tree import Forest
@@ -344,6 +344,7 @@ def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) ->
     To be called once, in the main thread of a process that has no other. `kill_path` (else `MLTB_KILL_PATH`) allows
     only one of `cages.PATHS`; by default the best that works is used.
     """
+    heed_signals()
     close_on_exec()
     adopt_orphans()
     try:

@@ -59,6 +59,13 @@ class Command:
     """The one descriptor beside stdout and stderr that survives."""
 
 
+def heed_signals() -> None:
+    """Lets the caller see its children end, and hear what it is told: its parent may have left SIGCHLD ignored, or
+    signals blocked, and both survive an exec."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def close_on_exec() -> None:
     """Marks whatever the caller was started with, beyond stdin, stdout and stderr, as not for its children."""
     for fd in open_fds():

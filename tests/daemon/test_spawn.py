@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.daemon.guarded import Guarded
@@ -25,6 +27,39 @@ report = dict(env=dict(os.environ), cwd=os.getcwd(), blocked=blocked, at_exec=at
 open('report.new', 'w').write(json.dumps(report))
 os.rename('report.new', 'report')
 """
+
+
+@contextlib.contextmanager
+def odd_parent() -> Iterator[None]:
+    """What is started in here has SIGCHLD and SIGHUP ignored, and signals blocked."""
+    numbers = (signal.SIGCHLD, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_an_odd_parent_changes_neither_the_guard_nor_what_a_workload_gets(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    with odd_parent():
+        started = Guarded(tmp_path)
+    with started.meet() as guarded:
+        guarded.run([sys.executable, "-S", "-c", REPORT], env={}, cwd=str(tmp_path))
+        said = json.loads(until(lambda: report.read_text() if report.exists() else None))
+        guarded.news("gone")
+        os.kill(guarded.relay_pid, signal.SIGKILL)
+        guarded.meet()
+        guarded.guard.send_signal(signal.SIGTERM)
+        guarded.news("stop")
+        guarded.send(b"exit 0")
+        assert guarded.guard.wait(15.0) == 0
+    assert said["blocked"] == []
+    ours = signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}
+    assert [number for number in ours if said["at_exec"] >> (number - 1) & 1] == []
 
 
 def test_a_workload_gets_what_it_was_given_and_nothing_more(tmp_path: Path) -> None:

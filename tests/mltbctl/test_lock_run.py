@@ -73,6 +73,18 @@ def test_it_works_as_cron_starts_it(runtime: Path) -> None:
         assert held.end() == Outcome(0, "1\n", "")
 
 
+def test_a_parent_that_ignores_sigchld_changes_nothing(store: FakeStore, runtime: Path) -> None:
+    command = "raise SystemExit(7 if signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL else 8)"
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        held = Held(runtime, "k", "--", PYTHON, "-c", f"import signal; {command}")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    with held:
+        assert held.end() == Outcome(7, "", "")
+    assert store.lines["k"] == []
+
+
 def test_what_the_command_leaves_behind_is_ended_before_the_release(
     store: FakeStore, runtime: Path, mark: Path
 ) -> None:
