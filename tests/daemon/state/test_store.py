@@ -16,8 +16,8 @@ from mltb_transport.store import DELETE, EXPIRE, EXTEND, OPEN, RELEASE, SET, WIT
 from mltbd.state import clients as clients_module
 from mltbd.state import keyvalues as keyvalues_module
 from mltbd.state import locks as locks_module
-from mltbd.state.clients import KEEP_ENTRIES
-from mltbd.state.store import Store
+from mltbd.state.clients import KEEP_ENTRIES, Clients
+from mltbd.state.store import OK, REMEMBERED_CHARS_MAX, Store
 from tests.daemon.state.store_kit import TERM, Story
 
 
@@ -68,6 +68,10 @@ def test_a_repeat_of_a_conflict_does_not_keep_a_long_value(story: Story) -> None
     assert len(story.set("k", "1", 0, client="d", seq=1)[1]) > 2000
     assert story.set("k", "1", 0, client="d", seq=1)[:2] == ("error", "refused")
     assert story.store.keyvalues.get("k").version == 1  # type: ignore[union-attr]
+    story.set("s", "x" * REMEMBERED_CHARS_MAX)
+    first = story.set("s", "1", 0, client="d", seq=2)
+    assert first[:2] == ("conflict", "x" * REMEMBERED_CHARS_MAX)
+    assert story.set("s", "1", 0, client="d", seq=2) == first, "a short one is told again"
 
 
 def test_values_and_keys_have_limits(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +86,31 @@ def test_values_and_keys_have_limits(story: Story, monkeypatch: pytest.MonkeyPat
     assert story.set("l", "123456789")[:2] == ("error", "full")
     assert story.set("k", "1")[0] == "ok"
     assert story.set("l", "123456789")[0] == "ok"
+
+
+def test_room_is_counted_in_bytes_and_given_back(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyvalues_module, "BYTES_MAX", 20)
+    assert story.set("k", "é" * 10)[:2] == ("error", "full")
+    assert story.set("k", "é" * 9)[0] == "ok"
+    assert story.set("l", "1")[:2] == ("error", "full")
+    story.store = Store.load(story.store.dump())
+    assert story.set("l", "1")[:2] == ("error", "full"), "a snapshot takes as much as what it is of"
+    for _ in range(2):
+        story.tell(DELETE, "k", -1, "", 0)
+        assert story.set("k", "x" * 20)[:2] == ("error", "full")
+        assert story.set("k", "x" * 19)[0] == "ok"
+
+
+def test_changes_are_remembered_by_their_bytes_through_a_snapshot_too(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyvalues_module, "CHANGES_BYTES_MAX", 10)
+    story.set("a", "é" * 3)
+    story.store = Store.load(story.store.dump())
+    story.set("b", "1")
+    assert story.store.keyvalues.compacted == 0
+    story.set("c", "1")
+    assert (story.store.keyvalues.compacted, len(story.store.keyvalues.changes("", 0, 10))) == (1, 2)
 
 
 def test_a_list_goes_by_prefix_in_order(story: Story) -> None:
@@ -145,6 +174,18 @@ def test_the_oldest_client_makes_room_once_nothing_of_it_can_be_on_its_way(
     assert len(story.store.clients) == 2
     assert story.set("k", client="a")[0] == "ok"
     assert story.set("k", client="b", seq=2)[:2] == ("error", "forgotten")
+
+
+@pytest.mark.parametrize(("entries", "full"), [(1, True), (KEEP_ENTRIES - 1, True), (KEEP_ENTRIES, False)])
+def test_room_is_made_by_how_far_the_log_has_come_since(
+    monkeypatch: pytest.MonkeyPatch, entries: int, full: bool
+) -> None:
+    monkeypatch.setattr(clients_module, "CLIENTS_MAX", 2)
+    clients = Clients()
+    for place, client in enumerate("ab", start=5 * KEEP_ENTRIES):
+        clients.remember(client, 1, OK, place)
+    refused = clients.known("c", 1, 5 * KEEP_ENTRIES + entries)
+    assert (refused is not None and refused[:2] == ("error", "full")) == full
 
 
 # -- locks -------------------------------------------------------------------------------------------------------
