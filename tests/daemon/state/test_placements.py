@@ -272,6 +272,11 @@ def test_an_abandoned_move_leaves_the_owner_where_it_is() -> None:
     assert (story.operation(4).error, story.operation(4).state) == ("it did not stop", "failed")
 
 
+def test_a_start_of_which_no_operation_tells_any_more_is_a_start() -> None:
+    story = Story(grant("n1"), move(2, "n2"), Abandon("main", 3, "it did not stop"), Started("main", 2))
+    assert story.main == Placement("main", "n1", 2, 2000, started=True, changed=4)
+
+
 @pytest.mark.parametrize("command", [NoOp(), Founding("c1", "mltb", ())])
 def test_other_entries_place_nothing(command: Command) -> None:
     assert Story(command).placements.by_workload == {}
