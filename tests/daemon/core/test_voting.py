@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.messages import Answer, Append, Election
+from mltb_transport.messages import Answer, Append, Election, NoOp
 from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE
 from mltbd.core.voting import CANDIDATE, FOLLOWER, LEADER
 from tests.daemon.core.core_kit import FIVE, THREE, TIMING, WALL, Company, Member, log_of, saves, sent
@@ -34,6 +34,13 @@ def asked(member: Member, candidate: str, ask: Election, now: float = LATER) -> 
 
 def answers(member: Member, now: float = LATER) -> list[tuple[str, Answer]]:
     return sent(Answer, member.save(now))
+
+
+def opened(member: Member) -> NoOp:
+    """The first entry of its reign, behind the founding."""
+    command = member.consensus.log.entry(2).command
+    assert isinstance(command, NoOp)
+    return command
 
 
 # -- standing ------------------------------------------------------------------------------------------------------
@@ -85,6 +92,29 @@ def test_a_heartbeat_puts_it_off() -> None:
     member = Member()
     member.consensus.append("n2", beat(), 0.5)
     assert member.consensus.next_deadline() == 0.5 + SILENT_S
+
+
+def test_a_broken_connection_to_the_leader_is_not_waited_out() -> None:
+    member = Member()
+    member.consensus.append("n2", beat(), 1.0)
+    member.save(1.0)
+    member.consensus.doubt("n3", 1.1)
+    assert (member.consensus.leader, member.consensus.next_deadline()) == ("n2", 1.0 + SILENT_S), "it leads nobody"
+    member.consensus.doubt("n2", 1.1)
+    assert (member.consensus.leader, member.consensus.next_deadline()) == ("", pytest.approx(1.1))
+    member.consensus.doubt("n2", 1.2)
+    assert member.lead("n3") == pytest.approx(1.1)
+    assert opened(member).cause == "broken"
+
+
+def test_a_leader_that_is_heard_again_is_doubted_no_more() -> None:
+    member = Member()
+    member.consensus.append("n2", beat(), 1.0)
+    member.consensus.doubt("n2", 1.1)
+    member.consensus.append("n2", beat(), 1.2)
+    member.save(1.2)
+    assert member.lead("n3") == 1.2 + SILENT_S
+    assert opened(member).cause == "silence"
 
 
 def test_the_vote_follows_the_pre_vote_and_leaves_when_it_is_durable() -> None:
