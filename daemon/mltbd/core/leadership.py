@@ -136,10 +136,6 @@ class Leadership:
         self._waiting.append((self.round + 1, tag))
         return True
 
-    @property
-    def round_wanted(self) -> bool:
-        return bool(self._waiting) and self._waiting[-1][0] > self.round
-
     def confirmed(self) -> list[object]:
         """The tags whose round a quorum has acknowledged since the last call."""
         acked = {node: peer.acked_round for node, peer in self.peers.items() if self.counts(node)}

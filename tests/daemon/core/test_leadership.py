@@ -171,11 +171,9 @@ def test_only_a_round_that_begins_after_the_request_confirms_it() -> None:
     led = reign()
     led.begin_round(101.0)
     assert led.confirm("tag")
-    assert led.round_wanted
     heard(led, "n2", 1)
     assert led.confirmed() == []
     led.begin_round(102.0)
-    assert not led.round_wanted
     heard(led, "n3", 1)
     assert led.confirmed() == []
     heard(led, "n2", 2)
@@ -205,6 +203,15 @@ def test_a_wiped_voter_and_an_observer_confirm_nothing() -> None:
     assert led.confirmed() == []
     heard(led, "n2", 1)
     assert led.confirmed() == ["tag"]
+
+
+def test_a_wiped_voter_and_an_observer_are_not_chosen_for_a_stream() -> None:
+    led = reign("n2", "n3", "n4")
+    for node, disk in (("n2", "wiped"), ("n3", "disk-n3"), ("n4", "disk-n4")):
+        heard(led, node, disk=disk)
+    rivals = {"n2": 3, "n3": 1, "n4": 2}
+    assert led.chosen(101.0, lambda _: rivals) is None, "a lone command goes to all"
+    assert led.chosen(101.001, lambda _: rivals) == frozenset({"n3"})
 
 
 def test_a_lonely_voter_confirms_itself() -> None:

@@ -101,7 +101,8 @@ def test_a_broken_connection_to_the_leader_is_not_waited_out() -> None:
     member.consensus.doubt("n3", 1.1)
     assert (member.consensus.leader, member.consensus.next_deadline()) == ("n2", 1.0 + SILENT_S), "it leads nobody"
     member.consensus.doubt("n2", 1.1)
-    assert (member.consensus.leader, member.consensus.next_deadline()) == ("", pytest.approx(1.1))
+    assert member.consensus.leader == ""
+    assert member.consensus.next_deadline() == pytest.approx(1.1)
     member.consensus.doubt("n2", 1.2)
     assert member.lead("n3") == pytest.approx(1.1)
     assert opened(member).cause == "broken"
