@@ -127,6 +127,7 @@ def test_pause_and_resume() -> None:
 @pytest.mark.parametrize("seconds", [-1.0, PAUSE_MAX_S + 1, float("nan")])
 def test_a_pause_has_a_limit(seconds: float) -> None:
     assert asked("pause", Controls(), seconds=seconds).code == "usage"
+    assert asked("pause", Controls(), seconds=PAUSE_MAX_S).command == Pause(PAUSE_MAX_S, "alice")
 
 
 def test_drain_and_undrain() -> None:
@@ -217,7 +218,8 @@ def test_what_happened_before_this_daemon_delays_no_failback() -> None:
     assert watch.changed_at == float("-inf")
     controls.apply(Entry(9, 1, 0, Undrain("n1", "alice")))
     watch.look(controls, 7.0, fresh=True)
-    assert watch.changed_at == 7.0
+    watch.look(controls, 9.0, fresh=True)
+    assert watch.changed_at == 7.0, "other entries are no change of the controls"
 
 
 @pytest.mark.parametrize("command", [Pause(1.0, "a"), Resume(2, "asked"), Drain("n1", "a"), Undrain("n1", "a")])
