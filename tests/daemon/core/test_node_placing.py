@@ -61,6 +61,23 @@ def test_it_goes_back_by_itself_when_its_best_place_has_been_well_for_long_enoug
     assert last(wired) == ("failback", "n3", "done")
 
 
+def test_how_long_a_place_has_been_well_counts_from_its_return_and_from_the_last_word_of_an_operator() -> None:
+    wired = at_home()
+
+    def well_s() -> dict[str, float]:
+        return {c.node: c.reachable_s for c in wired.nodes["n1"].placer.facts("main", wired.now).candidates}
+
+    wired.isolate("n3")
+    wired.run(2 * TIMING.election_s + 1.0)
+    wired.cut.clear()
+    wired.run(3.0)
+    assert 0.0 < well_s()["n3"] <= 3.0 < min(well_s()["n1"], well_s()["n2"])
+    for request, verb in enumerate(("pause", "resume")):
+        wired.ask("n1", request, verb)
+    wired.run(1.0)
+    assert well_s() == dict.fromkeys(THREE, pytest.approx(1.0))
+
+
 def test_moves_before_a_restart_are_no_moves_of_this_moment() -> None:
     wired = at_home()
     for number in range(MOVES_PER_HOUR_MAX + 2):
@@ -177,6 +194,15 @@ def test_workloads_are_spread_and_then_stay_where_they_run() -> None:
     wired.begin("n3")
     wired.run(60.0)
     assert set(wired.alive) == after, "a node that is empty is no reason to move what runs"
+
+
+def test_the_load_of_a_node_is_what_else_it_owns() -> None:
+    wired = Wired(*THREE, policy=Policy(spread=True), workloads=("main", "other")).settled()
+    wired.run(3.0)
+    owners = {workload: node for node, workload in wired.alive}
+    for workload, other in (("main", "other"), ("other", "main")):
+        found = wired.nodes["n1"].placer.facts(workload, wired.now)
+        assert {c.node: c.load for c in found.candidates} == {node: int(node == owners[other]) for node in THREE}
 
 
 def test_workloads_have_a_limit_and_the_rest_is_never_placed() -> None:
