@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from mltb_transport.messages import Append, CancelFailback, Election, Entry, NoOp, TimeoutNow
+from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.election import PROBE, TRANSFER
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
 from mltbd.core.voting import FOLLOWER, LEADER
-from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, entries, levels, log_of, saves, sent
+from tests.daemon.core.core_kit import FIVE, THREE, TIMING, WALL, Member, entries, levels, log_of, saves, sent, store
 
 CANCEL = CancelFailback("main")
 BEAT = Append(1, 1, 1, 1, 0, ("n2",), ())
@@ -108,6 +109,23 @@ def test_requests_to_confirm_have_a_limit() -> None:
 def test_only_a_leader_can_be_confirmed() -> None:
     with pytest.raises(InvariantViolation, match="not leading term 1"):
         Member().consensus.confirm("tag", 0.0)
+
+
+@pytest.mark.parametrize(("index", "disk"), [(2, "disk-n2"), (3, "wiped")])
+def test_who_led_until_its_removal_was_committed_passes_on_to_a_voter_that_has_it(index: int, disk: str) -> None:
+    member = Member("n1", FIVE)
+    now = member.lead("n2", "n3")
+    for node in ("n2", "n3", "n4"):
+        member.acked(node, 1, 2, now)
+    others = tuple(Voter(node, store(node)) for node in FIVE[1:])
+    assert member.consensus.propose(ChangeVoters(others, "removed", "n1", "disk-n1"), now, WALL) == 3
+    member.acked("n2", 2, index, now, store=disk)
+    for node in ("n4", "n5"):
+        member.acked(node, 2, 3, now)
+    assert (member.consensus.role, member.sent(TimeoutNow)) == (LEADER, [])
+    member.acked("n3", 2, 3, now)
+    assert (member.consensus.role, member.consensus.commit) == (FOLLOWER, 3)
+    assert member.sent(TimeoutNow) == [("n3", TimeoutNow(2, 3))], "not n2"
 
 
 # -- handing over --------------------------------------------------------------------------------------------------
