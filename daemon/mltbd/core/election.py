@@ -50,17 +50,13 @@ class Tally:
     voters: dict[str, str]  # id -> store
     quorum_size: int
     ages: dict[str, float] = field(default_factory=dict)  # of those who granted
-    refused: set[str] = field(default_factory=set)
 
     def count(self, voter: str, answer: Answer) -> None:
         if answer.stage != self.stage:
             return  # Of an earlier stage of this candidacy.
         if self.voters.get(voter) != answer.store or voter in self.ages:
             return  # No voter, or it has said yes: it cannot take that back, and the network repeats itself.
-        if not answer.granted:
-            self.refused.add(voter)
-        elif answer.term == self.term:
-            self.refused.discard(voter)  # That was the late answer to an earlier attempt.
+        if answer.granted and answer.term == self.term:
             self.ages[voter] = max(0.0, answer.age)
 
     @property
