@@ -16,6 +16,7 @@ from mltbd.orders import (
     ENV_MAX,
     HORIZON_S_MAX,
     NAME_CHARS_MAX,
+    TIMEOUT_S_MAX,
     TOKEN_MAX,
     Arm,
     Hello,
@@ -76,6 +77,7 @@ def test_what_hooks_may_not_be(hooks: object) -> None:
 
 def test_what_a_workload_must_not_know_is_taken_from_its_environment() -> None:
     secret = {"NOTIFY_SOCKET": "/run/x", "MLTB_GUARD_FD": "3", "CLUSTER_SECRET": "s", "KEPT": "1"}
+    secret["CLUSTER_SECRET_SECOND"] = "s"
     order = decode(encode({**START, "env": secret}))
     assert isinstance(order, Start)
     assert order.env == {"KEPT": "1"}
@@ -119,6 +121,29 @@ def test_what_a_workload_must_not_know_is_taken_from_its_environment() -> None:
 def test_a_bad_field_is_an_order_error(change: dict[str, Any]) -> None:
     with pytest.raises(OrderError):
         decode(encode({**START, **change}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workload": "x" * NAME_CHARS_MAX},
+        {"token": TOKEN_MAX},
+        {"argv": ["bot"] * ARGV_MAX},
+        {"env": {f"A{n}": "" for n in range(ENV_MAX)}},
+        {"stop_timeout": TIMEOUT_S_MAX},
+        {"grace": HORIZON_S_MAX},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_just_fits_is_an_order(change: dict[str, Any]) -> None:
+    assert isinstance(decode(encode({**START, **change})), Start)
+
+
+def test_a_datagram_has_a_limit() -> None:
+    fits = encode(ARM).ljust(DATAGRAM_BYTES_MAX)
+    assert decode(fits) == Arm("main", 7, 12.5)
+    with pytest.raises(OrderError, match="bytes"):
+        decode(fits + b" ")
 
 
 @pytest.mark.parametrize("field", ["workload", "token", "argv", "env", "stop_timeout", "grace"])
