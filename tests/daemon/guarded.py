@@ -96,8 +96,8 @@ class Guarded:
 
     # -- as the daemon
 
-    def meet(self) -> Guarded:
-        """Take the part of the next life of the daemon, up to both hellos."""
+    def meet(self, *, greets: bool = True) -> Guarded:
+        """Take the part of the next life of the daemon, up to both hellos; its own only if it `greets`."""
         if self._relay:
             self._relay.close()
         self._seen.clear()
@@ -105,7 +105,8 @@ class Guarded:
         self._relay.settimeout(PATIENCE_S)
         self.relay_pid = json.loads(self._relay.recv(4096))["pid"]
         self.hello = self.news("hello")
-        self.order(do="hello", horizon=self.horizon_s, patience=3.0)
+        if greets:
+            self.order(do="hello", horizon=self.horizon_s, patience=3.0)
         return self
 
     def order(self, **body: Any) -> None:

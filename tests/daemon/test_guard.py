@@ -64,6 +64,21 @@ def test_a_deadline_beyond_the_horizon_buys_nothing(tmp_path: Path) -> None:
         assert guarded.news("running")["deadline"] < boottime_s() + 2.0
 
 
+def test_a_daemon_that_has_not_said_how_long_a_lease_is_buys_nothing(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet(greets=False) as guarded:
+        guarded.arm(0.5)
+        guarded.start(["true"])
+        assert refusal(guarded) == "token 1 is not armed"
+
+
+def test_an_earlier_deadline_takes_nothing_back(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        deadline = guarded.arm(30.0)
+        guarded.arm(-0.1)
+        guarded.start(trees.plain(tmp_path))
+        assert guarded.news("running")["deadline"] == deadline
+
+
 def test_a_passed_deadline_starts_nothing(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         guarded.arm(-0.1)
