@@ -332,6 +332,17 @@ def test_a_higher_ranked_node_answers_by_standing_itself() -> None:
     assert [(node, ask.stage) for node, ask in sent(Election, effects)] == [("n2", PRE), ("n3", PRE)]
 
 
+def test_a_higher_ranked_candidate_goes_on_with_what_it_began() -> None:
+    member = Member()
+    now = member.stand()
+    member.grant(PRE, "n3", now=now)
+    member.save(now)
+    asked(member, "n2", election(3), now)
+    assert sent(Election, member.save(now)) == []
+    member.grant(VOTE, "n3", now=now)
+    assert member.consensus.role == LEADER
+
+
 @pytest.mark.parametrize(
     ("priority", "stage", "now"),
     [
