@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mltb_transport.continuer import AGAIN_S
 from mltbd.processes import Process, boottime_s, process
 from mltbd.sentinel import MARGIN_S, margin_s
 from tests.daemon import trees
@@ -123,6 +124,22 @@ def test_a_sentinel_that_can_open_no_file_kills_the_guard_all_the_same_and_sweep
         assert guarded.guard.wait() == -signal.SIGKILL
         until(lambda: not alive(sentinel))
         assert "the guard did not act in time" in guarded.errors.read_text()
+
+
+def test_a_renewal_moves_the_moment_at_which_a_stopped_guard_goes_on(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        resource.prlimit(guarded.guard.pid, SIGNALS, (0, resource.getrlimit(SIGNALS)[1]))
+        sentinel = another_sentinel(guarded, guarded.sentinel())
+        before = guarded.arm(0.7)
+        guarded.start(trees.plain(tmp_path))
+        deadline = guarded.arm(2.0)
+        first = process(guarded.news("running")["pid"])
+        assert first
+        until(lambda: boottime_s() > before + AGAIN_S)
+        for pid in (guarded.guard.pid, sentinel.pid):
+            os.kill(pid, signal.SIGSTOP)
+        until(lambda: not alive(first))
+        assert deadline < boottime_s() < deadline + MARGIN_S + 0.3
 
 
 @pytest.mark.parametrize("timers_of", ["both", "guard", "sentinel"])
