@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from mltb_transport.messages import Entry, Grant, Release
-from mltbd.core.copies import barred, end_of_lost, refusal, rival
+from mltbd.core.copies import DRAINED, barred, end_of_lost, refusal, rival
 from mltbd.core.events import Ask
 from mltbd.core.holding import stuck_on
 from mltbd.state.copies import copy_name, family, home_of, is_copy
 from mltbd.state.placements import Placement, Placements
+from tests.daemon.core.core_kit import WALL
 from tests.daemon.core.placing_kit import THREE_WELL, facts, ill, nodes, placed
+from tests.daemon.core.test_owner import Post
 
 
 def owned(**owners: str) -> Placements:
@@ -107,3 +109,13 @@ def test_what_is_no_singleton_is_moved_by_nobody(
 def test_a_copy_keeps_no_node_from_being_drained() -> None:
     places = {"web@n2": facts(COPY, nodes("n2")), "main": facts(placed("n2"), THREE_WELL)}
     assert stuck_on("n2", places) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "drained", "cause"), [("main", True, ""), ("web@n1", True, DRAINED), ("web@n1", False, "")]
+)
+def test_only_a_copy_leaves_a_drained_node_by_itself(name: str, drained: bool, cause: str) -> None:
+    post = Post(names=(name,))
+    post.owner.drained = drained
+    post.owner.tick({name: Placement(name, "n1", 10)}, 10, post.now, WALL)
+    assert [each.cause for each in post.owner.requests() if isinstance(each, Release)] == ([cause] if cause else [])

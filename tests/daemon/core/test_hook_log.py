@@ -105,3 +105,12 @@ def test_the_log_keeps_the_last_number_of_each_token() -> None:
     assert add(8, Hooked("main", 4, 200, "pre_start", 0.1, True)) == 100
     assert add(9, Grant("main", "n2", "switchover")) == 0
     assert add(10, Hooked("main", 9, 3, "pre_start", 0.1, True)) == 3
+
+
+def test_an_owner_numbers_each_report_anew() -> None:
+    post = Post()
+    post.run()
+    for event in (OK, BAD):
+        post.owner.hook_ended(event)
+    first, second = [each for each in post.tick() if isinstance(each, Hooked)]
+    assert first.number < second.number
