@@ -14,6 +14,7 @@ from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
 from mltbd.core.farewell import HAND_OVER_S
 from mltbd.core.leadership import CONFIRMATIONS_MAX
+from mltbd.core.lease import may_pass_at
 from mltbd.core.succession import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
 from mltbd.state.placements import WORKLOADS_MAX, Operation
@@ -59,6 +60,17 @@ def test_it_goes_back_by_itself_when_its_best_place_has_been_well_for_long_enoug
     assert wired.now - back_at >= 10.0
     wired.run(1.0)
     assert last(wired) == ("failback", "n3", "done")
+
+
+def test_what_is_lost_goes_elsewhere_when_its_lease_is_over_not_sooner_and_not_later() -> None:
+    wired = at_home()
+    wired.stop("n3")
+    placer, reign = wired.nodes["n1"].placer, wired.nodes["n1"].consensus.reign
+    assert reign is not None
+    wired.run(TIMING.lease_s / 2)
+    over = may_pass_at(reign, placer.renewed_at("main"), TIMING)
+    assert wired.until(lambda: wired.owner() != "n3", 2 * TIMING.lease_s)
+    assert wired.now == pytest.approx(over)
 
 
 def test_how_long_a_place_has_been_well_counts_from_its_return_and_from_the_last_word_of_an_operator() -> None:

@@ -21,9 +21,10 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
-from mltb_transport.supervision import Proven
+from mltb_transport.supervision import Hooked, Proven
 from mltbd.core.desk import ASKS_MAX
 from mltbd.core.effects import Reply, StartWorkload
+from mltbd.core.events import Received
 from mltbd.core.failover import Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
@@ -164,6 +165,16 @@ def test_an_owner_may_give_back_what_it_owns(cause: str) -> None:
     assert proposed(wired) == [command]
     wired.hear("n1", "n3", Propose(command))
     assert proposed(wired) == [command]  # told again, written once
+
+
+def test_a_report_that_took_effect_is_written_no_more() -> None:
+    wired = apart()
+    told = Received("n3", 1, "c1", Propose(Hooked("main", wired.token(), 10**12, "post_start", 0.5, True)))
+    wired.feed("n1", told)
+    assert wired.nodes["n1"].state.placements.get("main").hooked == 10**12
+    last = wired.nodes["n1"].consensus.log.last_index
+    wired.feed("n1", told)
+    assert (wired.nodes["n1"].consensus.log.last_index, proposed(wired)) == (last, [])
 
 
 @pytest.mark.parametrize(
