@@ -111,14 +111,34 @@ def test_only_a_leader_can_be_confirmed() -> None:
         Member().consensus.confirm("tag", 0.0)
 
 
+def without(*gone: str) -> ChangeVoters:
+    voters = tuple(Voter(node, store(node)) for node in FIVE if node not in gone)
+    return ChangeVoters(voters, "removed", gone[0], store(gone[0]))
+
+
+def test_voters_change_one_at_a_time_and_only_in_charge() -> None:
+    member = Member("n1", FIVE)
+    member.consensus.append("n2", replace(BEAT, commit=1), 0.1)
+    member.save(0.1)
+    now = member.lead("n2", "n3")
+    assert member.consensus.propose(without("n5"), now, WALL) is None, "what is committed is not known yet"
+    for node in ("n2", "n3"):
+        member.acked(node, 1, 2, now)
+    assert member.consensus.propose(without("n4", "n5"), now, WALL) is None, "two at once"
+    assert member.consensus.propose(without("n5"), now, WALL) == 3
+    assert member.consensus.propose(without("n5", "n4"), now, WALL) is None, "the one before is not committed"
+    for node in ("n2", "n3", "n4"):
+        member.acked(node, 2, 3, now)
+    assert member.consensus.propose(without("n5", "n4"), now, WALL) == 4
+
+
 @pytest.mark.parametrize(("index", "disk"), [(2, "disk-n2"), (3, "wiped")])
 def test_who_led_until_its_removal_was_committed_passes_on_to_a_voter_that_has_it(index: int, disk: str) -> None:
     member = Member("n1", FIVE)
     now = member.lead("n2", "n3")
     for node in ("n2", "n3", "n4"):
         member.acked(node, 1, 2, now)
-    others = tuple(Voter(node, store(node)) for node in FIVE[1:])
-    assert member.consensus.propose(ChangeVoters(others, "removed", "n1", "disk-n1"), now, WALL) == 3
+    assert member.consensus.propose(without("n1"), now, WALL) == 3
     member.acked("n2", 2, index, now, store=disk)
     for node in ("n4", "n5"):
         member.acked(node, 2, 3, now)
