@@ -21,6 +21,7 @@ from mltb_transport.messages import (
     Settled,
     Started,
 )
+from mltb_transport.supervision import Proven
 from mltbd.state.placements import OPERATIONS_MAX, WORKLOADS_MAX, Operation, Placement, Placements
 
 
@@ -115,6 +116,7 @@ def test_a_switchover_from_asking_to_running() -> None:
         asked=4000, released=5000, granted=6000, started=7000, token=6, owner="n2",
     )  # fmt: skip
     assert story.placements.last_operation("main") == story.operation(4)
+    assert story.placements.last_operation("other") is None
 
 
 def test_a_rollback_marks_the_operation_failed() -> None:
@@ -246,9 +248,9 @@ def test_what_speaks_of_another_token_is_ignored(late: Command) -> None:
     assert (story.main, story.placements.operations) == before
 
 
-@pytest.mark.parametrize("late", [Started("main", 2), Settled("main", 2)])
+@pytest.mark.parametrize("late", [Started("main", 2), Settled("main", 2), Proven("main", 2)])
 def test_what_was_given_back_neither_runs_nor_settles(late: Command) -> None:
-    story = Story(grant("n1"), Release("main", 2, "failed"))
+    story = Story(grant("n1"), Proven("main", 2), Release("main", 2, "failed"))
     before = story.main
     story.tell(late)
     assert story.main == before
