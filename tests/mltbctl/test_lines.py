@@ -145,7 +145,7 @@ def test_after_an_unknown_outcome_no_number_follows(serve: Serve) -> None:
         daemon.answers["state_set"] = store.answers()["state_set"]
         node.state.set("k", 2)
     assert sent(daemon)[0][0] != sent(daemon)[-1][0]
-    assert sent(daemon)[-1][1] == 1
+    assert {number for _, number in sent(daemon)} == {1}
 
 
 def test_a_daemon_that_was_there_is_waited_for_and_one_that_never_was_is_not(serve: Serve, runtime: Path) -> None:

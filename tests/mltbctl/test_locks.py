@@ -172,6 +172,7 @@ def test_it_extends_itself(store: FakeStore, ttl: float, interval: float) -> Non
         assert until(lambda: lock.held.until > first + 0.7)
         assert not lock.lost.is_set()
         assert store.lines["k"][0].lock_id == lock.lock_id
+        assert extensions(store) < 10, "and not more often"
 
 
 def extensions(store: FakeStore) -> int:
