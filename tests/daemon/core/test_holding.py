@@ -173,6 +173,7 @@ def test_the_last_node_of_a_workload_is_drained_only_by_force() -> None:
         ("n2", nodes("n1", "n2"), False),
         ("", nodes("n1", ill("n2")), True),
         ("n2", nodes(ill("n1"), "n2"), False),
+        ("n2", nodes(ill("n1"), ill("n2")), False),
     ],
 )
 def test_who_is_the_last(owner: str, candidates: tuple[Candidate, ...], stuck: bool) -> None:
