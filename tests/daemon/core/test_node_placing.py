@@ -68,7 +68,7 @@ def test_what_is_lost_goes_elsewhere_when_its_lease_is_over_not_sooner_and_not_l
     placer, reign = wired.nodes["n1"].placer, wired.nodes["n1"].consensus.reign
     assert reign is not None
     wired.run(TIMING.lease_s / 2)
-    over = may_pass_at(reign, placer.renewed_at("main"), TIMING)
+    over = may_pass_at(reign, placer.renewed_at("main"), TIMING.lease_s)
     assert wired.until(lambda: wired.owner() != "n3", 2 * TIMING.lease_s)
     assert wired.now == pytest.approx(over)
 
