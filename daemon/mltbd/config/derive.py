@@ -184,8 +184,10 @@ def _derive_address(values: dict[str, Sourced], machine: Machine) -> None:
     origin = "derived from CLUSTER_ADDRESS"
     if address in ANYWHERE:
         target = _route_target(values)
-        address = machine.outward(target) or LOOPBACK
-        origin = f"derived from the route to {'the world' if target == ELSEWHERE else target}"
+        outward = machine.outward(target)  # Without one the daemon looks on: runtime/route.py.
+        address = outward or LOOPBACK
+        there = "the world" if target == ELSEWHERE else target
+        origin = f"derived from the route to {there}" if outward else f"no route to {there} yet"
     values["CLUSTER_ADVERTISE_ADDRESS"] = Sourced(address, origin, "derived")
 
 

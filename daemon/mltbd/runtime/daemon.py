@@ -48,6 +48,7 @@ from mltbd.runtime.journal_errors import JournalError, NewerJournal
 from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
+from mltbd.runtime.route import Route
 from mltbd.runtime.wiring import node_config, offer
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
@@ -118,9 +119,11 @@ async def _open(
         log.info(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
+        met = Met(state_dir)
+        route = Route(settings, origin.loaded.effective["CLUSTER_ADVERTISE_ADDRESS"], met.places)
+        settings = await route.settle()
         config = node_config(settings, str(uuid.uuid4()), version)
         founder = marked(state_dir, config.founder, begun=recovered.last_index > 0)
-        met = Met(state_dir)
         seeds = met.seeds(config.seeds, f"{config.address}:{config.port}")
         config = replace(config, founder=founder, seeds=seeds)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
@@ -131,7 +134,11 @@ async def _open(
         reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
         check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
-        return await _serve(settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up, met)
+        route.watch(lambda: ending.say(EXIT_ANEW))
+        with contextlib.closing(route):
+            return await _serve(
+                settings, node, journal, guard, checks, socket_path, ending, notifier, room, check_up, met
+            )
     finally:
         journal.close()
 

@@ -40,6 +40,12 @@ class Met:
         known = dict.fromkeys((*configured, *self.found[:KNOCKS_MAX]))
         return tuple(seed for seed in known if seed != own)[:SEEDS_MAX]
 
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """What earlier runs left, as (host, port)."""
+        pairs = (place.rpartition(":") for place in self.found)
+        return tuple((host, int(port)) for host, _, port in pairs)
+
     def keep(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Not worth an error: without it only the seeds are left."""
         linked = sorted(f"{host}:{port}" for host, port in addresses)

@@ -16,6 +16,10 @@ def test_what_one_run_saw_the_next_one_knows(tmp_path: Path) -> None:
     again = Met(tmp_path)
     assert again.found == ("10.0.1.12:7946", "n2.example:7950")
     assert again.seeds(("n2.example:7950", "10.0.1.11:7946"), "10.0.1.12:7946") == ("n2.example:7950", "10.0.1.11:7946")
+    assert again.places == (("10.0.1.12", 7946), ("n2.example", 7950))
+    again.keep([("fd00::1", 7946)])
+    assert Met(tmp_path).places[0] == ("fd00::1", 7946)
+    again = Met(tmp_path)
     again.keep([])  # It saw nobody: what was known stays.
     assert Met(tmp_path).found == again.found
 
