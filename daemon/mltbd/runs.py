@@ -93,12 +93,13 @@ class Run:
     def end(self, cause: str, stop_by: float, *, hurry: bool = False) -> None:
         """SIGTERM, unless it was sent already; SIGKILL at `stop_by`, and never later than at the deadline.
 
-        A planned stop lets pre_stop run first, unless there is a `hurry`.
+        A planned stop lets pre_stop run first, and post_stop last, unless there is a `hurry`. To ask for it again
+        changes nothing: the next daemon does not know how far it has come.
         """
         self._stop_by = min(self._stop_by, stop_by)
-        self._hurried = self._hurried or hurry or bool(self.cause)  # Whoever asks twice wants no more hooks.
+        self._hurried = self._hurried or hurry
         if self.cause:
-            if self._hook is not None:
+            if hurry and self._hook is not None:
                 self._hook.cut(stop_by if self.phase == STOPPING else boottime_s())
             return
         self.cause = cause
@@ -266,5 +267,5 @@ class Run:
             "token": self.start.token,
             "pid": self.pid,
             "deadline": self.deadline,
-            "phase": self.phase,
+            "phase": STOPPING if self.cause else self.phase,
         }

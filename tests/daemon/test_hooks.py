@@ -185,6 +185,32 @@ def test_what_stops_is_no_longer_running_for_the_next_daemon(tmp_path: Path) -> 
         assert guarded.news("gone")["cause"] == "stopped"
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stop_that_is_asked_for_again_goes_on_with_its_hooks(again: bool, tmp_path: Path) -> None:
+    """By the next daemon, which hears that it stops; or by the same one."""
+    go = tmp_path / "go"
+    begins = f"open({str(tmp_path / 'begun')!r}, 'w').close()\n"
+    waits = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    pre_stop = python(begins + waits + f"open({str(tmp_path / 'notes')!r}, 'a').write('pre_stop\\n')")
+    with Guarded(tmp_path).meet() as guarded:
+        guarded.arm(60.0)
+        slow = hooks(pre_stop=pre_stop, post_stop=noting(tmp_path))
+        guarded.start(bot(tmp_path), stop_timeout=60.0, hooks=slow)
+        until(lambda: notes(tmp_path) == ["bot"])
+        guarded.order(do="stop", workload="main", token=1)
+        until((tmp_path / "begun").exists)
+        if not again:
+            os.kill(guarded.relay_pid, signal.SIGKILL)
+            guarded.meet()
+            assert [run["phase"] for run in guarded.hello["workloads"]] == ["stopping"]
+        guarded.order(do="stop", workload="main", token=1)
+        guarded.order(do="stop", workload="main", token=2)  # Refused, once the order before was obeyed.
+        until(lambda: "does not run with token 2" in guarded.errors.read_text())
+        go.touch()
+        assert guarded.news("gone")["cause"] == "stopped"
+        assert notes(tmp_path) == ["bot", "pre_stop", "SIGTERM", "post_stop"]
+
+
 def test_a_second_signal_leaves_no_time_for_hooks(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         guarded.arm(60.0)

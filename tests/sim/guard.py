@@ -208,8 +208,9 @@ class Guard:
     def hello(self) -> list[GuardSays]:
         """What a new daemon hears first."""
         return [
-            GuardSays(PHASES[run.hook], run.workload, run.token, run.pid, deadline=run.deadline)
+            GuardSays(phase, run.workload, run.token, run.pid, deadline=run.deadline)
             for run in self.runs.values()
+            if (phase := "stopping" if run.cause else PHASES[run.hook])
         ]
 
     def _say(self, says: GuardSays | HookEnded) -> None:
