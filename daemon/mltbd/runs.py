@@ -50,6 +50,8 @@ class Run:
         self._trouble = b""
         self._hook: HookRun | None = None
         self._hurried = False
+        self._asked = False
+        """SIGTERM, or what it wants instead, was sent."""
         self._news: list[dict[str, Any]] = []
         self._tree: Tree = forest.plant()
         self.trouble_fd: int | None = None
@@ -102,6 +104,8 @@ class Run:
             if hurry and self._hook is not None:
                 self._hook.cut(stop_by if self.phase == STOPPING else boottime_s())
             return
+        if self.phase == RUNNING and self._tree.root is None:
+            return  # It has ended by itself; `judge` is about to say so.
         self.cause = cause
         if self.phase != RUNNING:
             return
@@ -118,6 +122,7 @@ class Run:
 
     def _terminate(self) -> None:
         if self._tree.root is not None:
+            self._asked = True
             signal_group(self.pid, self.start.stop_signal)
             signal_group(self.pid, signal.SIGCONT)  # A stopped process would not hear it.
 
@@ -229,8 +234,9 @@ class Run:
             if not self.cause:
                 self.cause = "exited"
                 return True
-            # Its group got SIGTERM too and has until then; what left the group never heard of it.
-            return not group_exists(self.pid)
+            # Its group got SIGTERM too and has until then; what left the group never heard of it. What ended by itself
+            # during pre_stop takes the rest with it at once.
+            return not self._asked or not group_exists(self.pid)
         if not self.cause and now >= self.deadline - self.start.grace_s:
             self.end("deadline", self.deadline)
         return self.phase == STARTING and bool(self.cause)  # Nothing of it runs yet that would heed a SIGTERM.

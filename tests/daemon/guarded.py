@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +118,12 @@ class Guarded:
     def send(self, datagram: bytes) -> None:
         assert self._relay
         self._relay.send(datagram)
+
+    def passed_on(self) -> bool:
+        """Whether all that was sent is on its way to the guard."""
+        assert self._relay
+        unread = struct.unpack("i", fcntl.ioctl(self._relay, termios.TIOCOUTQ, b"\0" * 4))[0]
+        return unread == 0 and state(self.relay_pid) == "S"
 
     def news(self, kind: str, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """The next message of this kind; others are kept for later."""

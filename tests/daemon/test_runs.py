@@ -133,6 +133,34 @@ def test_a_planned_stop_is_over_as_soon_as_the_group_is(tmp_path: Path) -> None:
         assert not helper.lives()
 
 
+@pytest.mark.parametrize("in_pre_stop", [False, True])
+def test_a_planned_stop_does_not_wait_for_what_nobody_told_to_end(in_pre_stop: bool, tmp_path: Path) -> None:
+    """Its first process has ended by itself: before the stop, in the same pass of the guard; or during pre_stop."""
+    child = tmp_path / "child"
+    child.write_text(f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/ready; while :; do sleep 9; done")
+    hook = {"argv": ["sh", "-c", f"echo $$ > {tmp_path}/hook; sleep 60"], "timeout": 60}
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(
+            ["sh", "-c", f"sh {child} & while :; do sleep 9; done"],
+            stop_timeout=30.0, hooks={"pre_stop": hook} if in_pre_stop else {},
+        )  # fmt: skip
+        helper = guarded.written("ready")
+        if in_pre_stop:
+            guarded.order(do="stop", workload="main", token=1)
+            until((tmp_path / "hook").exists)
+            os.kill(first.pid, signal.SIGKILL)
+        else:
+            os.kill(guarded.guard.pid, signal.SIGSTOP)
+            os.kill(first.pid, signal.SIGKILL)
+            until(lambda: not alive(first))
+            guarded.order(do="stop", workload="main", token=1)
+            until(guarded.passed_on)
+            os.kill(guarded.guard.pid, signal.SIGCONT)
+        gone = guarded.news("gone", 5.0)
+        assert (gone["cause"], gone["status"]) == ("stopped" if in_pre_stop else "exited", -signal.SIGKILL)
+        assert not helper.lives()
+
+
 def test_a_planned_stop_lasts_no_longer_than_the_lease(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         deadline = guarded.arm(0.8)
