@@ -78,11 +78,16 @@ class DaemonChild:
         if boottime_s() - self._since >= STEADY_S:
             self._backoff_s = 0.0
 
-    def postpone(self) -> None:
-        """Decides when the next life begins."""
+    def postpone(self, *, wanted: bool = False) -> None:
+        """Decides when the next life begins. `wanted`: the daemon asked for it, to read its configuration anew; that
+        is no crash, and waits so little that many in a row cost no lease."""
         self.restarts += 1
-        self.start_at = boottime_s() + self._backoff_s
-        self._backoff_s = min(max(BACKOFF_FIRST_S, 2 * self._backoff_s), BACKOFF_S_MAX)
+        if wanted:
+            self.start_at = boottime_s() + min(self._backoff_s, BACKOFF_FIRST_S)
+            self._backoff_s = max(self._backoff_s, BACKOFF_FIRST_S)  # Who asks again and again must not spin.
+        else:
+            self.start_at = boottime_s() + self._backoff_s
+            self._backoff_s = min(max(BACKOFF_FIRST_S, 2 * self._backoff_s), BACKOFF_S_MAX)
 
     def retire(self) -> None:
         """There will be no further life."""

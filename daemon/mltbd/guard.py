@@ -44,7 +44,7 @@ IDLE_S = 60.0
 URGENT_S = 0.5
 """What the second signal leaves a workload between SIGTERM and SIGKILL."""
 FAREWELL_S = 2.0
-EXIT_FAILED, EXIT_INVALID, EXIT_FATAL = 1, 2, 3
+EXIT_FAILED, EXIT_INVALID, EXIT_FATAL, EXIT_ANEW = 1, 2, 3, 5
 PKILL_WORDS = ("gunicorn", "aria2c", "qbittorrent-nox", "ffmpeg", "rclone", "java", "sabnzbdplus", "7z", "split")
 """Some bots kill every process whose command line has one of these words anywhere."""
 
@@ -198,7 +198,7 @@ class Guard:
         elif self._give_up_at < math.inf:
             self._stop_all(0)
         else:
-            self._daemon.postpone()
+            self._daemon.postpone(wanted=status == EXIT_ANEW)
             wait_s = max(0.0, self._daemon.due() - boottime_s())
             log(f"the daemon ended with {status}: restart in {wait_s:.1f} s")
 

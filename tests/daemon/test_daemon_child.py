@@ -7,8 +7,11 @@ import os
 import signal
 from pathlib import Path
 
-from mltbd.daemon_child import BACKOFF_FIRST_S, OUTBOX_MAX
+from mltbd import guard
+from mltbd.daemon_child import BACKOFF_FIRST_S, BACKOFF_S_MAX, OUTBOX_MAX, DaemonChild
 from mltbd.processes import boottime_s, process
+from mltbd.runtime import daemon
+from mltbd.spawn import Standing
 from tests.daemon import trees
 from tests.daemon.guarded import Guarded, alive, state
 from tests.waiting import until
@@ -62,6 +65,34 @@ def test_crashes_in_a_row_are_spaced_out(tmp_path: Path) -> None:
         guarded.meet()
         # None before the first restart, then a tenth of a second, doubled twice.
         assert boottime_s() - begin >= 7 * BACKOFF_FIRST_S
+
+
+def test_restarts_that_the_daemon_asks_for_are_no_crashes() -> None:
+    """As after a reload, and after many in a row; the first has no pause at all."""
+    child = DaemonChild(["true"], Standing(0, None))
+
+    def pause_s(wanted: bool) -> float:
+        before = boottime_s()
+        child.postpone(wanted=wanted)
+        return child.due() - before
+
+    pauses = [pause_s(wanted=True) for _ in range(20)]
+    assert pauses[0] < 0.05
+    assert all(BACKOFF_FIRST_S <= pause < BACKOFF_FIRST_S + 0.05 for pause in pauses[1:]), pauses
+    for _ in range(8):
+        pause_s(wanted=False)
+    assert pause_s(wanted=True) < BACKOFF_FIRST_S + 0.05, "after crashes too"
+    assert pause_s(wanted=False) >= BACKOFF_S_MAX, "which still count"
+
+
+def test_the_guard_knows_a_daemon_that_begins_anew(tmp_path: Path) -> None:
+    assert guard.EXIT_ANEW == daemon.EXIT_ANEW
+    with Guarded(tmp_path) as guarded:
+        for _ in range(5):
+            guarded.meet()
+            guarded.send(b"exit 5")
+        guarded.meet()
+        assert guarded.errors.read_text().count("the daemon ended with 5: restart in 0.1 s") == 4
 
 
 def test_a_daemon_that_hangs_up_is_replaced(tmp_path: Path) -> None:
