@@ -120,16 +120,21 @@ class Workload:
             self._failed(now, wall)
             return
         if says.what == "gone" and (self.state == STOPPING or says.cause in ("stopped", "deadline")):
+            self._measure(now)
             self._enter(STOPPED, wall)
             return
         self.error = says.cause if says.what == "failed" else f"exited with status {says.status}"
         out.note("warning", f"{self.name}: {self.error}")
         self._failed(now, wall)
 
-    def _failed(self, now: float, wall: int) -> None:
+    def _measure(self, now: float) -> None:
+        """A run is over, however it ended: a good one makes up for the failures before it."""
         if now >= self.steady_at:
             self.failures = 0
         self.steady_at = float("inf")
+
+    def _failed(self, now: float, wall: int) -> None:
+        self._measure(now)
         self.failures += 1
         self.restarts += 1
         if self.failures >= self.patience.failures_max:

@@ -122,6 +122,21 @@ def test_a_good_long_run_begins_the_count_anew() -> None:
     assert bench.exits(41.0) == FAILED
 
 
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_good_run_makes_up_for_failures_whatever_ended_it(planned: bool) -> None:
+    """A planned stop, or a lost lease."""
+    bench = Bench()
+    for now in (0.0, 1.0):
+        bench.run(now)
+        assert bench.exits(now + 0.5) == BACKOFF
+    bench.run(2.0)
+    if planned:
+        bench.workload.stop(WALL, bench.out)
+    assert bench.says("gone", 13.0, cause="stopped" if planned else "deadline") == STOPPED
+    bench.run(20.0, token=9)
+    assert bench.exits(20.5, token=9) == BACKOFF
+
+
 def test_a_start_that_failed_counts_with_its_error() -> None:
     bench = Bench()
     bench.workload.start(7, 0.3, WALL, bench.out)
