@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -120,15 +119,22 @@ class DaemonChild:
     def receive(self) -> list[bytes]:
         """Up to ORDERS_MAX datagrams; one that is too long comes as one byte more than is allowed."""
         orders: list[bytes] = []
-        with contextlib.suppress(BlockingIOError, ConnectionResetError):
-            while self._channel and len(orders) < ORDERS_MAX:
+        for _ in range(ORDERS_MAX):
+            if not self._channel:
+                break
+            try:
                 order = self._channel.recv(DATAGRAM_BYTES_MAX + 1)
-                if not order and self._listens:
-                    self._listens = False
-                    self._deaf_by = boottime_s() + DEAF_S
-                if not order:
-                    break
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                continue  # It has left news of ours unread, and that is said first; its last orders come after it.
+            if order:
                 orders.append(order)
+                continue
+            if self._listens:
+                self._listens = False
+                self._deaf_by = boottime_s() + DEAF_S
+            break
         return orders
 
     def hopeless(self, now: float) -> bool:

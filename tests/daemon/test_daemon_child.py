@@ -55,6 +55,21 @@ def test_what_the_daemon_ordered_before_it_died_holds(tmp_path: Path) -> None:
         until(lambda: not alive(first))
 
 
+def test_the_last_orders_of_a_daemon_that_left_news_unread_are_read(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        guarded.send(b"read no more")
+        guarded.start(["true"], token=9)
+        until(lambda: guarded.passed_on() and state(guarded.guard.pid) == "S")
+        os.kill(guarded.guard.pid, signal.SIGSTOP)  # So that it finds order and death at once.
+        guarded.order(do="stop", workload="main", token=1)
+        guarded.send(b"exit 7")
+        until(lambda: state(guarded.relay_pid) == "Z")
+        os.kill(guarded.guard.pid, signal.SIGCONT)
+        guarded.meet()
+        until(lambda: not alive(first))
+
+
 def test_crashes_in_a_row_are_spaced_out(tmp_path: Path) -> None:
     with Guarded(tmp_path) as guarded:
         begin = boottime_s()
