@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from mltb_transport.continuer import Continuer
 from mltbd.alarm import Alarm
@@ -373,12 +373,6 @@ def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) ->
         return guard.serve()
     finally:
         os.close(lock)
-
-
-def become(daemon_argv: list[str], state_dir: str) -> NoReturn:
-    """Replace the calling program by a guard, with its pid but without its memory."""
-    # -P: nothing may be imported from wherever the operator happens to stand.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "mltbd.guard", state_dir, *daemon_argv])
 
 
 if __name__ == "__main__":

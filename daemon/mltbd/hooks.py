@@ -65,14 +65,15 @@ class HookRun:
         if self.late:
             return f"killed after {self._seconds:.1f} s"
         if self._status is None:
-            return "ended with the workload"
+            return "still ran when the workload ended, or was stopped"
         if self._status == NOT_RUN:
             return "exited with status 127: is the command there?"
         return f"exited with status {self._status}" if self._status else ""
 
     def report(self, workload: str, token: int) -> dict[str, Any]:
         """How the daemon hears of it."""
+        seconds = boottime_s() - self.began if self._status is None else self._seconds
         return {
             "is": "hooked", "workload": workload, "token": token, "hook": self.name, "ok": not self.trouble,
-            "seconds": round(self._seconds, 3), "detail": self.trouble,
+            "seconds": round(seconds, 3), "detail": self.trouble,
         }  # fmt: skip

@@ -195,17 +195,6 @@ def test_a_daemon_that_cannot_go_on_ends_the_guard(said: bytes, code: int, tmp_p
         assert not first.lives()
 
 
-def test_a_program_becomes_the_guard_under_the_same_pid(tmp_path: Path) -> None:
-    code = f"from mltbd.guard import become; become(['sh', '-c', 'exit 2'], {str(tmp_path / 'state')!r})"
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")}, stderr=subprocess.PIPE, text=True,
-    ) as program:  # fmt: skip
-        _, said = program.communicate(timeout=30)
-        assert f"guard: pid {program.pid}, kill path " in said
-        assert program.returncode == 2
-
-
 def test_no_guard_or_daemon_is_hit_by_the_pkill_of_a_bot(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         row = process(guarded.guard.pid)

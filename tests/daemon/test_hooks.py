@@ -117,6 +117,22 @@ def test_a_hook_ends_with_the_lease(hook: str, tmp_path: Path) -> None:
         assert trees.last_beat(tmp_path) < deadline + 0.2
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_hook_that_still_runs_at_the_end_is_told_with_its_time(stopped: bool, tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        slow = hooks(post_start=["sleep", "600"], pre_stop=["true"])
+        first = guarded.run(trees.plain(tmp_path), stop_timeout=30.0, hooks=slow)
+        began = boottime_s()
+        until(lambda: boottime_s() > began + 0.3)
+        if stopped:
+            guarded.order(do="stop", workload="main", token=1)
+        else:
+            os.kill(first.pid, signal.SIGKILL)
+        told = guarded.news("hooked")
+        assert (told["hook"], told["detail"]) == ("post_start", "still ran when the workload ended, or was stopped")
+        assert 0.1 < told["seconds"] < boottime_s() - began + 0.5
+
+
 def test_a_hook_of_a_frozen_daemon_ends_with_the_lease(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         deadline = guarded.arm(1.5)
