@@ -46,7 +46,7 @@ READ_METHODS = frozenset(
         "facts", "survey", "clock",
     }
 )  # fmt: skip
-"""Control methods that change nothing: open to the viewer key, and safe to repeat."""
+"""Control methods that change nothing: open to the viewer key (`health` without `run`), and safe to repeat."""
 
 ERROR_CODES = (
     "no_quorum", "refused", "failed", "usage", "auth", "timeout", "unavailable", "unknown_outcome", "overloaded",

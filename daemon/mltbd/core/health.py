@@ -24,6 +24,7 @@ class Rule:
     failures: int = 3
     successes: int = 1
     grace_s: float = 0.0
+    interval_s: float = 0.0
     notices_s: float = 0.0
     """How long it takes to find out that what looked well is not."""
 
@@ -39,22 +40,30 @@ class Streak:
     successes: int = 0
     last: Checked | None = None
     last_at: float = field(default=float("-inf"))
+    grown_at: float = field(default=float("-inf"))
+    """When the last result was counted."""
 
     def heard(self, report: Checked, now: float) -> None:
         """In grace only a success counts: until the first one nobody knows how long a start takes."""
         self.last, self.last_at = report, now
         if report.ok:
-            self.failures = 0
-            self.successes += 1
+            self.failures, self.successes = 0, self._grown(self.successes, now)
             if self.verdict == UNKNOWN or self.successes >= self.rule.successes:
                 self.verdict = HEALTHY
             return
         self.successes = 0
         if self.verdict == UNKNOWN and now < self.began + self.rule.grace_s:
             return
-        self.failures += 1
+        self.failures = self._grown(self.failures, now)
         if self.failures >= self.rule.failures:
             self.verdict = UNHEALTHY
+
+    def _grown(self, row: int, now: float) -> int:
+        """Begun at once, then longer by one an interval at most: a moment is no longer for being looked at often."""
+        if row and now < self.grown_at + self.rule.interval_s:
+            return row
+        self.grown_at = now
+        return row + 1
 
     @property
     def trouble(self) -> str:

@@ -44,6 +44,10 @@ def failure(code: str, message: str, hint: str = "", **more: Any) -> dict[str, A
     return {"code": code, "message": message, "hint": hint, **more}
 
 
+def _forbidden(what: str) -> dict[str, Any]:
+    return failure("auth", f"a viewer's key may not {what}", "use the cluster's secret")
+
+
 @dataclass(slots=True)
 class Pending:
     """Somebody waits: for the node's Reply or for another daemon's Response."""
@@ -92,10 +96,9 @@ class Control:
             self._bus.reply(route, self.driver.frame(_response(request.id, ok, body)))
 
         if not permitted(role, request.method):
-            why = f"a viewer's key may not call `{request.method}`"
-            answer(False, failure("auth", why, "use the cluster's secret"))
+            answer(False, _forbidden(f"call `{request.method}`"))
             return
-        self._serve(request, answer)
+        self._serve(request, answer, role)
 
     def bundle(self, bundle: Bundle, role: str, route: Route) -> None:
         """Commands of a client that packed them itself; the outcomes go back by its route."""
@@ -118,7 +121,7 @@ class Control:
         def answer(ok: bool, body: dict[str, Any]) -> None:
             self.driver.send(sender, _response(request.id, ok, body))
 
-        self._serve(request, answer, forwarded=True)
+        self._serve(request, answer, "node")
 
     def response(self, response: Response) -> None:
         """Another daemon's answer to what we passed on."""
@@ -148,18 +151,18 @@ class Control:
 
     # -- work ---------------------------------------------------------------------------------------------------
 
-    def _serve(self, request: Request, answer: Done, *, forwarded: bool = False) -> None:
+    def _serve(self, request: Request, answer: Done, role: str) -> None:
         self.counters["requests"] += 1
         try:
-            self._call(request, params_of(request), answer, forwarded)
+            self._call(request, params_of(request), answer, role)
         except ParamsError as error:
             answer(False, failure("usage", str(error), "mltbctl --help"))
         except (BadRequest, BadStoreRequest) as error:
             hint = getattr(error, "hint", "") or help_of(request.method)
             answer(False, failure("usage", f"`{request.method}`: {error}", hint))
 
-    def _call(self, request: Request, params: dict[str, Any], answer: Done, forwarded: bool) -> None:
-        node = self.driver.node
+    def _call(self, request: Request, params: dict[str, Any], answer: Done, role: str) -> None:
+        node, forwarded = self.driver.node, role == "node"
         match request.method:
             case "ping":
                 answer(True, {"node": node.me, "version": node.config.version})
@@ -176,7 +179,7 @@ class Control:
             case "simulate":
                 self.simulations.ask(node, params.get("fault"), boottime(), answer)
             case "health":
-                self._health(params, answer)
+                self._health(params, answer, role)
             case method if method in METHODS:
                 self._store(request, params, answer, forwarded)
             case method if method in ASKS:
@@ -199,11 +202,13 @@ class Control:
         else:
             self._forward(leader, LEAD, "{}", ASIDE_S, show)
 
-    def _health(self, params: dict[str, Any], answer: Done) -> None:
+    def _health(self, params: dict[str, Any], answer: Done, role: str) -> None:
         run, checks = params.get("run", False), self._checks
         if not isinstance(run, bool):
             raise BadRequest("`run` is true or false")
-        if checks is None or not run:
+        if run and role == "viewer":  # Results count, and commands are run.
+            answer(False, _forbidden("have checks run"))
+        elif checks is None or not run:
             answer(True, checks_view(self.driver.node) if checks is None else checks.view())
         elif len(self._rounds) >= ROUNDS_MAX:
             answer(False, failure("unavailable", "too many wait for the checks already", "try again"))

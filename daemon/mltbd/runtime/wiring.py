@@ -60,12 +60,13 @@ def node_config(settings: Settings, cluster_id: str, version: str) -> NodeConfig
 def rules_of(checks: tuple[CheckSpec, ...]) -> tuple[Rule, ...]:
     """How the core is to judge these checks; what they look at is not its business."""
     journal = Rule(NODE, JOURNAL, failures=1)  # Nobody configures it.
-    return (*(Rule(c.workload, c.name, c.failures, c.successes, c.grace_s, _notices_s(c)) for c in checks), journal)
+    return (*map(_rule, checks), journal)
 
 
-def _notices_s(check: CheckSpec) -> float:
-    """A heartbeat may just have been seen when it ends, and a look just have passed."""
-    return check.failures * (check.interval_s + check.timeout_s) + (check.kind == "heartbeat") * check.max_age_s
+def _rule(check: CheckSpec) -> Rule:
+    # A heartbeat may just have been seen when it ends, and a look just have passed.
+    notices_s = check.failures * (check.interval_s + check.timeout_s) + (check.kind == "heartbeat") * check.max_age_s
+    return Rule(check.workload, check.name, check.failures, check.successes, check.grace_s, check.interval_s, notices_s)
 
 
 def preferred(settings: Settings) -> Mapping[str, tuple[str, ...]]:

@@ -68,6 +68,62 @@ def test_nothing_is_condemned_by_fewer_failures_in_a_row_than_asked_for(
         before = verdict
 
 
+@pytest.mark.parametrize(
+    ("results", "counted", "last"),
+    [
+        ([(BAD, 0.0), (BAD, 0.01), (BAD, 0.02), (BAD, 29.9)], (1, 0), HEALTHY),
+        ([(BAD, 0.0), (BAD, 30.0), (BAD, 59.9)], (2, 0), HEALTHY),
+        ([(BAD, 0.0), (BAD, 20.0), (BAD, 40.0), (BAD, 60.0), (BAD, 80.0)], (3, 0), UNHEALTHY),
+        ([(BAD, 0.0), (GOOD, 0.01), (BAD, 30.0), (BAD, 60.0)], (2, 0), HEALTHY),
+        ([(BAD, 0.0), (BAD, 30.0), (BAD, 60.0), (GOOD, 61.0), (GOOD, 61.01)], (0, 1), UNHEALTHY),
+        ([(BAD, 0.0), (BAD, 30.0), (BAD, 60.0), (GOOD, 61.0), (GOOD, 91.0)], (0, 2), HEALTHY),
+        ([(BAD, 0.0), (BAD, 30.0), (BAD, 60.0), (GOOD, 61.0), (BAD, 61.01), (GOOD, 91.0)], (0, 1), UNHEALTHY),
+    ],
+)
+def test_a_row_grows_once_an_interval(results: list[tuple[bool, float]], counted: tuple[int, int], last: str) -> None:
+    """However often somebody looks."""
+    streak = Streak(Rule("main", "c", failures=3, successes=2, interval_s=30.0), -100.0)
+    for ok, at in ((GOOD, -60.0), *results):
+        streak.heard(Checked("main", "c", ok), at)
+    assert (streak.failures, streak.successes) == counted
+    assert streak.verdict == last
+    assert streak.last_at == results[-1][1], "each is shown"
+
+
+SECONDS = st.floats(0.001, 100.0)
+
+
+@given(
+    st.integers(1, 4),
+    SECONDS,
+    st.floats(0, 1e7),
+    st.lists(st.floats(0, 5.0), min_size=9, max_size=9),
+    st.lists(st.floats(0, 10.0), max_size=30),
+    st.floats(0, 3.0),
+)
+def test_looks_by_hand_make_a_verdict_neither_sooner_than_its_rule_nor_later(
+    failures: int, interval_s: float, began: float, took_s: list[float], by_hand: list[float], well: float
+) -> None:
+    """`by_hand` and `well`, after which it is ill, in intervals since it began."""
+    scheduled = [began]
+    for seconds in took_s:
+        scheduled.append(scheduled[-1] + interval_s + seconds)
+    ill_at = began + well * interval_s
+    rule = Rule("main", "c", failures, interval_s=interval_s)
+
+    def condemned_at(looks: list[float]) -> float:
+        streak = Streak(rule, began)
+        for at in sorted(looks):
+            streak.heard(Checked("main", "c", at < ill_at), at)
+            if streak.verdict == UNHEALTHY:
+                return at
+        return float("inf")
+
+    at = condemned_at([*scheduled, *(began + part * interval_s for part in by_hand)])
+    assert at <= condemned_at(scheduled)
+    assert at >= ill_at + (failures - 1) * interval_s * (1 - 1e-6) - 1e-6
+
+
 def test_the_worst_verdict_counts_and_each_place_has_its_own() -> None:
     health = Health([Rule("main", "a", 1), Rule("main", "b", 1), Rule(NODE, "disk", 1)])
     assert (health.of("main"), health.of(NODE), health.of("other")) == (UNKNOWN, UNKNOWN, HEALTHY)

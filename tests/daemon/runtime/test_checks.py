@@ -22,7 +22,7 @@ env = {{ A = "b" }}
 [[workload.main.check]]
 kind = "command"
 command = ["test", "!", "-e", "{deaf}"]
-interval = 0.1
+interval = {interval}
 failures = 2
 [[check]]
 kind = "command"
@@ -36,9 +36,9 @@ failures = 1
 class Post:
     """n1 alone, which runs `main`; `deaf` and `unfit` are files whose presence makes a check fail."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, interval_s: float) -> None:
         self.deaf, self.unfit = tmp_path / "deaf", tmp_path / "unfit"
-        toml = TOML.format(deaf=self.deaf, unfit=self.unfit)
+        toml = TOML.format(deaf=self.deaf, unfit=self.unfit, interval=interval_s)
         found = settings(loaded("CLUSTER_NODE_ID=n1", toml=toml, folder=tmp_path))
         self.live = Live(1, rules=rules_of(found.checks))
         self.environment = Environment(found, str(tmp_path / "n1.sock"), {"PATH": "/usr/bin:/bin"})
@@ -51,8 +51,9 @@ class Post:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Iterator[Post]:
-    post = Post(tmp_path)
+def post(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Post]:
+    """Its parameter is the interval of the workload's check."""
+    post = Post(tmp_path, getattr(request, "param", 0.1))
     with post.live:
         post.live.formed()
         post.live.act(lambda: post.checks.start(post.one.node, post.one.driver.handle))
@@ -110,6 +111,32 @@ def test_all_checks_can_be_run_now(post: Post) -> None:
     assert live.refused("n1", "health", {"run": 1})["code"] == "usage"
 
 
+@pytest.mark.parametrize("post", [30.0], indirect=True)
+def test_to_look_often_restarts_nothing(post: Post) -> None:
+    live, one = post.live, post.one
+    live.until(lambda: post.rows["command"]["health"] == "HEALTHY", "the first look")
+    post.deaf.touch()
+    for _ in range(3):
+        live.ask("n1", "health", {"run": True})
+        row = post.rows["command"]
+        assert (row["detail"], row["failures"], row["health"]) == ("exited with status 1", 1, "HEALTHY")
+    post.deaf.unlink()
+    live.ask("n1", "health", {"run": True})
+    assert post.rows["command"]["failures"] == 0
+    assert one.node.owner.workloads["main"].restarts == 0
+
+
+@pytest.mark.parametrize("post", [30.0], indirect=True)
+def test_a_viewer_sees_what_checks_said_and_has_none_run(post: Post) -> None:
+    live = post.live
+    live.until(lambda: post.rows["command"]["health"] == "HEALTHY", "the first look")
+    post.deaf.touch()
+    error = live.refused("n1", "health", {"run": True}, role="viewer")
+    assert (error["code"], error["message"]) == ("auth", "a viewer's key may not have checks run")
+    assert live.ask("n1", "health", {"run": False}, role="viewer")["healthy"]
+    assert post.rows["command"]["detail"] == ""
+
+
 def test_what_does_not_run_here_is_not_looked_at(post: Post) -> None:
     live, one = post.live, post.one
     live.until(lambda: post.rows["command"]["health"] == "HEALTHY")
@@ -130,7 +157,7 @@ def test_a_check_that_breaks_is_no_good_health(post: Post, monkeypatch: pytest.M
 
 
 def test_what_commands_and_workloads_are_told(tmp_path: Path) -> None:
-    toml = TOML.format(deaf="/d", unfit="/u") + '[[workload.main.check]]\nkind = "heartbeat"\n'
+    toml = TOML.format(deaf="/d", unfit="/u", interval=1) + '[[workload.main.check]]\nkind = "heartbeat"\n'
     found = settings(loaded("CLUSTER_NODE_ID=n1", toml=toml, folder=tmp_path))
     environment = Environment(found, "/run/mltb/n1.sock", {"PATH": "/bin", "CLUSTER_SECRET": "x", "SHELL": "y"})
     assert environment.of_workload(found.workloads[0], 12) == {
