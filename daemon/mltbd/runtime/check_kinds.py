@@ -17,7 +17,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mltbd.config.checks import CheckSpec
-from mltbd.processes import LINUX, MARK, marked, read, send
+from mltbd.processes import LINUX, MARK, has_mark, marked, read, send
 from mltbd.runtime.clock import boottime
 
 T = TypeVar("T")
@@ -261,10 +261,11 @@ class LastWords:
         return "".join(c for c in last if c.isprintable())[:SAID_CHARS_MAX].strip()
 
 
-def sweep(mark: str) -> None:
-    """SIGKILL for every process whose mark begins so, whoever its parent is by now."""
+def sweep(mark: str, but: str = "") -> None:
+    """SIGKILL for every process whose mark begins so, whoever its parent is by now; not where it begins with `but`."""
     for row in marked(mark):
-        send(row, signal.SIGKILL)
+        if not but or not has_mark(row.pid, but):
+            send(row, signal.SIGKILL)
 
 
 async def _heartbeat(spec: CheckSpec, target: Target) -> None:

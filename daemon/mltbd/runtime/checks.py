@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,8 @@ class Checks:
         self.specs = settings.checks
         self._workloads = {workload.name: workload for workload in settings.workloads}
         self._environment = environment
-        self._mark = f"check.{state_mark}"
+        self._family = f"check.{state_mark}"
+        self._mark = f"{self._family}{os.urandom(4).hex()}."  # Of this run: the sweep at its start is for others.
         self._targets: dict[str, tuple[Run, Target]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._all: asyncio.Task[None] | None = None
@@ -47,7 +49,7 @@ class Checks:
         self._node, self._report = node, report
         if self.specs:
             # Commands of a daemon that was killed in the middle of them have nobody else to end them.
-            self._tasks.append(asyncio.ensure_future(aside(lambda: sweep(self._mark))))
+            self._tasks.append(asyncio.ensure_future(aside(lambda: sweep(self._family, but=self._mark))))
         self._tasks += [asyncio.ensure_future(self._watch(spec)) for spec in self.specs]
         for task in self._tasks:
             task.add_done_callback(_ended)

@@ -154,12 +154,17 @@ def test_the_whole_tree_of_a_command_is_killed(how: str, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_commands_of_a_daemon_that_died_are_swept() -> None:
-    mark = f"test.{os.urandom(6).hex()}."
-    left = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{mark}abc"})
-    until(lambda: marked(mark))
-    sweep(mark)
-    assert left.wait(PATIENCE_S) == -signal.SIGKILL
+def test_commands_of_a_daemon_that_died_are_swept_and_not_those_of_the_next_one() -> None:
+    family = f"test.{os.urandom(6).hex()}."
+    old, new = (
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{family}{run}.abc"}) for run in ("old", "new")
+    )
+    until(lambda: len(marked(family)) == 2)
+    sweep(family, but=f"{family}new.")
+    assert old.wait(PATIENCE_S) == -signal.SIGKILL
+    assert [row.pid for row in marked(family)] == [new.pid]
+    sweep(family)
+    assert new.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -60,6 +60,7 @@ def post(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Post]:
         post.live.act(lambda: post.one.control.attach(post.one.driver, post.checks))
         yield post
         post.live.act(post.checks.close)
+        post.live.until(lambda: all(task.done() for task in post.checks._tasks), "the end of each look")
 
 
 def test_a_deaf_workload_is_restarted_and_well_again(post: Post) -> None:
@@ -78,8 +79,8 @@ def test_what_a_node_sweeps_at_its_start_is_of_its_own_state_directory(post: Pos
     """Several clusters on one machine may each have an n1."""
     (tmp_path / "other").mkdir()
     other = Checks(settings(loaded("CLUSTER_NODE_ID=n1")), post.environment, mark_of(str(tmp_path / "other")))
-    assert not other._mark.startswith(post.checks._mark)
-    assert not post.checks._mark.startswith(other._mark)
+    assert not other._mark.startswith(post.checks._family)
+    assert not post.checks._mark.startswith(other._family)
 
 
 def test_an_unfit_node_says_so_everywhere(post: Post) -> None:
