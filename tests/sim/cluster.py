@@ -212,7 +212,7 @@ class Cluster:
         """Everything well and everything up from now on."""
         self.network.heal()
         for machine in self.machines.values():
-            machine.disk.slow = False
+            machine.disk.slow = machine.disk.hangs = False
             machine.guard.fails_until = float("-inf")
             machine.resume()
             machine.on_off = self.start_again  # Who leaves now, of an earlier request, comes back at once.

@@ -13,6 +13,7 @@ from mltbd.core.snapshots import Snapshot
 
 FAST_S = (0.0002, 0.004)
 SLOW_S = (0.01, 1.0)
+LOOK_S = 0.05
 
 
 class Disk:
@@ -35,6 +36,10 @@ class Disk:
         self.base = (0, 0)
         self.snapshot: Snapshot | None = None
         self.slow = False
+        self.takes_s = FAST_S
+        """A write, as long as it is not slow."""
+        self.hangs = False
+        """It takes what is to be written, and nothing comes of it; nor does it fail."""
         self._dice = dice
         self._at = at
         self._clock = clock
@@ -50,12 +55,15 @@ class Disk:
     def _write(self) -> None:
         # One transaction for all that waits, as the journal does.
         self._writing = len(self._pending)
-        low, high = SLOW_S if self.slow else FAST_S
+        low, high = SLOW_S if self.slow else self.takes_s
         self._at(self._clock() + self._dice.uniform(low, high), self._written, self._epoch)
 
     def _written(self, epoch: int) -> None:
         if epoch != self._epoch:
             return  # The daemon that wrote this has died meanwhile.
+        if self.hangs:
+            self._at(self._clock() + LOOK_S, self._written, epoch)
+            return
         batch = [self._pending.popleft() for _ in range(self._writing)]
         self._writing = 0
         for save, _ in batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from tests.sim.cluster import WORKLOAD, Cluster
@@ -9,6 +10,9 @@ from tests.sim.faults_levels import LevelFaults
 from tests.sim.faults_members import MemberFaults
 from tests.sim.machine import Machine
 from tests.sim.mixes import Mix
+
+HANGS_SHARE = 0.3
+"""Of the disks that are slow: these write nothing at all meanwhile, often for longer than an election waits."""
 
 
 class Faults(MemberFaults, LevelFaults):
@@ -99,6 +103,11 @@ class Faults(MemberFaults, LevelFaults):
 
     def _slow_disk(self) -> None:
         victim, seconds = self._victim(), self._back_s()
+        if random.Random(seconds).random() < HANGS_SHARE:  # Its own dice leave every other choice alone.
+            self._cluster.fault(f"disk of {victim.name} does not answer for {seconds:.2f} s")
+            victim.disk.hangs = True
+            self._later(seconds, self._answering_disk, victim)
+            return
         self._cluster.fault(f"disk of {victim.name} slow for {seconds:.2f} s")
         victim.disk.slow = True
         self._later(seconds, self._fast_disk, victim)
@@ -106,6 +115,10 @@ class Faults(MemberFaults, LevelFaults):
     @staticmethod
     def _fast_disk(victim: Machine) -> None:
         victim.disk.slow = False
+
+    @staticmethod
+    def _answering_disk(victim: Machine) -> None:
+        victim.disk.hangs = False
 
     def _step_wall(self) -> None:
         victim = self._victim()

@@ -72,7 +72,7 @@ def lose(cluster: Cluster, fates: Fates) -> None:
     dice, network = cluster.dice, cluster.network
     network.heal()
     for machine in cluster.machines.values():
-        machine.disk.slow = False
+        machine.disk.slow = machine.disk.hangs = False
         machine.resume()
     for machine in fates.back:
         others = [name for name in cluster.machines if name != machine.name]

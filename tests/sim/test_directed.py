@@ -64,6 +64,75 @@ def test_leader_loss_keeps_the_workload(seed: int, count: int, lease_s: float) -
 
 
 @by_shape
+@by_seed
+def test_leader_whose_disk_hangs_is_replaced(seed: int, count: int, lease_s: float) -> None:
+    """It answers, and writes nothing any more. All other disks are well, and the workload, elsewhere, runs on."""
+    cluster = healthy(voters(count, lease_s), seed)
+    apart(cluster, same=False)
+    stuck, began = leader(cluster), cluster.now
+    stuck.disk.hangs = True
+    cluster.ask(stuck, "pause")
+    until(cluster, lambda: bool(reigns(cluster, began)), "other leader", 1.2 * cluster.shape.timing.election_s)
+    cluster.run_for(20.0)
+    stuck.disk.hangs = False
+    cluster.run_for(20.0)
+    assert len(reigns(cluster, began)) == 1
+    assert not downs(cluster, began)
+    all_safe(cluster)
+
+
+@by_seed
+def test_leader_whose_disk_hangs_does_not_hold_up_a_takeover(seed: int) -> None:
+    """It may take the workload itself, and learn then what its disk is like: two leases."""
+    cluster = healthy(voters(5), seed)
+    apart(cluster, same=False)
+    stuck = leader(cluster)
+    stuck.disk.hangs = True
+    owner(cluster).crash_machine()
+    cluster.run_for(2 * cluster.shape.lease_s + cluster.shape.timing.election_s + START_S)
+    assert leader(cluster) is not stuck
+    assert owner(cluster) is not stuck
+    all_safe(cluster)
+
+
+@by_seed
+def test_leader_whose_disk_hangs_is_kept_where_its_disk_is_needed(seed: int) -> None:
+    """One of two: nobody can lead without it, and nothing is lost by waiting. Alone: the same."""
+    for count in (1, 2):
+        cluster = healthy(voters(count), seed)
+        stuck, began = leader(cluster), cluster.now
+        stuck.disk.hangs = True
+        cluster.ask(stuck, "pause")
+        cluster.run_for(30.0)
+        stuck.disk.hangs = False
+        cluster.run_for(5.0)
+        assert not downs(cluster, began)
+        assert not reigns(cluster, began)
+        assert leader(cluster).node is not None
+        all_safe(cluster)
+
+
+@by_shape
+@by_place
+@by_seed
+def test_slow_disks_keep_the_leader(seed: int, count: int, lease_s: float, *, same: bool) -> None:
+    """Each write takes almost as long as an election waits, and there is always one."""
+    cluster = healthy(voters(count, lease_s), seed)
+    apart(cluster, same=same)
+    began = cluster.now
+    slowest_s = 0.9 * cluster.shape.timing.election_s
+    for machine in cluster.machines.values():
+        machine.disk.takes_s = (0.5 * slowest_s, slowest_s)
+    for verb in ("pause", "resume") * 10:
+        cluster.ask(leader(cluster), verb)
+        cluster.run_for(slowest_s * cluster.dice.random())
+    cluster.run_for(lease_s)
+    assert not reigns(cluster, began)
+    assert not downs(cluster, began)
+    all_safe(cluster)
+
+
+@by_shape
 @by_place
 def test_owner_loss_moves_the_workload(
     count: int, lease_s: float, capsys: pytest.CaptureFixture[str], *, same: bool

@@ -8,7 +8,7 @@ import pytest
 
 from mltbd.core.consensus import Consensus
 from mltbd.core.election import PRE, PROBE, VOTE
-from mltbd.core.leadership import Leadership
+from mltbd.core.leadership import Leadership, OwnDisk
 from mltbd.core.owner import Owner
 from mltbd.core.placer import Placer
 from mltbd.core.voting import CANDIDATE
@@ -39,6 +39,20 @@ def leads_without_quorum(patch: pytest.MonkeyPatch) -> None:
         reign_on(self, reign, now, wall)
 
     patch.setattr(Consensus, "_reign_on", stubborn)
+
+
+def leads_without_its_disk(patch: pytest.MonkeyPatch) -> None:
+    """A leader looks at its quorum, and never at its own disk."""
+    patch.setattr(OwnDisk, "look", lambda _self, _commit, _durable, _now: None)
+
+
+def never_forgives_its_disk(patch: pytest.MonkeyPatch) -> None:
+    """To a leader a disk that writes slowly is one that does not write."""
+
+    def nagging(self: OwnDisk, commit: int, durable: int, now: float) -> None:
+        self.passed_at = min(self.passed_at, now) if commit > durable else self.passed_at
+
+    patch.setattr(OwnDisk, "look", nagging)
 
 
 def promises_to_the_deaf(patch: pytest.MonkeyPatch) -> None:
@@ -93,6 +107,8 @@ def leaders_leave() -> None:
 STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
     (no_pre_vote, lambda: stories.test_isolated_follower_comes_back_quietly(1)),
     (leads_without_quorum, lambda: stories.test_deaf_leader_is_replaced(1)),
+    (leads_without_its_disk, lambda: stories.test_leader_whose_disk_hangs_is_replaced(1, 3, 3.0)),
+    (never_forgives_its_disk, lambda: stories.test_slow_disks_keep_the_leader(1, 3, 1.0, same=False)),
     (veto_by_priority, lambda: stories.test_star_elects_its_hub(1)),
     (promises_to_the_deaf, lambda: stories.test_deaf_owner_loses_the_workload(1, same=False)),
     (looks_only_at_heartbeats, lambda: stories.test_deaf_owner_loses_the_workload(1, same=True)),

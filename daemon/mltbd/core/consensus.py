@@ -84,7 +84,8 @@ class Consensus(Voting):
 
     def next_deadline(self) -> float:
         if self.reign is not None:
-            return min(self._heartbeat_at, self._look_at, self._news_at, self.reign.stream.due_at)
+            disk_due_at = self.reign.disk.passed_at + self.timing.election_s
+            return min(self._heartbeat_at, self._look_at, self._news_at, self.reign.stream.due_at, disk_due_at)
         if not self.may_stand:
             return self.heard_at + self.silence_s if self.leader else float("inf")
         return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
@@ -108,6 +109,9 @@ class Consensus(Voting):
         self._look_at = now + self.timing.heartbeat_s
         if now - reign.confirmed_at > self.silence_s:
             self._follow(self.term, "", now, "no quorum answers")
+            return
+        if now >= reign.disk.passed_at + self.timing.election_s:
+            self._abdicate(reign, now, "its disk does not answer")
             return
         if reign.transfer and now - reign.transfer.began_at > self.timing.election_s:
             target = reign.transfer.target
@@ -328,13 +332,16 @@ class Consensus(Voting):
         if self.reign is None:
             return
         index = self.reign.agreed_index(self.durable)
-        if index <= self.commit or self.log.term_at(index) != self.term:
+        grown = index > self.commit and self.log.term_at(index) == self.term
+        self.commit = index if grown else self.commit
+        self.reign.disk.look(self.commit, self.durable, now)
+        if not grown:
             return
-        self.commit = index
         if not self.busy:
             self.tell_commit(now)
         if self.me not in self.voters and self.log.voters_index <= self.commit:
-            self._retire(self.reign, now)
+            # We led until the others had our removal on disk.
+            self._abdicate(self.reign, now, "it is no voter any more")
 
     def tell_commit(self, now: float, *, late: bool = False) -> None:
         """Who has not heard yet what is committed. Owners, and daemons whose clients wait, are told at once; to others
@@ -352,13 +359,6 @@ class Consensus(Voting):
         """One voter at a time, one change at a time, and nothing before an entry of our own term is committed."""
         after = {voter.node: voter.store for voter in command.voters}
         return self.in_charge and self.log.voters_index <= self.commit and may_change(self.voters, after)
-
-    def _retire(self, reign: Leadership, now: float) -> None:
-        """We led until the others had our removal on disk; the best of them goes on at once."""
-        heirs = [node for node, p in reign.peers.items() if reign.counts(node) and p.match_index == self.log.last_index]
-        if heirs:
-            self._out.send(min(heirs), TimeoutNow(self.term, self.log.last_index))
-        self._follow(self.term, "", now, "it is no voter any more")
 
     # -- handing over ----------------------------------------------------------------------------------------
 

@@ -43,6 +43,20 @@ class Transfer:
     began_at: float
 
 
+@dataclass(slots=True)
+class OwnDisk:
+    """Whether the leader's disk holds it up: a quorum has on disk, and so has committed, what ours has not."""
+
+    durable: int = 0
+    passed_at: float = float("inf")  # since when that is so, and nothing more became durable here
+
+    def look(self, commit: int, durable: int, now: float) -> None:
+        if durable != self.durable or commit <= durable:
+            self.durable, self.passed_at = durable, float("inf")
+        if commit > durable:
+            self.passed_at = min(self.passed_at, now)
+
+
 class Leadership:
     """One reign: from winning an election to stepping down."""
 
@@ -59,6 +73,7 @@ class Leadership:
         self.confirmed_at = now  # start of the youngest round that a quorum acknowledged
         self.peers: dict[str, Progress] = {}
         self.stream = Stream(self.peers)
+        self.disk = OwnDisk()
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
         self._said: Append | None = None

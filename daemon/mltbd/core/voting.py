@@ -254,6 +254,15 @@ class Voting(ABC):
             return  # Given up meanwhile, or we are behind.
         self._stand(PROBE, now, wall)
 
+    def _abdicate(self, reign: Leadership, now: float, why: str) -> None:
+        """Lead no more. The best of those who hold the whole log goes on at once, if there is one."""
+        live = self._company.rivals(now)
+        heirs = [node for node, p in reign.peers.items() if reign.counts(node) and p.match_index == self.log.last_index]
+        if heirs:
+            heir = min(heirs, key=lambda node: (node not in live, -live.get(node, 0), node))
+            self._out.send(heir, TimeoutNow(self.term, self.log.last_index))
+        self._follow(self.term, "", now, why)
+
     def _probe_over(self) -> None:
         """The leader has written on since it told us to stand: it has given the transfer up."""
         if self._tally is not None and self._tally.stage == PROBE:

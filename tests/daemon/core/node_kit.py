@@ -127,9 +127,10 @@ class Wired:
     def ask(self, name: str, request: int, verb: str, **more: Any) -> None:
         self.feed(name, Ask(request, verb, **more))
 
-    def saved(self, name: str) -> None:
-        """A slow disk answers what it was given up to now."""
-        waiting, self._unsaved[name] = self._unsaved[name], []
+    def saved(self, name: str, most: int | None = None) -> None:
+        """A slow disk answers what it was given up to now, or the first `most` of that."""
+        waiting = self._unsaved[name][:most]
+        del self._unsaved[name][: len(waiting)]
         for number in waiting:
             self._queue.append((name, Saved(number)))
         self.pump()

@@ -53,9 +53,21 @@ def test_when_the_reign_ends_it_is_told_that_nothing_was_done(verb: str, target:
 
 
 @by_verb
-def test_a_disk_that_stays_away_is_not_waited_for_for_ever(verb: str, target: str) -> None:
+def test_a_disk_that_stays_away_ends_the_reign(verb: str, target: str) -> None:
     wired = between(verb, target)
-    wired.run(wired.nodes["n1"].consensus.silence_s + 2 * TIMING.heartbeat_s)
+    wired.run(TIMING.election_s + 2 * TIMING.heartbeat_s)
+    assert wired.leader() in ("n2", "n3")
+    assert [(reply.code, reply.hint) for reply in wired.replies(1)] == [("unavailable", "try again")]
+
+
+@by_verb
+def test_a_disk_that_is_never_done_is_not_waited_for_for_ever(verb: str, target: str) -> None:
+    wired = between(verb, target)
+    for _ in range(6):
+        wired.nodes["n1"].consensus.propose(NoOp(), wired.now, WALL)
+        wired.run(TIMING.heartbeat_s)
+        wired.saved("n1", 1)
+    assert wired.nodes["n1"].consensus.reign is not None
     assert [(reply.code, "disk" in reply.message) for reply in wired.replies(1)] == [("unavailable", True)]
     on_disk(wired)
     assert len(wired.replies(1)) == 1, "judged no more"

@@ -8,11 +8,24 @@ import pytest
 
 from mltb_transport.messages import Append, CancelFailback, Election, Entry, NoOp, TimeoutNow
 from mltb_transport.voters import ChangeVoters, Voter
-from mltbd.core.election import PROBE, TRANSFER
+from mltbd.core.election import PRE, PROBE, TRANSFER, VOTE
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
 from mltbd.core.voting import FOLLOWER, LEADER
-from tests.daemon.core.core_kit import FIVE, THREE, TIMING, WALL, Member, entries, levels, log_of, saves, sent, store
+from tests.daemon.core.core_kit import (
+    FIVE,
+    THREE,
+    TIMING,
+    WALL,
+    Company,
+    Member,
+    entries,
+    levels,
+    log_of,
+    saves,
+    sent,
+    store,
+)
 
 CANCEL = CancelFailback("main")
 BEAT = Append(1, 1, 1, 1, 0, ("n2",), ())
@@ -49,6 +62,54 @@ def test_a_follower_that_forgot_what_it_acknowledged_is_asked_once_a_round() -> 
     assert asked == [[], [], []]
     member.tick(now + TIMING.heartbeat_s)
     assert "n3" in [node for node, _ in member.sent(Append)]
+
+
+@pytest.mark.parametrize(("rivals", "heir"), [({"n2": 10, "n3": 200}, "n3"), ({"n2": 10}, "n2"), ({}, "n2")])
+def test_a_leader_whose_disk_hangs_hands_over_to_the_best_that_lives(rivals: dict[str, int], heir: str) -> None:
+    """Its own answer is all that is missing: nothing but an election by the others can help."""
+    member = Member(company=Company(rivals))
+    now = member.lead("n2")
+    member.consensus.propose(CANCEL, now, WALL)
+    for node in ("n2", "n3"):
+        member.acked(node, 1, 3, now)
+    assert (member.consensus.commit, member.consensus.durable) == (3, 2)
+    member.out.take()
+    late = now + TIMING.election_s
+    member.tick(late - 0.001)
+    assert member.consensus.role == LEADER
+    assert member.consensus.next_deadline() <= late
+    member.out.take()
+    member.tick(late)
+    assert (member.consensus.role, member.consensus.leader) == (FOLLOWER, "")
+    assert member.sent(TimeoutNow) == [(heir, TimeoutNow(2, 3))]
+    member.tick(late + TIMING.election_s)
+    member.grant(PRE, "n2", "n3", now=late + TIMING.election_s)
+    member.grant(VOTE, "n2", "n3", now=late + TIMING.election_s)
+    assert member.consensus.role != LEADER  # Its own vote is not on that disk.
+    assert member.sent(Election) == []
+
+
+def test_a_leader_whose_disk_writes_slowly_or_is_needed_stays() -> None:
+    slow = Member()
+    now = began = slow.lead("n2")
+    for index in range(3, 8):
+        slow.consensus.propose(CANCEL, now, WALL)
+        written = slow.out.save_number
+        slow.consensus.propose(CANCEL, now, WALL)
+        now += 0.9 * TIMING.election_s
+        for node in ("n2", "n3"):
+            slow.acked(node, slow.consensus.reign.round if slow.consensus.reign else 0, 2 * index - 2, now)
+        slow.tick(now)
+        slow.consensus.saved(written, now, WALL)
+        assert slow.consensus.commit > slow.consensus.durable
+    assert (slow.consensus.role, now - began > 4 * TIMING.election_s) == (LEADER, True)
+
+    needed = Member()
+    now = needed.lead("n2")
+    needed.consensus.propose(CANCEL, now, WALL)
+    needed.acked("n2", 1, 3, now)
+    needed.tick(now + 1.9 * TIMING.election_s)
+    assert needed.consensus.role == LEADER
 
 
 def test_rounds_of_renewals_do_not_put_off_the_look_at_its_quorum() -> None:
