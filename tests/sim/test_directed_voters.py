@@ -12,7 +12,7 @@ from tests.sim.cluster import WORKLOAD, Cluster, Shape
 from tests.sim.history import Replied
 from tests.sim.machine import Machine
 from tests.sim.planted_voters import before_own_term
-from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, switch, until, ups
+from tests.sim.stage import all_safe, around, depositions, healthy, leader, owner, reigns, switch, until, ups
 
 pytestmark = pytest.mark.sim
 
@@ -280,6 +280,21 @@ def test_nobody_is_removed_at_the_price_of_the_quorum(seed: int) -> None:
     assert asked(cluster, "admit_node", lost.name).code == "refused"
     assert asked(cluster, "remove_node", lost.name).code == ""
     assert len(voters(cluster)) == 2
+    all_safe(cluster)
+
+
+@by_seed
+def test_a_leader_that_removes_itself_hands_over_by_priority(seed: int) -> None:
+    """Not by name: the witness between them stands last."""
+    cluster = healthy(replace(crowd("voter", "witness", "voter"), priorities=(300, 10, 200)), seed)
+    until(cluster, lambda: leader(cluster).name == "n1", "leader by priority", 60.0)
+    if owner(cluster).name == "n1":
+        switch(cluster, "n3")
+    cluster.run_for(1.0)
+    began = cluster.now
+    cluster.ask(leader(cluster), "remove_node", "n1")
+    until(cluster, lambda: len(reigns(cluster, began)) > 0, "another leader", 0.5)
+    assert [reign.node for reign in reigns(cluster, began)] == ["n3"]
     all_safe(cluster)
 
 
