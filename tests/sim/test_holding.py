@@ -123,6 +123,31 @@ def test_a_drained_node_is_left_and_stays_empty_until_undrained(seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("why", ["paused", "manual"])
+def test_a_drained_leader_steps_aside_although_a_move_got_stuck(seed: int, why: str) -> None:
+    """The node that was granted the workload died before it ran there, and nobody else may be granted it."""
+    cluster = healthy(voters(3, 1.0, policy=Policy(automatic=why == "paused")), seed)
+    apart(cluster, same=False)
+    first = leader(cluster)
+    target = next(m for m in cluster.machines.values() if m is not first and m is not owner(cluster))
+    if why == "paused":
+        told(cluster, "pause")
+    cluster.ask(first, "switchover", target.name)
+    until(cluster, lambda: _granted(first, target.name), "grant that nobody has answered")
+    target.crash_machine()
+    cluster.run_for(5.0)
+    assert not cluster.owners
+    told(cluster, "drain", first.name, force=True)
+    until(cluster, lambda: cluster.leader not in (None, first), "another leader", 2.0)
+    all_safe(cluster)
+
+
+def _granted(first: Machine, target: str) -> bool:
+    placement = first.node.state.placements.get("main") if first.node is not None else None
+    return placement is not None and placement.owner == target and not placement.started
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_forced_drain_stops_nothing_before_another_node_is_there(seed: int) -> None:
     shape = replace(voters(3), roles=("voter", "voter", "witness"))
     cluster = healthy(shape, seed)

@@ -37,7 +37,7 @@ from mltbd.core.succession import Succession
 from mltbd.core.timing import Timing
 from mltbd.state.copies import home_of
 from mltbd.state.machine import State
-from mltbd.state.placements import WORKLOADS_MAX
+from mltbd.state.placements import WORKLOADS_MAX, Operation
 
 QUEUED_MAX = 256
 MOVING = (Grant, Release, Move)
@@ -203,7 +203,7 @@ class Placer:
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
         if not self.owner.leaving:
-            self.succession.take_turns(self._must(), now, full=self.owner.health.full)
+            self.succession.take_turns(self._must(), now, full=self.owner.health.full, moves=self._moves_on(now))
         return proposed or served or bool(queued)
 
     def _end_pause(self, now: float, wall: int) -> bool:
@@ -260,6 +260,20 @@ class Placer:
             for entry in self.consensus.log.after(self.state.applied)
         )
 
+    def _moves_on(self, now: float) -> bool:
+        """Whether a workload is on its way, and may still arrive: not one whose new owner is lost, or takes too long."""
+        for workload, placement in self.state.placements.by_workload.items():
+            operation = self.state.placements.operation_of(workload)
+            if operation is None or (placement.owner and now >= self._pass_at(workload)):
+                continue
+            if now - self._seen_at(operation, now) <= self.policy.timeout_s:
+                return True
+        return False
+
+    def _seen_at(self, operation: Operation, now: float) -> float:
+        """When this leader first saw it."""
+        return self._operations_seen.setdefault(operation.id, now)
+
     def _pass_at(self, workload: str) -> float:
         lease_s = lease_of(self.state.placements.get(workload), self.timing)
         return may_pass_at(self._must(), self._renewals.at(workload), lease_s)
@@ -273,7 +287,6 @@ class Placer:
         placement = self.state.placements.get(workload)
         operation = self.state.placements.operation_of(workload)
         reign = self._must()
-        seen = self._operations_seen.setdefault(operation.id, now) if operation else now
         home = home_of(workload)
         places = {home} & {self.me, *reign.peers} if home else {self.me, *reign.peers}
         load = Counter[str]() if home else self._load(workload)
@@ -285,7 +298,7 @@ class Placer:
             lease_over=bool(placement.owner) and now >= self._pass_at(workload),
             complete=reign.all_told(now, self.consensus.silence_s),
             moved_at=tuple(self.moved_at),
-            operation_age_s=now - seen,
+            operation_age_s=now - self._seen_at(operation, now) if operation else 0.0,
             paused=self.state.controls.paused is not None,
             drained=placement.owner in self.state.controls.drained,
         )

@@ -32,16 +32,17 @@ class Succession:
         self._consensus.transfer(heirs[0], now)
         return True
 
-    def take_turns(self, reign: Leadership, now: float, *, full: bool = False) -> None:
-        """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is."""
-        placements, drained = self._state.placements, self._state.controls.drained
-        if reign.transfer or any(p.moving for p in placements.by_workload.values()):
+    def take_turns(self, reign: Leadership, now: float, *, full: bool = False, moves: bool = False) -> None:
+        """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is.
+        `moves`: a workload is on its way, and would be kept waiting; only a full disk cannot wait for it."""
+        drained = self._state.controls.drained
+        if reign.transfer or (moves and not full):
             return
-        lately = sum(now - at < HOUR_S for at in self.led_at)
-        wait_s = hold_down(TAKEOVER_FIRST_S, lately)
         if self.me in drained or full:
             self._step_aside(reign, now, full)
             return
+        lately = sum(now - at < HOUR_S for at in self.led_at)
+        wait_s = hold_down(TAKEOVER_FIRST_S, lately)
         mine = self.priority(self.me)
         for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n)):
             if self.priority(node) <= mine:
