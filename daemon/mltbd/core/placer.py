@@ -78,6 +78,7 @@ class Placer:
         self._queued: list[tuple[str, Renew]] = []
         self._anteroom = Anteroom(consensus, out)
         self._operations_seen: dict[int, float] = {}
+        self._crowded = False  # there are more workloads than may be, and we have said so
         self._work_at = float("-inf")
 
     # -- what happens ----------------------------------------------------------------------------------------
@@ -226,14 +227,21 @@ class Placer:
             self._chronicle.forget()
             self._queued.clear()
             self._operations_seen.clear()
+            self._crowded = False
             self._anteroom.dismiss()
             self.desk.drop()
 
     def _workloads(self) -> list[str]:
-        names = set(self.state.placements.by_workload) | set(self.owner.ready(self._must().won_at))
+        """What was ever placed, and of what could be run besides as much as there is room for: the state drops more."""
+        placed, new = self.state.placements.by_workload, set(self.owner.ready(self._must().won_at))
         for peer in self._must().peers.values():
-            names.update(peer.ready or ())
-        return sorted(names)[:WORKLOADS_MAX]
+            new.update(peer.ready or ())
+        fresh = sorted(new - placed.keys())
+        room = max(0, WORKLOADS_MAX - len(placed))
+        if len(fresh) > room and not self._crowded:
+            self._crowded = True
+            self._out.note("warning", f"{fresh[room]} is not placed: {WORKLOADS_MAX} workloads are known already")
+        return sorted([*placed, *fresh[:room]])
 
     def _place(self, workload: str, now: float, wall: int) -> bool:
         if self._pending(workload) or pending_control(self.consensus.log.after(self.state.applied)):
@@ -261,7 +269,7 @@ class Placer:
         )
 
     def _moves_on(self, now: float) -> bool:
-        """Whether a workload is on its way, and may still arrive: not one whose new owner is lost, or takes too long."""
+        """Whether a workload is on its way, and may still arrive: not if its new owner is lost, or takes too long."""
         for workload, placement in self.state.placements.by_workload.items():
             operation = self.state.placements.operation_of(workload)
             if operation is None or (placement.owner and now >= self._pass_at(workload)):

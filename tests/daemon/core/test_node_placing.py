@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mltb_transport.messages import Renew, TimeoutNow
-from mltbd.core.effects import Send
+from mltbd.core import placer
+from mltbd.core.effects import Note, Send
 from mltbd.core.events import GuardSays, Lost, StopRequested
 from mltbd.core.failover import MOVES_PER_HOUR_MAX, Policy
 from mltbd.core.farewell import HAND_OVER_S
@@ -17,6 +18,7 @@ from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.lease import may_pass_at
 from mltbd.core.succession import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
+from mltbd.state import placements
 from mltbd.state.placements import WORKLOADS_MAX, Operation
 from tests.daemon.core.core_kit import THREE, TIMING
 from tests.daemon.core.node_kit import Wired
@@ -223,6 +225,27 @@ def test_workloads_have_a_limit_and_the_rest_is_never_placed() -> None:
     assert wired.until(lambda: len(wired.alive) >= WORKLOADS_MAX)
     wired.run(1.0)
     assert sorted(name for _, name in wired.alive) == list(names[:WORKLOADS_MAX])
+
+
+def test_what_there_is_no_room_for_pushes_nothing_out_and_is_not_granted_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever its name: what was placed once is looked after."""
+    for module in (placer, placements):
+        monkeypatch.setattr(module, "WORKLOADS_MAX", 4)
+    names = ("w1", "w2", "w3", "w4")
+    wired = Wired("n1", workloads=names)
+    assert wired.until(lambda: len(wired.alive) == 4)
+    wired.config["workloads"] = ("a", *names)
+    node = wired.begin("n1")
+    assert wired.until(lambda: len(wired.alive) == 4)
+    end = node.consensus.log.last_index
+    wired.run(10.0)
+    assert sorted(name for _, name in wired.alive) == list(names)
+    assert node.consensus.log.last_index - end < 3 * 4, "what ran there was settled and proven"
+    assert [note.text for _, note in wired.done(Note) if " is not placed" in note.text] == [
+        "a is not placed: 4 workloads are known already"
+    ]
 
 
 def test_too_many_waiting_requests_extend_no_lease() -> None:
