@@ -200,6 +200,9 @@ class Placer:
         if now < self._work_at:
             return served or bool(queued)
         self._work_at = float("inf")
+        if self._must().transfer is not None:
+            # Nothing can be proposed. Should it be given up, the entry that says so has us look again.
+            return served or bool(queued)
         proposed = self._end_pause(now, wall)
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
@@ -258,8 +261,11 @@ class Placer:
             renewed_at = self._renewals.at(workload)
             command = self._chronicle.granted(command, facts, self.policy, self._must(), renewed_at, now)
             command = replace(command, lease_s=float(self.timing.lease_s))
+        if self.consensus.propose(command, now, wall) is None:
+            return False
+        if isinstance(command, Grant):
             self._out.note("info", describe.grants(command))
-        return self.consensus.propose(command, now, wall) is not None
+        return True
 
     def _pending(self, workload: str) -> bool:
         """Whether an entry that changes the owner is in the log but not yet in the state."""

@@ -311,6 +311,18 @@ def test_a_transfer_that_fails_is_not_tried_for_ever() -> None:
     assert len(orders) == 1
 
 
+def test_a_grant_that_cannot_be_written_during_a_transfer_is_told_once_when_it_is() -> None:
+    wired = at_home()
+    wired.lost = (TimeoutNow,)
+    leader = wired.nodes["n1"]
+    wired.stop("n3")
+    wired.run(leader.placer.renewed_at("main") + TIMING.lease_s - wired.now - 0.1)
+    assert leader.consensus.transfer("n2", wired.now)
+    assert wired.until(lambda: bool(wired.running()), 3.0)
+    told = [note.text for _, note in wired.done(Note) if note.text.startswith("grants main to n2")]
+    assert told == ["grants main to n2: failover n3 is lost"]
+
+
 def test_among_equals_leadership_stays_where_it_is() -> None:
     wired = at_home()
     for name in ("n2", "n3"):
