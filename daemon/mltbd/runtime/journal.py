@@ -13,7 +13,7 @@ from mltbd.core.effects import Save
 from mltbd.core.events import Recovered
 from mltbd.core.snapshots import Snapshot
 from mltbd.runtime.ballast import Ballast
-from mltbd.runtime.journal_errors import InvalidSave, JournalBusy, JournalClosed, JournalError, JournalFull
+from mltbd.runtime.journal_errors import InvalidSave, JournalBusy, JournalClosed, JournalError, JournalFull, as_ours
 from mltbd.runtime.journal_file import JournalFile
 from mltbd.runtime.state_directory import StateLock
 
@@ -123,14 +123,14 @@ class Journal:
             self._full = not self._ballast.take()
             self._weigh(self._file.recovered.snapshot)
             born.put(self._file.recovered)
-        except JournalError as error:
-            born.put(error)
+        except Exception as error:  # Whatever it is: somebody waits for this thread, and would wait for ever.
+            born.put(as_ours(error))
             return
         try:
             self._serve(reopen)
-        except JournalError as error:
+        except Exception as error:
             self._failed = True
-            self._on_failure(error)
+            self._on_failure(as_ours(error))
         finally:
             if self._file is not None:
                 self._file.close()

@@ -85,5 +85,12 @@ def failed(path: Path, error: sqlite3.Error | OSError) -> JournalError:
     return JournalFailed(f"`{path}`: {error} {name}".rstrip(), "check the disk: see `dmesg` and `df`")
 
 
+def as_ours(error: Exception) -> JournalError:
+    """What nobody foresaw, memory that ran out say, ends a journal like an error of the disk."""
+    if isinstance(error, JournalError):
+        return error
+    return JournalFailed(f"the journal ended by {error!r}", "start the node again; it goes on with what is on disk")
+
+
 def _full(path: Path) -> JournalFull:
     return JournalFull(f"`{path}`: no room is left on the disk", f"make room: see `df {path.parent}`")

@@ -23,7 +23,7 @@ from mltbd.runtime.journal_errors import (
     StateLocked,
     WrongStateDirectory,
 )  # fmt: skip
-from mltbd.runtime.journal_file import JOURNAL, MARK, prepare
+from mltbd.runtime.journal_file import JOURNAL, MARK, JournalFile, prepare
 from mltbd.runtime.state_directory import MarkFile
 from tests.daemon.runtime.journal_kit import PATIENCE_S, Book, entries, save
 
@@ -180,6 +180,31 @@ def test_a_save_that_breaks_the_journal_is_refused_before_it_is_written(tmp_path
 
 
 # -- one process, one node, one connection ------------------------------------------------------------------
+
+
+def test_what_nobody_foresaw_is_told_and_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that ends unheard would leave a node that acknowledges nothing any more, and says nothing."""
+    with Book(tmp_path) as book:
+        book.write(save(1))
+        monkeypatch.setattr(JournalFile, "write", _out_of_memory)
+        book.submit(save(2))
+        failure = book.wait_for_failure()
+        assert isinstance(failure, JournalFailed)
+        assert "MemoryError" in str(failure)
+        book.submit(save(3))
+    assert (book.acknowledged, len(book.failures)) == ([1], 1)
+
+
+def test_what_nobody_foresaw_while_it_opens_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "JournalFile", _out_of_memory)
+    with pytest.raises(JournalFailed, match="MemoryError"):
+        Book(tmp_path)
+    monkeypatch.undo()
+    Book(tmp_path).close()
+
+
+def _out_of_memory(*_: object) -> None:
+    raise MemoryError
 
 
 def test_a_second_journal_is_refused_and_names_the_process(tmp_path: Path) -> None:
