@@ -31,8 +31,6 @@ class StateLock:
             raise failed(path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as error:
             holder = os.pread(self._file, PID_DIGITS_MAX, 0).decode("ascii", "replace").strip()
             self.release()
@@ -43,6 +41,9 @@ class StateLock:
         except OSError as error:
             self.release()
             raise failed(path, error) from error
+        with contextlib.suppress(OSError):  # A courtesy. On a full disk the ballast is dropped later than this.
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         if self._file >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -35,6 +36,21 @@ def test_a_lock_held_by_another_process_is_refused_until_that_dies(tmp_path: Pat
     lock = StateLock(tmp_path)
     assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
     lock.release()
+    lock.release()
+
+
+def test_a_full_disk_has_no_room_for_the_process_and_the_lock_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room for all else comes from the ballast, which whoever holds the lock may drop."""
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", no_room)
+    lock = StateLock(tmp_path)
+    with pytest.raises(StateLocked, match="pid unknown"):
+        StateLock(tmp_path)
     lock.release()
 
 
