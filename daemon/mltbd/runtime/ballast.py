@@ -75,7 +75,9 @@ class Ballast:
             self._size = size
 
     def drop(self) -> bool:
-        """Give the room back. Whether that made any."""
+        """Give the room back. Whether that made any. Of size 0: another's is left where it is."""
+        if not self._size:
+            return False
         made = self.aboard
         with contextlib.suppress(OSError):
             os.unlink(self._path)

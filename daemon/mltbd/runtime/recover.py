@@ -15,6 +15,7 @@ from typing import Any
 from mltbd.core.events import Recovered
 from mltbd.core.recovery import NothingToRecover, alone, replayed
 from mltbd.core.snapshots import SnapshotError
+from mltbd.runtime.ballast import BALLAST_BYTES
 from mltbd.runtime.clock import wall_ms
 from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     if not (Path(directory) / "journal.db").is_file():
         return _say(REFUSED, error=f"`{directory}` holds no journal", hint="name the directory with `--state-dir`")
     try:
-        journal, found = Journal.open(Path(directory), node, lambda _: None)
+        journal, found = Journal.open(Path(directory), node, lambda _: None, ballast_bytes=BALLAST_BYTES)
     except JournalError as error:
         return _say(REFUSED, error=str(error), hint=error.hint)
     try:

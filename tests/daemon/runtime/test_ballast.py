@@ -92,6 +92,8 @@ def test_what_is_not_aboard_does_not_grow(tmp_path: Path) -> None:
 def test_of_size_0_there_is_none(tmp_path: Path) -> None:
     ballast = Ballast(tmp_path, 0)
     assert (ballast.take(), ballast.wanted, ballast.drop()) == (True, False, False)
+    Ballast(tmp_path, SIZE).take()
+    assert (ballast.drop(), (tmp_path / BALLAST).exists()) == (False, True)
 
 
 def test_it_never_raises(tmp_path: Path) -> None:

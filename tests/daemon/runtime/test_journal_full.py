@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.messages import Entry, Founding
 from mltb_transport.voters import Voter
 from mltbd.core.effects import Save
 from mltbd.core.snapshots import Snapshot
 from mltbd.runtime import journal as journal_module
-from mltbd.runtime.ballast import BALLAST, Ballast
+from mltbd.runtime import recover
+from mltbd.runtime.ballast import BALLAST, BALLAST_BYTES, Ballast
 from mltbd.runtime.journal_errors import JournalFailed, JournalFull
 from mltbd.runtime.journal_file import JournalFile
 from tests.daemon.runtime.journal_kit import Book, entries, save
@@ -119,3 +121,21 @@ def test_the_ballast_grows_with_the_snapshot(tmp_path: Path) -> None:
     (tmp_path / BALLAST).unlink()
     with Book(tmp_path, ballast_bytes=SIZE):
         assert (tmp_path / BALLAST).stat().st_size == SIZE + 2 * len(snapshot.data), "from the start on"
+
+
+def test_recovery_on_a_full_disk_has_the_ballast_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the same disk, and an hour at which nobody wants to make room first."""
+    with Book(tmp_path, ballast_bytes=BALLAST_BYTES) as book:
+        named = tuple(Voter(node, node if node != "n1" else book.recovered.store) for node in ("n1", "n2", "n3"))
+        book.write(save(1, (Entry(1, 1, 0, Founding("c1", "demo", named)),)))
+
+    class Crowded(JournalFile):
+        def __init__(self, state_dir: Path, node: str) -> None:
+            if (tmp_path / BALLAST).exists():
+                raise full()
+            super().__init__(state_dir, node)
+
+    monkeypatch.setattr(journal_module, "JournalFile", Crowded)
+    assert recover.main(["go", str(tmp_path), "n1", "demo"]) == recover.DONE, capsys.readouterr().out
