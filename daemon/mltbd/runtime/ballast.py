@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ BALLAST_BYTES = 8 * 1024 * 1024
 cluster writes, for the journal is compacted and its file reused. Beside a snapshot: twice its size more."""
 ROOM_FACTOR = 4
 """The ballast is taken up again only when this many times its size is free: a disk on the edge must not flap."""
+NO_SUCH_CALL = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+"""What a file system answers that cannot set room aside: musl on NFS, ZFS."""
 CHUNK = bytes(64 * 1024)
 
 
@@ -93,7 +96,11 @@ def _occupy(handle: int, size: int) -> None:
     """Blocks, not a hole."""
     allocate = getattr(os, "posix_fallocate", None)  # macOS has none
     if allocate is not None:
-        allocate(handle, 0, size)
-        return
+        try:
+            allocate(handle, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in NO_SUCH_CALL:
+                raise
     for _ in range(0, size, len(CHUNK)):
         os.write(handle, CHUNK)

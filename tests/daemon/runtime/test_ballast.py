@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,6 +60,20 @@ def test_without_the_call_of_the_system_it_is_written(tmp_path: Path, monkeypatc
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     assert Ballast(tmp_path, SIZE).take()
     assert (tmp_path / BALLAST).read_bytes() == bytes(SIZE)
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_the_file_system_does_not_know_the_call_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
+    ballast = Ballast(tmp_path, SIZE)
+    assert ballast.take()
+    ballast.carry(SIZE)
+    assert (tmp_path / BALLAST).read_bytes() == bytes(3 * SIZE)
 
 
 def test_it_grows_with_what_the_journal_carries_and_never_shrinks(tmp_path: Path) -> None:
