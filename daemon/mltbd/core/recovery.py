@@ -43,7 +43,7 @@ def alone(found: Recovered, me: str, cluster: str, wall: int) -> Save:
     """
     state = replayed(found)
     voter = Voter(me, found.store)
-    if state.voters == (voter,):
+    if state.voters == (voter,) and not state.removals.has(me, found.store):
         raise NothingToRecover(f"{me} is the only voter already: start it")
     term = found.term + TERM_LEAP
     reason = f"cluster {state.cluster} was given up"

@@ -23,9 +23,9 @@ class Removals:
         return (node, store) in self.removed
 
     def apply(self, entry: Entry) -> None:
-        """Applies what an operator removed or let in again; all other entries change nothing here."""
+        """Applies whom an operator removed, let in again or had go on alone; all other entries change nothing here."""
         command = entry.command
-        if not isinstance(command, ChangeVoters) or command.cause not in ("removed", "admitted"):
+        if not isinstance(command, ChangeVoters) or command.cause not in ("removed", "admitted", "recovered"):
             return
         subject = (command.node, command.store)
         self.removed.pop(subject, None)

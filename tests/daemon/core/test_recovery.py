@@ -59,6 +59,17 @@ def test_a_second_time_is_not_needed_and_an_empty_disk_has_nothing() -> None:
         alone(Recovered("disk-n2", 1, 0, "", ()), "n2", "c2", 0)
 
 
+def test_one_that_was_removed_is_a_member_again_when_it_goes_on_alone() -> None:
+    """The operator says so, and its disk may be all that is left."""
+    others = tuple(voter for voter in VOTERS if voter.node != "n2")
+    removal = Entry(4, 2, 0, ChangeVoters(others, "removed", "n2", "disk-n2"))
+    state = restored(taken(Recovered("disk-n2", 4, 7, "n1", (*ENTRIES, removal))))
+    assert not state.removals.removed
+    state.removals.removed["n2", "disk-n2"] = 4  # As it was left behind once: such a disk can be recovered as well.
+    left = Snapshot.take(state.applied, 9, "c2", state.voters, state.dump())
+    assert not restored(taken(Recovered("disk-n2", 5, 9, "", (), left))).removals.removed
+
+
 def test_one_that_is_left_alone_by_a_removal_needs_no_recovery() -> None:
     only = Entry(4, 2, 0, ChangeVoters((VOTERS[1],), "removed", "n1", "disk-n1"))
     with pytest.raises(NothingToRecover):

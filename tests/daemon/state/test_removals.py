@@ -46,6 +46,11 @@ def test_admission_forgets_it() -> None:
     assert not applied(out, ChangeVoters((ONE,), "admitted", "n2", "d2")).removals.removed
 
 
+def test_who_goes_on_alone_is_refused_no_more() -> None:
+    out = ChangeVoters((ONE,), "removed", "n2", "d2")
+    assert not applied(out, ChangeVoters((TWO,), "recovered", "n2", "d2")).removals.removed
+
+
 def test_who_is_lost_or_promoted_is_not_refused() -> None:
     state = applied(ChangeVoters((ONE,), "lost", "n2", "d2"), ChangeVoters((ONE, TWO), "promoted", "n2", "d2"))
     assert not state.removals.removed
