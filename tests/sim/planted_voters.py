@@ -93,7 +93,7 @@ def removed_still_counts(patch: pytest.MonkeyPatch) -> None:
         return highest[need - 1] if len(highest) >= need else 0
 
     patch.setattr(Leadership, "agreed_index", agreed_index)
-    patch.setattr(VoterDesk, "_drop_removed", lambda _self: None)
+    patch.setattr(VoterDesk, "_drop_gone", lambda _self, _now: None)
 
 
 VOTER_BUGS = (

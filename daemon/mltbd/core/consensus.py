@@ -190,6 +190,7 @@ class Consensus(Voting):
         """Speak to every follower; whoever answers acknowledges this round."""
         reign = self._must_reign()
         reign.replicate_to(self._company.learners(), self.log.last_index + 1)
+        self._shipments.keep(reign.peers)
         reign.begin_round(now)
         self.acked_at = now  # A leader acknowledges its own round as it begins.
         self._heartbeat_at = now + self.timing.heartbeat_s

@@ -86,9 +86,13 @@ class Leadership:
             self.rest_until = now + REST_S
 
     def replicate_to(self, learners: Iterable[str], next_index: int) -> None:
-        """The voters and these, from now on."""
-        for node in (*self.voters, *learners):
-            if node != self.me and node not in self.peers and len(self.peers) < PEERS_MAX:
+        """The voters and these, from now on. Others we go on with, as long as there is a place for them."""
+        wanted = {node: None for node in (*self.voters, *learners) if node != self.me}
+        if len(wanted | self.peers) > PEERS_MAX:
+            for node in [node for node in self.peers if node not in wanted]:
+                del self.peers[node]
+        for node in wanted:
+            if node not in self.peers and len(self.peers) < PEERS_MAX:
                 self.peers[node] = Progress(next_index)
 
     def chosen(self, now: float, rivals: Callable[[float], dict[str, int]]) -> frozenset[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from mltb_transport.limits import PIECE_BYTES_MAX
@@ -63,6 +64,11 @@ class Shipments:
             # Forwards, or back: it was restarted. The same offset again is an answer to a repeated piece.
             shipment.offset, shipment.due_at = answer.offset, float("-inf")
         return 0
+
+    def keep(self, nodes: Container[str]) -> None:
+        """To nobody else any more: whoever is no follower leaves its place to others."""
+        for node in [node for node in self._under_way if node not in nodes]:
+            self.drop(node)
 
     def drop(self, node: str) -> None:
         """It is not there. What it has collected so far, it will say when it is back."""

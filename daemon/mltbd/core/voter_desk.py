@@ -64,7 +64,7 @@ class VoterDesk:
     def work(self, now: float, wall: int) -> bool:
         """Make the change that is due by itself, if any. Looked at as often as the leader speaks."""
         self._notice_reign()
-        self._drop_removed()
+        self._drop_gone(now)
         served = self._anteroom.serve(lambda: self.current, lambda ask: self._answer(ask, now, wall), now)
         if now < self._look_at or not self.current or not self._settled:
             return served
@@ -97,10 +97,15 @@ class VoterDesk:
         if waiting is not None:
             self._out.put(Reply(waiting[0].request, result=waiting[1]))
 
-    def _drop_removed(self) -> None:
+    def _drop_gone(self, now: float) -> None:
+        """Whoever was removed; and who is no voter, is silent, and was given up and forgotten by gossip."""
         reign, removals = self._consensus.reign, self._state.removals
-        if reign is not None and removals.removed:
-            for node in [node for node, peer in reign.peers.items() if removals.has(node, peer.store)]:
+        if reign is None:
+            return
+        for node, peer in list(reign.peers.items()):
+            silent = now - max(peer.acked_at, reign.won_at) > self._consensus.silence_s
+            forgotten = silent and node not in reign.voters and self._membership.record(node) is None
+            if forgotten or removals.has(node, peer.store):
                 del reign.peers[node]
 
     def _notice_reign(self) -> None:

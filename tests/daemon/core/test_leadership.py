@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.messages import AppendAnswer
-from mltbd.core.leadership import CONFIRMATIONS_MAX, Leadership, Progress
+from mltbd.core.leadership import CONFIRMATIONS_MAX, PEERS_MAX, Leadership, Progress
 from tests.daemon.core.core_kit import THREE, store
 
 SILENCE_S = 1.0
@@ -30,6 +30,19 @@ def heard(led: Leadership, node: str, round_: int = 0, *, now: float = 100.5, **
     found = led.heard(node, answer(round_, **fields), now, SILENCE_S)
     assert found is not None
     return found
+
+
+def test_whoever_is_gone_leaves_its_place_when_it_is_needed() -> None:
+    """One name a day, say, each on a machine of its own that never comes back."""
+    led = reign("n2", "n3")
+    for number in range(2 * PEERS_MAX):
+        led.replicate_to([f"pod-{number}"], 20)
+        assert f"pod-{number}" in led.peers
+        assert len(led.peers) <= PEERS_MAX
+    assert {"n2", "n3"} < set(led.peers)
+    assert led.peers["n2"].next_index == 11, "voters stay as they are"
+    led.replicate_to([f"pod-{number}" for number in range(2 * PEERS_MAX)], 20)
+    assert len(led.peers) == PEERS_MAX
 
 
 # -- progress ------------------------------------------------------------------------------------------------------

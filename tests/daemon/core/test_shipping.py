@@ -54,6 +54,17 @@ def test_one_piece_is_under_way_and_is_sent_again_when_no_answer_comes() -> None
     assert shipments.next_piece("n2", whole, 1.1) is None
 
 
+def test_who_is_no_follower_any_more_keeps_nobody_waiting() -> None:
+    whole, shipments = snapshot(), Shipments(5, RETRY_S)
+    for number in range(SHIPMENTS_MAX):
+        must(shipments.next_piece(f"n{number}", whole, 0.0))
+    shipments.keep({"n1", "n9"})
+    assert shipments.next_piece("n1", whole, 0.5) is None, "its piece is under way"
+    for node in ("n9", "n8", "n7"):
+        must(shipments.next_piece(node, whole, 0.5))
+    assert shipments.next_piece("n6", whole, 0.5) is None
+
+
 def test_a_follower_that_lost_its_beginning_gets_it_again() -> None:
     whole, shipments = snapshot(), Shipments(5, RETRY_S)
     piece = must(shipments.next_piece("n2", whole, 0.0))
