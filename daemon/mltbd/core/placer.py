@@ -286,7 +286,11 @@ class Placer:
 
     def _seen_at(self, operation: Operation, now: float) -> float:
         """When this leader first saw it."""
-        return self._operations_seen.setdefault(operation.id, now)
+        if operation.id not in self._operations_seen:
+            known = self.state.placements.operations
+            self._operations_seen = {id_: at for id_, at in self._operations_seen.items() if id_ in known}
+            self._operations_seen[operation.id] = now
+        return self._operations_seen[operation.id]
 
     def _pass_at(self, workload: str) -> float:
         lease_s = lease_of(self.state.placements.get(workload), self.timing)

@@ -80,6 +80,8 @@ class Intake:
 
     def __init__(self) -> None:
         self.digest = ""
+        self.index = 0
+        """Of the last entry that it covers."""
         self._data = bytearray()
 
     def __len__(self) -> int:
@@ -90,7 +92,7 @@ class Intake:
         if piece.total > BYTES_MAX:
             raise SnapshotError(f"a snapshot of {piece.total} bytes exceeds the limit of {BYTES_MAX}")
         if piece.digest != self.digest:
-            self.digest, self._data = piece.digest, bytearray()
+            self.digest, self.index, self._data = piece.digest, piece.index, bytearray()
         if piece.offset == len(self._data) and piece.offset + len(piece.data) <= piece.total:
             self._data += piece.data
         if len(self._data) < piece.total:

@@ -204,6 +204,16 @@ def test_it_never_goes_back_behind_what_is_committed(commit: int) -> None:
         follower.node.consensus.install(whole)
 
 
+def test_the_beginning_of_one_is_given_up_once_entries_came_instead() -> None:
+    """It may be 64 MiB, and nobody will ever send the rest."""
+    follower, whole = greeted(log_of(THREE, 1), commit=2), snapshot(1, 1, 2)
+    (half,) = answers(follower.hears(piece(whole, 0, 30)), PieceAnswer)
+    assert half.offset == 30
+    follower.append(entries(1, 2, first=3), 4, (2, 1))
+    assert follower.node.state.applied == 4
+    assert len(follower.node._archive._intake) == 0
+
+
 @pytest.mark.parametrize("changes", [{"term": 1}, {"term": 3}])
 def test_only_its_own_leader_may_send_one(changes: dict[str, Any]) -> None:
     follower, whole = greeted(), snapshot(1, 1, 2)

@@ -29,6 +29,7 @@ from mltbd.core.failover import Policy
 from mltbd.core.leadership import CONFIRMATIONS_MAX
 from mltbd.core.log import InvariantViolation
 from mltbd.core.placer import BEHIND_MAX, QUEUED_MAX
+from mltbd.state import placements
 from tests.daemon.core.core_kit import THREE, TIMING, sent, store
 from tests.daemon.core.node_kit import Wired
 
@@ -304,6 +305,16 @@ def test_requests_that_wait_for_the_log_have_a_limit_and_are_told_when_leadershi
     wired.run(2 * TIMING.election_s + 1.0)
     told = {reply.request: reply.code for _, reply in wired.done(Reply) if reply.request < ASKS_MAX}
     assert told == dict.fromkeys(range(ASKS_MAX), "unknown_outcome")
+
+
+def test_of_moves_only_those_are_remembered_that_the_state_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placements, "OPERATIONS_MAX", 2)
+    wired = apart()
+    for request, target in enumerate(("n1", "n2", "n3", "n1", "n2")):
+        wired.ask("n1", request, "switchover", target=target)
+        assert wired.until(lambda target=target: wired.owner() == target and wired.running() == [target])  # type: ignore[misc]
+        wired.run(1.0)
+    assert len(wired.nodes["n1"].placer._operations_seen) <= 3
 
 
 def test_while_leadership_changes_hands_nothing_is_taken() -> None:
