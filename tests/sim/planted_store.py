@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -108,8 +109,8 @@ def old_number_done(patch: pytest.MonkeyPatch) -> None:
 def clients_not_kept(patch: pytest.MonkeyPatch) -> None:
     """The table of clients is emptied now and then, the same on every node."""
 
-    def strangers(self: Clients, client: str, seq: int, outcome: Outcome, index: int) -> None:
-        remember(self, client, seq, outcome, index)
+    def strangers(self: Clients, client: str, seq: int, outcome: Outcome, index: int, *rest: Any) -> None:
+        remember(self, client, seq, outcome, index, *rest)
         if index % 16 == 0:
             self._last.clear()
 

@@ -57,6 +57,7 @@ class Locks:
         self._by_name: dict[str, Lock] = {}
         self._held = 0
         self._waiting = 0
+        self._standing: set[str] = set()
         self.touched: dict[str, None] = {}
 
     def get(self, name: str) -> Lock | None:
@@ -83,6 +84,10 @@ class Locks:
         lock = self._by_name.get(name)
         return lock is not None and lock.held and lock.token == token
 
+    def stands(self, lock_id: object) -> bool:
+        """Whether somebody holds a lock, or waits for one, under this id."""
+        return lock_id in self._standing
+
     def full(self, name: str, *, waits: bool) -> str:
         """Why this lock cannot be asked for; empty when it can."""
         lock = self._by_name.get(name)
@@ -102,6 +107,7 @@ class Locks:
         """Somebody waits behind all who wait already."""
         self._by_name[name].waiters[waiter.lock_id] = waiter
         self._waiting += 1
+        self._standing.add(waiter.lock_id)
         self.touched[name] = None
 
     def holder_of(self, name: str, lock_id: str) -> Lock | None:
@@ -120,8 +126,7 @@ class Locks:
 
     def leave(self, lock: Lock, revision: int, at_ms: int) -> None:
         """Its holder gave it back: the next one has it, under the token `revision`."""
-        self._held -= 1
-        lock.lock_id = lock.holder = ""
+        self._end(lock)
         self._pass_on(lock, revision, at_ms)
 
     def withdraw(self, name: str, lock_id: str) -> bool:
@@ -130,6 +135,7 @@ class Locks:
         if lock is None or lock.waiters.pop(lock_id, None) is None:
             return False
         self._waiting -= 1
+        self._standing.discard(lock_id)
         self.touched[name] = None
         return True
 
@@ -143,8 +149,7 @@ class Locks:
         if not lock.delay_ms:
             self.leave(lock, revision, at_ms)
             return
-        self._held -= 1
-        lock.lock_id = lock.holder = ""
+        self._end(lock)
         lock.generation = revision
         self.touched[lock.name] = None
 
@@ -156,6 +161,11 @@ class Locks:
     def open(self, lock: Lock, revision: int, at_ms: int) -> None:
         """The delay after an expiry is over."""
         self._pass_on(lock, revision, at_ms)
+
+    def _end(self, lock: Lock) -> None:
+        self._held -= 1
+        self._standing.discard(lock.lock_id)
+        lock.lock_id = lock.holder = ""
 
     def _pass_on(self, lock: Lock, revision: int, at_ms: int) -> None:
         self.touched[lock.name] = None
@@ -171,6 +181,7 @@ class Locks:
         lock.ttl_ms, lock.delay_ms, lock.since = waiter.ttl_ms, waiter.delay_ms, at_ms
         lock.generation = token
         self._held += 1
+        self._standing.add(lock.lock_id)
         self.touched[lock.name] = None
 
     def dump(self) -> list[Any]:
@@ -194,6 +205,7 @@ class Locks:
             loaded._by_name[lock.name] = lock
             loaded._held += lock.held
             loaded._waiting += len(lock.waiters)
+            loaded._standing.update(lock.waiters, [lock.lock_id] if lock.held else [])
             loaded.touched[lock.name] = None
         return loaded
 

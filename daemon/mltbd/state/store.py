@@ -92,8 +92,13 @@ class Store:
             self._touch_again(command, known, entry)
             return known
         outcome = do(command, entry)
-        self.clients.remember(client, seq, _rememberable(outcome), entry.index)
+        self.clients.remember(client, seq, _rememberable(outcome), entry.index, self._stands)
         return outcome
+
+    def _stands(self, outcome: Outcome) -> bool:
+        """Whether it is a lock that is still held, or waited for, under this id. (No other outcome has a text there
+        that looks like an id.)"""
+        return outcome[0] in ("ok", "waits") and len(outcome) > 1 and self.locks.stands(outcome[1])
 
     def _next(self, entry: Entry) -> int:
         self.revision = max(self.revision + 1, entry.index)

@@ -183,9 +183,41 @@ def test_room_is_made_by_how_far_the_log_has_come_since(
     monkeypatch.setattr(clients_module, "CLIENTS_MAX", 2)
     clients = Clients()
     for place, client in enumerate("ab", start=5 * KEEP_ENTRIES):
-        clients.remember(client, 1, OK, place)
+        clients.remember(client, 1, OK, place, lambda _: False)
     refused = clients.known("c", 1, 5 * KEEP_ENTRIES + entries)
     assert (refused is not None and refused[:2] == ("error", "full")) == full
+
+
+def test_who_holds_a_lock_or_waits_for_it_is_not_forgotten(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait may last an hour, and a repeat of it comes as late: it must not stand in line behind itself."""
+    monkeypatch.setattr(clients_module, "CLIENTS_MAX", 2)
+    monkeypatch.setattr(clients_module, "KEPT_MAX", 2)
+    held = story.acquire("l", client="h")
+    waits = story.acquire("l", wait_ms=3_600_000, client="w")
+
+    def crowd(name: str) -> None:
+        for number in range(3):
+            story.index += KEEP_ENTRIES
+            assert story.set("k", client=f"{name}-{number}")[0] == "ok"
+
+    crowd("one")
+    assert story.acquire("l", wait_ms=3_600_000, client="w", seq=1) == waits
+    story.store = Store.load(story.store.dump())
+    assert story.acquire("l", wait_ms=3_600_000, client="w", seq=1) == waits, "nor by way of a snapshot"
+    lock = story.store.locks.get("l")
+    assert lock is not None
+    assert list(lock.waiters) == [waits[1]]
+    assert story.tell(RELEASE, "l", held[1], client="h", seq=2) == ("ok",)
+    crowd("two")
+    assert lock.lock_id == waits[1]
+    assert story.acquire("l", wait_ms=0, client="w", seq=1) == waits, "nor once it holds it"
+    story.tell(RELEASE, "l", waits[1], client="x")
+    for name in ("y", "z"):
+        story.index += KEEP_ENTRIES
+        assert story.acquire(name, client=name)[0] == "ok"
+        crowd(f"at {name}")
+    assert len(story.store.clients) == 4
+    assert story.acquire("l", client="w", seq=2)[:2] == ("error", "forgotten"), "it stands no longer"
 
 
 # -- locks -------------------------------------------------------------------------------------------------------
