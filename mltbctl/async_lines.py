@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mltbctl.errors import MltbError, Timeout
-from mltbctl.lines import RETREAT_S
+from mltbctl.errors import MltbError, Timeout, UnknownOutcome
+from mltbctl.lines import RETREAT_S, giving_up
 from mltbctl.settling import ANSWERED, Settling
 from mltbctl.steps import Ask, Retreat, Steps
 
@@ -79,15 +79,14 @@ class AsyncLines:
         async with _one_of(hub.patient if ask.wait_s else None, deadline), _one_of(hub.free, deadline):
             if not ask.changes:
                 reading = Settling(self._lines, hub, ask.method, ask.params, None)
-                return await self._run(reading.within(deadline, allowed_s, ask.wait_s), deadline)
+                return await self._run(reading.within(deadline, allowed_s, ask.wait_s))
             return await self._change(hub, ask, deadline, allowed_s)
 
     async def _change(self, hub: Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         row = hub.row()
         row.number += 1
-        changing = Settling(self._lines, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
         try:
-            answer = await self._run(changing, deadline)
+            answer = await self._changed(hub, row, ask, deadline, allowed_s)
         except MltbError as error:
             if error.code in ANSWERED:
                 hub.rest(row)
@@ -99,26 +98,36 @@ class AsyncLines:
         hub.rest(row)
         return answer
 
+    async def _changed(self, hub: Hub, row: Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        """As Lines does it."""
+        changing = Settling(self._lines, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        try:
+            return await self._run(changing)
+        except UnknownOutcome:
+            if ask.retreat is None or not ask.wait_s:
+                raise
+            with contextlib.suppress(MltbError):
+                return await self._run(giving_up(self._lines, hub, row, ask, ask.retreat))
+            raise
+
     async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask, retreat: Retreat) -> None:
         """As Lines does it. It may be begun again."""
-        deadline = time.monotonic() + RETREAT_S
         row.number = number
         with contextlib.suppress(MltbError):  # It ends by its own time limits.
-            giving_up = Settling(self._lines, hub, ask.method, {**ask.params, **retreat.params}, row)
-            undo = retreat.undo(await self._run(giving_up.within(deadline, RETREAT_S, 0.0), deadline))
+            settling = giving_up(self._lines, hub, row, ask, retreat)
+            undo = retreat.undo(await self._run(settling))
             if undo is not None:
                 row.number += 1
-                undoing = Settling(self._lines, hub, *undo, row)
-                await self._run(undoing.within(deadline, RETREAT_S, 0.0), deadline)
+                await self._run(Settling(self._lines, hub, *undo, row).within(settling.until, RETREAT_S, 0.0))
 
-    async def _run(self, settling: Settling, deadline: float) -> dict[str, Any]:
+    async def _run(self, settling: Settling) -> dict[str, Any]:
         from mltb_transport.control import ControlError
 
         while True:
             channel: Channel | None = None
             try:
                 call = settling.call()
-                channel = await self._try(settling.hub, call, deadline, settling.share_s)
+                channel = await self._try(settling.hub, call, settling.until, settling.share_s)
                 return settling.answer(call)
             except (ControlError, MltbError) as error:
                 pause_s = settling.failed(error, channel)

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl import hub as hubs
@@ -146,13 +146,13 @@ class Lines:
         return (self.timeout_s if ask.timeout_s is None else ask.timeout_s) + ask.wait_s
 
     def _settled(self, hub: hubs.Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
-        method, params, wait_s = ask.method, ask.params, ask.wait_s
         if not ask.changes:
-            return self._run(Settling(self, hub, method, params, None).within(deadline, allowed_s, wait_s), deadline)
+            reading = Settling(self, hub, ask.method, ask.params, None)
+            return self._run(reading.within(deadline, allowed_s, ask.wait_s))
         row = hub.row()
         row.number += 1
         try:
-            answer = self._run(Settling(self, hub, method, params, row).within(deadline, allowed_s, wait_s), deadline)
+            answer = self._changed(hub, row, ask, deadline, allowed_s)
         except MltbError as error:
             # Without a definite answer no higher number may follow: the row is forgotten.
             if error.code in ANSWERED:
@@ -160,19 +160,32 @@ class Lines:
             raise
         except BaseException:
             if ask.retreat is not None:
-                self._retreat(hub, row, method, params, ask.retreat)
+                self._retreat(hub, row, ask, ask.retreat)
             raise
         hub.rest(row)
         return answer
 
-    def _run(self, settling: Settling, deadline: float) -> dict[str, Any]:
+    def _changed(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        """A wait without a definite answer is given up like one that is interrupted: else nobody would stand in line,
+        and get the lock. What that finds out is the answer."""
+        changing = Settling(self, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        try:
+            return self._run(changing)
+        except UnknownOutcome:
+            if ask.retreat is None or not ask.wait_s:
+                raise
+            with suppress(MltbError):
+                return self._run(giving_up(self, hub, row, ask, ask.retreat))
+            raise
+
+    def _run(self, settling: Settling) -> dict[str, Any]:
         from mltb_transport.control import ControlError
 
         while True:
             channel: Channel | None = None
             try:
                 call = settling.call()
-                channel = self._try(settling.hub, call, deadline, settling.share_s)
+                channel = self._try(settling.hub, call, settling.until, settling.share_s)
                 return settling.answer(call)
             except (ControlError, MltbError) as error:
                 pause_s = settling.failed(error, channel)
@@ -197,17 +210,22 @@ class Lines:
             self.met = True
             self.connected_to = channel.endpoint
 
-    def _retreat(self, hub: hubs.Hub, row: hubs.Row, method: str, params: dict[str, Any], retreat: Retreat) -> None:
+    def _retreat(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat) -> None:
         """After an interruption of `settle`: end what it began, if that can be done quickly. The row is used up."""
-        deadline = time.monotonic() + RETREAT_S
+        settling = giving_up(self, hub, row, ask, retreat)
         try:
-            giving_up = Settling(self, hub, method, {**params, **retreat.params}, row).within(deadline, RETREAT_S, 0.0)
-            undo = retreat.undo(self._run(giving_up, deadline))
+            undo = retreat.undo(self._run(settling))
             if undo is not None:
                 row.number += 1
-                self._run(Settling(self, hub, *undo, row).within(deadline, RETREAT_S, 0.0), deadline)
+                self._run(Settling(self, hub, *undo, row).within(settling.until, RETREAT_S, 0.0))
         except MltbError:
             return  # It ends by its own time limits.
+
+
+def giving_up(lines: Lines, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat) -> Settling:
+    """The same change once more, as `retreat` says."""
+    settling = Settling(lines, hub, ask.method, {**ask.params, **retreat.params}, row)
+    return settling.within(time.monotonic() + RETREAT_S, RETREAT_S, 0.0)
 
 
 @contextmanager

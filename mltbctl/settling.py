@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 ATTEMPT_S = 1.5
 """How long one of several endpoints may take to answer before the next is asked."""
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
+FIRST_S = 10.0
+"""For so long a client's first number is repeated once it may have been done. A state that has forgotten the client
+would do it once more, and forgets it when 10,000 others have sent something since: no cluster takes in so many new ones
+in that time. A wait may take longer: who stands in line is not forgotten."""
 
 _FAILURES: dict[str, type[MltbError]] = {
     kind.code: kind for kind in (AuthenticationFailed, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable)
@@ -54,13 +58,16 @@ class Settling:
         self._command: Command | None = None
         self._maybe_done = False
         self._pause_s = PAUSE_S
-        self._until = 0.0
         self._allowed_s = 0.0
+        self._wait_s = self._wait_until = 0.0
+        self._tried_at = 0.0
+        self.until = 0.0
         self.share_s = ATTEMPT_S
 
     def within(self, deadline: float, allowed_s: float, wait_s: float) -> Settling:
         """`allowed_s` in all, of which the daemon is asked to wait `wait_s`."""
-        self._until, self._allowed_s = deadline, allowed_s
+        self.until, self._allowed_s = deadline, allowed_s
+        self._wait_s, self._wait_until = wait_s, time.monotonic() + wait_s
         self.share_s = wait_s + ATTEMPT_S
         return self
 
@@ -69,6 +76,7 @@ class Settling:
         from mltb_transport import channel
 
         row = self._row
+        self._tried_at = time.monotonic()
         if row is not None:
             from mltbctl.bundling import body_of, command_of
 
@@ -86,15 +94,19 @@ class Settling:
 
     def failed(self, trouble: ControlError | MltbError, channel: Channel | None) -> float:
         """The seconds to pause before the next try. Raises what is to be said when there is to be none."""
-        self._maybe_done = self._maybe_done or _may_be_done(trouble)
+        if not self._maybe_done and _may_be_done(trouble):
+            self._maybe_done = True
+            if self._row is not None and self._row.number == 1 and not self._wait_s:
+                self.until = min(self.until, self._tried_at + FIRST_S)
         told = trouble if isinstance(trouble, MltbError) else told_of(trouble, self._allowed_s)
         forgotten = told.code == "forgotten" and not self._maybe_done and self._row is not None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_S_MAX)
-        if (forgotten or self._may_pass(trouble)) and time.monotonic() + pause_s < self._until:
+        if (forgotten or self._may_pass(trouble)) and time.monotonic() + pause_s < self.until:
             if forgotten and self._row is not None:
                 self._row.begin_anew()
             else:
                 self._turn_away(trouble, channel)
+            self._wait_less(pause_s)
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
         if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
@@ -103,6 +115,13 @@ class Settling:
         if told is trouble:
             raise told
         raise told from trouble
+
+    def _wait_less(self, pause_s: float) -> None:
+        """The daemon is asked to wait for what is left: the caller's wait goes on, it does not begin anew."""
+        if self._wait_s:
+            left_s = max(0.0, self._wait_until - time.monotonic() - pause_s)
+            self._params, self._command = {**self._params, "wait": left_s}, None
+            self.share_s = left_s + ATTEMPT_S
 
     def _turn_away(self, trouble: ControlError | MltbError, channel: Channel | None) -> None:
         """The next try goes elsewhere. Who answered is left alone where there is no other."""

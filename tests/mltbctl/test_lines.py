@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mltbctl import hub
-from mltbctl.client import Client, MltbError, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable
-from tests.mltbctl.fake_daemon import Answer, FakeDaemon, Refusal, Silence
+from mltbctl import hub, settling
+from mltbctl.client import (
+    AsyncClient,
+    Client,
+    LockNotAcquired,
+    MltbError,
+    NoQuorum,
+    Refused,
+    Timeout,
+    UnknownOutcome,
+    Unreachable,
+)
+from tests.mltbctl.fake_daemon import Answer, FakeDaemon, Later, Refusal, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
 
@@ -120,6 +132,77 @@ def test_a_forgotten_client_begins_anew(serve: Serve) -> None:
     assert anew[0] != first[0]
     assert anew[1] == 1
     assert store.executed == 2
+
+
+def late(code: str, seconds: float) -> Answer:
+    def answer(_: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(seconds)
+        raise Refusal(code=code, message="as the test says")
+
+    return answer
+
+
+def test_a_first_number_is_repeated_only_while_the_state_surely_knows_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "FIRST_S", 0.0)
+    store = FakeStore()
+    real = store.answers()["state_set"]
+    twice = in_turn("no_quorum", "unknown_outcome", real)
+    daemon = serve("n2", **(store.answers() | {"state_set": twice}))
+    with Client(timeout=30) as node:
+        with pytest.raises(UnknownOutcome):
+            node.state.set("k", 1)
+        assert sent(daemon) == 2 * sent(daemon)[:1]
+        node.state.set("k", 2)
+        daemon.answers["state_set"] = in_turn("unknown_outcome", "unknown_outcome", real)
+        node.state.set("k", 3)
+    assert [number for _, number in sent(daemon)] == [1, 1, 1, 2, 2, 2]
+    assert store.executed == 2
+
+
+def test_a_repeat_waits_for_what_is_left(serve: Serve) -> None:
+    store = FakeStore()
+    answers = store.answers()
+    daemon = serve("n2", **(answers | {
+        "lock_acquire": in_turn(late("unknown_outcome", 0.2), answers["lock_acquire"]),
+        "state_watch": in_turn(answers["state_watch"], late("unavailable", 0.2), answers["state_watch"]),
+    }))  # fmt: skip
+    with Client(timeout=30) as node:
+        assert node.locks.acquire("l", ttl=60, wait=20).token
+        assert next(node.state.watch("w/", idle=0.5), None) is None
+    acquires = [call["wait"] for method, call in daemon.calls if method == "lock_acquire"]
+    watches = [call["wait"] for method, call in daemon.calls if method == "state_watch" and call["after"] >= 0]
+    for first, second, *_ in (acquires, watches):
+        assert second <= first - 0.2
+
+
+def test_a_wait_without_an_answer_is_given_up_and_leaves_nobody_in_line(serve: Serve) -> None:
+    store = FakeStore()
+    real = store.answers()["lock_acquire"]
+
+    def done_but_silent(params: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return real(params)
+        except Later as later:
+            if params["wait"]:
+                raise Silence from later
+            raise
+
+    serve("n2", **(store.answers() | {"lock_acquire": done_but_silent}))
+    with Client(timeout=0.2) as node, Client(timeout=30) as other:
+        held = other.locks.acquire("l", ttl=60)
+        with pytest.raises(LockNotAcquired):
+            node.locks.acquire("l", ttl=60, wait=0.3)
+        assert [grant.lock_id for grant in store.lines["l"]] == [held.lock_id]
+
+        async def story() -> None:
+            async with AsyncClient(timeout=0.2) as node:
+                await node.locks.acquire("l", ttl=60, wait=0.3)
+
+        with pytest.raises(LockNotAcquired):
+            asyncio.run(story())
+        assert [grant.lock_id for grant in store.lines["l"]] == [held.lock_id]
 
 
 def test_an_unknown_outcome_names_the_change_and_where_to_look(serve: Serve) -> None:
