@@ -228,11 +228,12 @@ class News:
         self._waiting: list[Change] = []
 
     def begin(self, after: int | None) -> Steps[None]:
-        """From this revision on, or from now."""
+        """From this revision on, or from now. What is now only a read says: a node may be behind, and would tell as
+        new what it still learns."""
         if after is not None:
             self.revision = after
             return
-        answer = yield self._ask(-1, 0.0)
+        answer = yield Ask("state_list", {"prefix": self._prefix, "limit": 1})
         self.revision = int(answer["revision"])
 
     def following(self) -> Steps[Change | None]:

@@ -141,6 +141,18 @@ def test_watch_sees_what_is_written_after_it_was_made() -> None:
         assert watch.revision == 4
 
 
+def test_a_watch_from_now_on_begins_at_what_is_now_and_not_where_its_node_is(store: FakeStore) -> None:
+    """A node that is behind says so of itself; only a linearizable read knows."""
+    behind = FakeStore()
+    store.set({"key": "w/a", "value": "1"})
+    store.daemons[0].answers["state_watch"] = behind.answers()["state_watch"]
+    with Client() as node:
+        watch = node.state.watch("w/", idle=0.1)
+        assert watch.revision == 1
+        behind.set({"key": "w/a", "value": "1"})
+        assert list(watch) == []
+
+
 @pytest.mark.usefixtures("store")
 def test_a_watch_waits_for_the_next_change() -> None:
     with Client() as node:
