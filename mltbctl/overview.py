@@ -87,6 +87,7 @@ def _headline(data: dict[str, Any], style: Style) -> list[Cell]:
     tolerance = cluster["failure_tolerance"]
     safe = tolerance > 0 or not quorum["has_quorum"]
     age = view["age_seconds"]
+    known = age is not None
     cells = [
         Cell(cluster["name"] or "cluster", "bold"),
         Cell(_sign(style, glyph, word), paint),
@@ -100,7 +101,10 @@ def _headline(data: dict[str, Any], style: Style) -> list[Cell]:
     return [
         *cells,
         Cell(f"term {cluster['term']}", "dim"),
-        Cell(f"view: {view['node']}, {duration(age)} old", "yellow" if age > STALE_VIEW_S else "dim"),
+        Cell(
+            f"view: {view['node']}, {f'{duration(age)} old' if known else 'this node knows nothing yet'}",
+            "dim" if known and age <= STALE_VIEW_S else "yellow",
+        ),
     ]
 
 

@@ -29,8 +29,9 @@ def ago(seconds: float) -> str:
 
 def as_known(age_s: float | None) -> str:
     """How old a stale answer is."""
-    known = age_s is None or ago(age_s) == ago(0.0)
-    return "as this node knows it now" if known else f"as this node knew it {ago(age_s or 0.0)} ago"
+    if age_s is None:
+        return "this node knows nothing yet"
+    return "as this node knows it now" if ago(age_s) == ago(0.0) else f"as this node knew it {ago(age_s)} ago"
 
 
 def milliseconds(value: float) -> str:

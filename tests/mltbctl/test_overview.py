@@ -43,6 +43,11 @@ def test_lines_fit_any_width(width: int) -> None:
         assert max(map(len, lines)) <= width
 
 
+def test_a_node_that_knows_nothing_says_so_and_claims_no_age() -> None:
+    picture = pictures.changed(pictures.no_quorum(), view={"age_seconds": None})
+    assert ", this node knows nothing yet" in overview(picture, Style(width=140), pictures.NOW)
+
+
 def test_pause_is_told_with_its_reason() -> None:
     picture = pictures.changed(
         pictures.healthy(),

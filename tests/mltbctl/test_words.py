@@ -24,6 +24,12 @@ def test_ago_and_milliseconds_and_count() -> None:
     assert [words.count(number, "node") for number in (0, 1, 2)] == ["no node", "1 node", "2 nodes"]
 
 
+def test_how_old_a_stale_answer_is() -> None:
+    assert words.as_known(None) == "this node knows nothing yet"
+    assert words.as_known(0.01) == "as this node knows it now"
+    assert words.as_known(90.0) == "as this node knew it 1m30s ago"
+
+
 @pytest.mark.parametrize(
     ("instant", "expected"),
     [

@@ -288,6 +288,9 @@ class StoreControl:
     def _read(self, method: str, params: Params, answer: Done) -> None:
         stale = views.flag(params, "stale")
         read = partial(self._answer_read, self._reader(method, params), answer, stale)
+        if stale and age(self.driver.node, boottime()) is None:
+            self._fail(answer, "unavailable", "this node knows nothing yet: it has started, and heard no leader")
+            return
         if stale:
             read()
             return

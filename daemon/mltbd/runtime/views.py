@@ -27,11 +27,12 @@ def has_quorum(node: Node, now: float) -> bool:
     return bool(consensus.leader) and now - consensus.heard_at <= consensus.silence_s
 
 
-def age(node: Node, now: float) -> float:
-    """Seconds since a leader, confirmed by a quorum, brought this picture up to date; 0 where none ever has."""
+def age(node: Node, now: float) -> float | None:
+    """Seconds since a leader, confirmed by a quorum, brought this picture up to date; None while there is none: after
+    a start nothing is known before a leader has told what is committed."""
     reign = node.consensus.reign
     fresh_at = node.consensus.acked_at if reign is None else reign.confirmed_at
-    return 0.0 if fresh_at is None else round(max(0.0, now - fresh_at), 3)
+    return None if fresh_at is None or not node.state.applied else round(max(0.0, now - fresh_at), 3)
 
 
 def reachable(node: Node, now: float) -> set[str]:

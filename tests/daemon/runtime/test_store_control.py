@@ -333,7 +333,9 @@ def test_without_a_leader_everything_is_refused_at_once() -> None:
         body = live.refused("n1", "state_set", {"client": "c", "seq": 1, "key": "k", "value": "1"})
         assert body["code"] == "no_quorum"
         assert live.refused("n1", "state_get", {"key": "k"})["code"] == "no_quorum"
-        assert live.ask("n1", "state_get", {"key": "k", "stale": True})["entry"] is None
+        for method, params in (("state_get", {"key": "k"}), ("state_list", {}), ("lock_show", {"name": "l"})):
+            refused = live.refused("n1", method, {**params, "stale": True})
+            assert refused["code"] == "unavailable", "it knows nothing yet, and does not call that an answer"
 
 
 def test_a_wait_that_ends_without_a_leader_leaves_the_outcome_open(
