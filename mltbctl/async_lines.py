@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
     from mltbctl.hub import Hub, Row
     from mltbctl.lines import Lines
+    from mltbctl.permits import Permits
 
 PERMIT_PAUSE_S = 0.02
 FINISH_MAX = 3
@@ -250,15 +251,13 @@ def _end(answered: asyncio.Future[None]) -> None:
 
 
 @asynccontextmanager
-async def _one_of(permits: threading.BoundedSemaphore | None, deadline: float) -> AsyncIterator[None]:
-    if permits is None:
-        yield
-        return
-    while not permits.acquire(blocking=False):
+async def _one_of(permits: Permits | None, deadline: float) -> AsyncIterator[None]:
+    while permits is not None:
+        with permits.one(0.0) as mine:
+            if mine:
+                yield
+                return
         if time.monotonic() >= deadline:
             raise Timeout("too many calls are under way and none ended in time", "use fewer tasks at once")
         await asyncio.sleep(PERMIT_PAUSE_S)
-    try:
-        yield
-    finally:
-        permits.release()
+    yield

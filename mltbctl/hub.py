@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mltbctl.errors import AuthenticationFailed, MltbError
+from mltbctl.permits import Permits
 from mltbctl.settings import NODES_MAX, endpoint_of, find_secret, is_local, listens, local_sockets, named_nodes
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ class Hub:
         self.pid = os.getpid()
         self.clients = 0
         self.endpoints: list[str] = []
-        self.free = threading.BoundedSemaphore(CALLS_MAX)
-        self.patient = threading.BoundedSemaphore(PATIENT_MAX)
+        self.free = Permits(CALLS_MAX)
+        self.patient = Permits(PATIENT_MAX)
         self._nodes = nodes
         self._secret = secret
         self._config = config
         self._keys: list[Credential | None] = [None]
         self._rows: list[Row] = []
         self._channel: Channel | None = None
-        self._opening = threading.Lock()
+        self._opening = Permits(1)
         self._attempts = 0
         self._failure: Exception | None = None
         self._turn = 0
@@ -132,11 +133,11 @@ class Hub:
     def _open(self, began: float, deadline: float, share_s: float) -> Channel:
         """One thread makes the connection. Those who wait for it have what it got, be it a failure."""
         attempt = self._attempts
-        if not self._opening.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            from mltb_transport.control import Unreachable
+        with self._opening.one(deadline - time.monotonic()) as mine:
+            if not mine:
+                from mltb_transport.control import Unreachable
 
-            raise Unreachable("no connection in time", "see whether mltbd is well there, or give it longer")
-        try:
+                raise Unreachable("no connection in time", "see whether mltbd is well there, or give it longer")
             if self._channel is not None and self._channel.usable:
                 return self._channel
             if self._attempts != attempt and self._failure is not None:
@@ -153,8 +154,6 @@ class Hub:
             finally:
                 self._attempts += 1
             return self._channel
-        finally:
-            self._opening.release()
 
     def _follow(self, channel: Channel, began: float, deadline: float) -> Channel:
         """Go to the leader where it is one of our endpoints: what is asked there takes no detour. Where it cannot be
@@ -164,18 +163,17 @@ class Hub:
         node, _, where = channel.leader.partition(" ")
         found = [end for end in self.endpoints if end == where or end.endswith(f"/{node}.sock")]
         self._follow_at = began + FOLLOW_AGAIN_S
-        if not found or found[0] == channel.endpoint or not self._opening.acquire(blocking=False):
+        if not found or found[0] == channel.endpoint:
             return channel
-        try:
-            if self._channel is not channel:
+        with self._opening.one(0.0) as mine:
+            if not mine or self._channel is not channel:
                 return channel
             first = self.endpoints.index(found[0])
-            self._channel = self._connect(min(deadline, began + FOLLOW_S), [found[0]])
+            try:
+                self._channel = self._connect(min(deadline, began + FOLLOW_S), [found[0]])
+            except ControlError:
+                return channel
             self._turn = first
-        except ControlError:
-            return channel
-        finally:
-            self._opening.release()
         _let_go(channel)
         return self._channel
 

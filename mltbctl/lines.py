@@ -20,6 +20,7 @@ from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
+    from mltbctl.permits import Permits
 
 RETREAT_S = 1.0
 T = TypeVar("T")
@@ -229,10 +230,8 @@ def giving_up(lines: Lines, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Ret
 
 
 @contextmanager
-def _one_of(permits: threading.BoundedSemaphore, deadline: float) -> Iterator[None]:
-    if not permits.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise Timeout("too many calls are under way and none ended in time", "use fewer threads at once")
-    try:
+def _one_of(permits: Permits, deadline: float) -> Iterator[None]:
+    with permits.one(deadline - time.monotonic()) as mine:
+        if not mine:
+            raise Timeout("too many calls are under way and none ended in time", "use fewer threads at once")
         yield
-    finally:
-        permits.release()
