@@ -175,6 +175,46 @@ def test_an_interrupted_reader_hands_over(
     assert got == [{"n": 2}]
 
 
+def test_a_reader_that_was_interrupted_while_it_left_is_no_reader(
+    channel: Channel, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a signal handler that raises at the worst moment."""
+
+    def interrupted(_: Call) -> None:
+        raise KeyboardInterrupt
+
+    def reader_gone() -> None:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(channel, "leave", interrupted)
+            asked(channel, put(1))
+        assert channel._leader is not None
+
+    reader_gone()
+    with monkeypatch.context() as patch:
+        patch.setattr(channels, "LOOK_S", PATIENT_S)
+        began = time.monotonic()
+        assert asked(channel, put(2)).answer[0] == "ok"
+        assert time.monotonic() - began < PATIENT_S / 2
+    go = threading.Event()
+
+    def late(params: dict[str, Any]) -> dict[str, Any]:
+        raise Later(lambda: params if go.is_set() else None)
+
+    daemon.answers["late"] = late
+    got: list[Any] = []
+    waits = request("late", {"n": 1})
+    with channel._mutex:
+        channel._leader = channel._calls[0] = Call(0, b"")
+    threads = in_threads(lambda: got.append(result(asked(channel, waits).answer)))
+    until(lambda: waits.gate is not None)
+    assert not waits.leads
+    del channel._calls[0]  # It is answered, by now.
+    until(lambda: waits.leads, PATIENT_S, "whoever waits takes over")
+    go.set()
+    ended(threads)
+    assert got == [{"n": 1}]
+
+
 def test_a_reader_that_is_held_up_costs_the_others_little(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by a signal handler that takes its time."""
     go = threading.Event()

@@ -100,6 +100,7 @@ class Channel:
         self._reads: list[Call] = []
         self._size = 0
         self._leader: Call | None = None
+        self._reader: Call | None = None
         self._patient = False
         self._owed = 0
         self._owed_until = self._owed_end = 0.0
@@ -133,6 +134,7 @@ class Channel:
                         break
                     # Whoever reads may be held up, in a signal handler say: that must not cost others their locks.
                     self.look()
+                    self._lead_if_nobody_does(call)
         finally:
             self.leave(call)
         return True
@@ -210,7 +212,7 @@ class Channel:
         with self._mutex:
             if not self._register(call):
                 return False
-            if self._leader is None:
+            if self._nobody_leads:
                 self._leader = call
                 call.leads = True
             else:
@@ -218,6 +220,18 @@ class Channel:
                 call.gate.acquire()
             self._say(call)
         return True
+
+    @property
+    def _nobody_leads(self) -> bool:
+        """Also where whoever did has its answer and does not read any more: interrupted before it could leave, say."""
+        leader = self._leader
+        return leader is None or (self._reader is not leader and self._calls.get(leader.key) is not leader)
+
+    def _lead_if_nobody_does(self, call: Call) -> None:
+        with self._mutex:
+            if self._nobody_leads and not call.done:
+                self._leader = call
+                call.leads = True
 
     def _say(self, call: Call) -> None:
         """Send it, or keep it for a moment because others of a crowd come back from the same answer."""
@@ -346,18 +360,23 @@ class Channel:
     def _lead(self, call: Call, deadline: float) -> None:
         """Read for all until this call is done, or the deadline."""
         while not call.done:
-            with self._mutex:
-                self._drain(call)
-                now = time.monotonic()
-                if self._owed and now >= self._owed_until:
-                    self._owed = 0
-                    self._flush()
+            try:
+                with self._mutex:
                     self._drain(call)
-                if call.done or now >= deadline:
-                    return
-                self._patient = not self._owed
-                until = deadline if self._patient else min(deadline, self._owed_until)
-            ready = self._poller.poll(max(0, int(min(POLL_S, until - now) * 1000)) + 1)
+                    now = time.monotonic()
+                    if self._owed and now >= self._owed_until:
+                        self._owed = 0
+                        self._flush()
+                        self._drain(call)
+                    if call.done or now >= deadline:
+                        return
+                    self._patient = not self._owed
+                    until = deadline if self._patient else min(deadline, self._owed_until)
+                    self._reader = call
+                ready = self._poller.poll(max(0, int(min(POLL_S, until - now) * 1000)) + 1)
+            finally:
+                if self._reader is call:
+                    self._reader = None
             self._patient = False
             if ready != self._news:
                 self._look_around()
