@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ def test_a_forgotten_client_begins_anew(serve: Serve) -> None:
 
 def late(code: str, seconds: float) -> Answer:
     def answer(_: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(seconds)
+        threading.Event().wait(seconds)
         raise Refusal(code=code, message="as the test says")
 
     return answer

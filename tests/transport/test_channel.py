@@ -184,9 +184,10 @@ def test_a_reader_that_was_interrupted_while_it_left_is_no_reader(
         raise KeyboardInterrupt
 
     def reader_gone() -> None:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(channel, "leave", interrupted)
-            asked(channel, put(1))
+            with pytest.raises(KeyboardInterrupt):
+                asked(channel, put(1))
         assert channel._leader is not None
 
     reader_gone()

@@ -9,6 +9,7 @@ import pytest
 from mltbd.runtime import views
 from tests.daemon.core.core_kit import THREE, TIMING
 from tests.daemon.core.node_kit import Wired
+from tests.daemon.runtime.town import Town
 
 
 @pytest.mark.parametrize("alone", ["n2", "n4"], ids=["voter", "observer"])
@@ -36,3 +37,16 @@ def test_whether_things_move_by_themselves_is_the_leaders_to_say() -> None:
     lead = views.leader_facts(leader, wired.now)
     assert views.status(other, wired.now, lead)["failover"]["mode"] == "manual"
     assert views.status(other, wired.now)["failover"]["mode"] == "automatic", "of its own, where nobody says better"
+
+
+def test_a_member_that_comes_back_alone_knows_nothing_and_does_not_call_that_fresh() -> None:
+    town = Town().formed()
+    for house in town.house.values():
+        house.kill()
+    town.run(5)
+    town.house["n2"].open()
+    town.run(5)
+    assert town.house["n2"].view()["view"]["age_seconds"] is None, "no leader has said what of its log counts"
+    town.house["n1"].open()
+    town.run(10)
+    assert town.house["n2"].view()["view"]["age_seconds"] < 1
