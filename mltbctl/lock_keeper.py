@@ -118,8 +118,12 @@ class Lock:
         return 0.0 if self.lost.is_set() else self.held.remaining()
 
     def __enter__(self) -> Lock:
-        self.acquire()
-        self.keep()
+        try:
+            self.acquire()
+            self.keep()
+        except BaseException:
+            self.close()  # There will be no `__exit__`, and it would be extended for ever.
+            raise
         return self
 
     def __exit__(
@@ -190,6 +194,13 @@ class Lock:
         )
 
     def _keep(self, held: HeldLock) -> None:
+        try:
+            self._extend(held)
+        finally:
+            if not self._ending.is_set():
+                self.lost.set()
+
+    def _extend(self, held: HeldLock) -> None:
         due = boottime() + held.extend_s
         while not self._ending.wait(max(0.0, min(due - boottime(), held.remaining(), NAP_S_MAX))):
             now = boottime()
@@ -199,19 +210,16 @@ class Lock:
                 continue
             try:
                 self._locks.extend(held, timeout=held.remaining())
-            except LockLost as lost:
-                self._trouble = lost.message
-                break
-            except MltbError as error:
-                self._trouble = error.message
-                due = boottime() + min(1.0, held.ttl / 30)
-            else:
                 self._trouble = ""
                 due = now + held.extend_s
                 self.lost.moment = held.until
                 self._tell(held.until)
-        if not self._ending.is_set():
-            self.lost.set()
+            except LockLost as lost:
+                self._trouble = lost.message
+                break
+            except Exception as error:  # Whatever it is may pass; and who would be told?
+                self._trouble = error.message if isinstance(error, MltbError) else f"{type(error).__name__}: {error}"
+                due = boottime() + min(1.0, held.ttl / 30)
 
 
 def told(lost: LockLost | None, error: BaseException | None) -> None:

@@ -284,6 +284,49 @@ def test_it_is_lost_when_it_cannot_be_extended(store: FakeStore) -> None:
         lose(node, 0.6, lambda lock: until(lambda: lock.lost.wait(5)))
 
 
+def test_a_block_that_is_left_while_it_begins_keeps_nothing(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-C, say: `__exit__` is not called then, and the lock would be extended for ever."""
+    keep = Lock.keep
+
+    def interrupted(lock: Lock) -> None:
+        keep(lock)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lock, "keep", interrupted)
+    with Client() as node:
+        lock = node.lock("k", ttl=60)
+        with pytest.raises(KeyboardInterrupt):
+            lock.__enter__()
+        assert not store.lines["k"]
+        assert lock._keeper is not None
+        lock._keeper.join(30)
+        assert not lock._keeper.is_alive()
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_no_failure_of_ours_is_a_try_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that extends lives as long as the lock: or nobody would be told that it is lost."""
+    with Client() as node:
+        lock = node.lock("k", ttl=3)
+        left = [OSError(24, "too many open files"), ValueError("of whatever")]
+        extend = node.locks.extend
+
+        def hindered(*args: Any, **more: Any) -> HeldLock:
+            if left:
+                raise left.pop()
+            return extend(*args, **more)
+
+        monkeypatch.setattr(lock._locks, "extend", hindered)
+        with lock:
+            first = lock.held.until
+            until(lambda: lock.held.until > first)
+        left += [OSError(24, "too many open files")] * 1000
+        lock = node.lock("k", ttl=0.6)
+        monkeypatch.setattr(lock._locks, "extend", hindered)
+        with pytest.raises(LockLost, match="OSError"), lock:
+            assert threading.Event.wait(lock.lost, 15)
+
+
 def test_the_moment_of_loss_is_before_the_grant_of_the_next(store: FakeStore) -> None:
     with Client() as node:
         lock = node.lock("k", ttl=0.6)
