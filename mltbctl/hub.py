@@ -13,6 +13,7 @@ from mltbctl.settings import NODES_MAX, endpoint_of, find_secret, is_local, list
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Channel
+    from mltb_transport.control import Peer
     from mltb_transport.keys import Credential
 
 CALLS_MAX = 1024
@@ -187,7 +188,6 @@ class Hub:
 
     def _connect(self, deadline: float, endpoints: list[str]) -> Channel:
         """With each key that there is; not anew where another hub is connected to the first of them."""
-        from mltb_transport.channel import Channel
         from mltb_transport.control import Denied, connect
 
         left = len(self._keys)
@@ -198,7 +198,7 @@ class Hub:
             if shared is not None:
                 return shared
             try:
-                return _offer(Channel(connect(endpoints, credential, deadline)), credential)
+                return _offer(_channel(connect(endpoints, credential, deadline)), credential)
             except Denied:  # Nothing was sent.
                 if left <= 0:
                     raise
@@ -290,6 +290,17 @@ def _join(endpoint: str, credential: Credential | None) -> Channel | None:
             return None
         channel.holders += 1
         return channel
+
+
+def _channel(peer: Peer) -> Channel:
+    from mltb_transport.channel import Channel
+    from mltb_transport.control import unable
+
+    try:
+        return Channel(peer)
+    except OSError as error:
+        peer.close()
+        raise unable(peer.endpoint.text, error) from error
 
 
 def _offer(channel: Channel, credential: Credential | None) -> Channel:

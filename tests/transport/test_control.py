@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
+from mltb_transport import control
 from mltb_transport.answers import result
 from mltb_transport.channel import Channel, request
 from mltb_transport.control import (
@@ -357,3 +359,15 @@ def test_endpoints_have_a_limit(count: int) -> None:
 def test_parameters_have_a_limit() -> None:
     with pytest.raises(CallFailed, match="are longer than"):
         request("ping", {"text": "x" * TEXT_CHARS_MAX})
+
+
+def test_what_hinders_this_process_alone_is_unreachable_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many open files, say: whoever calls treats that as any other failure to connect."""
+    for error in (zmq.ZMQError(24), OSError(24, "Too many open files")):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(control, "Peer", fail)
+        with pytest.raises(Unreachable, match="Too many open files"):
+            connect(["/run/nowhere.sock"], None, time.monotonic() + 1)

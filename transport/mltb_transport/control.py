@@ -81,17 +81,20 @@ def connect(endpoints: Sequence[str], credential: Credential | None, deadline: f
     for left, endpoint in zip(range(len(known), 0, -1), known, strict=True):
         remaining = deadline - time.monotonic()
         share = remaining if left == 1 else min(CONNECT_S, remaining / left)
-        peer = Peer(_shared_context(), endpoint, credential)
+        peer: Peer | None = None
         try:
+            peer = Peer(_shared_context(), endpoint, credential)
             peer.shake_hands(time.monotonic() + max(0.0, share))
         except ControlError as error:
-            peer.close()
             failures.append(error)
-        except BaseException:
-            peer.close()
-            raise
+        except (OSError, zmq.ZMQError) as error:
+            failures.append(unable(endpoint.text, error))
         else:
-            return peer
+            connected, peer = peer, None
+            return connected
+        finally:
+            if peer is not None:
+                peer.close()
     denied = [failure for failure in failures if isinstance(failure, Denied)]
     if denied:
         raise denied[0]
@@ -99,6 +102,11 @@ def connect(endpoints: Sequence[str], credential: Credential | None, deadline: f
         raise failures[0]
     told = "; ".join(failure.message for failure in failures)
     raise Unreachable(f"none of {len(failures)} endpoints answers: {told}", failures[0].hint)
+
+
+def unable(endpoint: str, error: OSError | zmq.ZMQError) -> Unreachable:
+    """Where it is this process that can open no connection: for it has too many files open, say."""
+    return Unreachable(f"no connection to `{endpoint}` can be made: {error.strerror or error}", "run `ulimit -n`")
 
 
 def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
