@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from mltbctl import locks
 from mltbctl import store_client as steps
 from mltbctl.async_lines import AsyncLines
 from mltbctl.client import Client
+from mltbctl.hub import CALLS_MAX
 from mltbctl.lock_keeper import Lock, told
 from mltbctl.locks import RESERVE_S_MAX, HeldLock
 from mltbctl.settings import TIMEOUT_S
@@ -24,26 +26,27 @@ if TYPE_CHECKING:
 
     from mltbctl.store_client import Change, Conflict, Entry, Listing
 
-THREADS_MAX = 16
 T = TypeVar("T")
 Token = HeldLock | tuple[str, int] | None
 
 
 class _Threads:
-    """Where the other calls wait: so many at once, others queue."""
+    """Where the other calls wait: in a thread for each, as many as may be under way, for the queue of a pool knows no
+    timeout. A child has its own: those of its parent stayed behind."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
 
     async def run(self, call: Callable[[], T]) -> T:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="mltb-client")
+        if self._pool is None or self._pid != os.getpid():
+            self._pool, self._pid = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="mltb-client"), os.getpid()
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
         """A later call begins anew."""
         pool, self._pool = self._pool, None
-        if pool is not None:
+        if pool is not None and self._pid == os.getpid():
             pool.shutdown(wait=False)
 
 

@@ -38,6 +38,7 @@ class AsyncLines:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._readers: dict[asyncio.AbstractEventLoop, LoopReader] = {}
+        self._pid = os.getpid()
 
     async def play(self, steps: Steps[T]) -> T:
         """What the steps come to, when each is settled."""
@@ -153,17 +154,24 @@ class AsyncLines:
 
     def close(self) -> None:
         """This loop reads no more; a later call begins anew."""
+        self._leave_the_parents()
         self._close_those_of_closed_loops()
         reader = self._readers.pop(asyncio.get_running_loop(), None)
         if reader is not None:
             reader.close()
 
     def _reader(self, loop: asyncio.AbstractEventLoop) -> LoopReader:
+        self._leave_the_parents()
         reader = self._readers.get(loop)
         if reader is None:
             self._close_those_of_closed_loops()
             reader = self._readers[loop] = LoopReader(loop)
         return reader
+
+    def _leave_the_parents(self) -> None:
+        """After a fork. Whoever held the mutex of a connection stayed behind: those are not touched."""
+        if self._pid != os.getpid():
+            self._readers, self._pid = {}, os.getpid()
 
     def _close_those_of_closed_loops(self) -> None:
         for loop in [loop for loop in self._readers if loop.is_closed()]:

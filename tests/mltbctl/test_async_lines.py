@@ -1,0 +1,60 @@
+"""An AsyncClient in a child of its process, and with more calls than threads were once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mltbctl import hub
+from mltbctl.async_client import AsyncClient
+from mltbctl.client import Timeout
+from tests.mltbctl.fake_daemon import FakeDaemon, Silence
+from tests.mltbctl.fake_store import FakeStore
+from tests.mltbctl.test_async_client import run
+
+Serve = Callable[..., FakeDaemon]
+
+
+def test_a_child_has_threads_and_readers_of_its_own(store: FakeStore) -> None:
+    """What its parent had is dead, or locked for good: it may not even be closed."""
+    store.daemons[0].answers["ping"] = lambda _: {"node": "n2"}
+    node = AsyncClient(timeout=5)
+
+    async def use() -> None:
+        await node.ping()
+        await node.state.set("k", 1)
+
+    run(use())
+    (channel,) = hub._channels.values()
+    with channel._mutex:  # As some thread of the parent has it.
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover
+            signal.alarm(20)
+            try:
+                run(use())
+                run(node.close())
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    run(node.close())
+
+
+def test_calls_that_wait_for_a_thread_keep_their_timeout(serve: Serve) -> None:
+    def silent(_: Any) -> Any:
+        raise Silence
+
+    serve(ping=silent)
+
+    async def story() -> None:
+        async with AsyncClient(timeout=0.5) as node:
+            began = time.monotonic()
+            outcomes = await asyncio.gather(*(node.ping() for _ in range(100)), return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {Timeout}
+            assert time.monotonic() - began < 2.9, "sixteen at a time would take seven times as long"
+
+    run(story())
