@@ -20,6 +20,7 @@ from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Call, Channel
+    from mltbctl.lock_asking import Stop
     from mltbctl.permits import Permits
 
 RETREAT_S = 1.0
@@ -35,6 +36,8 @@ class Lines:
         self.connected_to = ""
         self.met = False
         """Whether any daemon ever answered. One that was there before is waited for; one that never was is not."""
+        self.stop: Stop | None = None
+        """What may interrupt a call that has a retreat, and at no other moment."""
         self._known = (nodes, secret, config)
         self._mutex = threading.Lock()
         self._hub: hubs.Hub | None = None
@@ -152,8 +155,13 @@ class Lines:
             return self._run(reading.within(deadline, allowed_s, ask.wait_s))
         row = hub.row()
         row.number += 1
+        stop = self.stop if ask.retreat is not None else None
+        if stop is not None:
+            stop.arm()
         try:
             answer = self._changed(hub, row, ask, deadline, allowed_s)
+            if stop is not None:
+                stop.disarm()
         except MltbError as error:
             # Without a definite answer no higher number may follow: the row is forgotten.
             if error.code in ANSWERED:
@@ -163,6 +171,9 @@ class Lines:
             if ask.retreat is not None:
                 self._retreat(hub, row, ask, ask.retreat)
             raise
+        finally:
+            if stop is not None:
+                stop.disarm()
         hub.rest(row)
         return answer
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from mltb_transport.limits import LOCK_DELAY_S, LOCK_TTL_S, LOCK_WAIT_S
 from mltbctl.errors import CliError, LockNotAcquired
+
+if TYPE_CHECKING:
+    from mltbctl.client import Client
 
 
 def check(
@@ -30,22 +33,58 @@ def check(
             )
 
 
+class Stop:
+    """A signal that ends a wait. It is raised only where whoever waits gives up for it, between `arm` and `disarm`; at
+    any other moment it is kept for `check`: a lock whose grant was dropped between two lines would stay taken."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._armed = False
+
+    def arm(self) -> None:
+        """From now on it may be raised, and is where it was heard before."""
+        self._armed = True
+        self.check()
+
+    def disarm(self) -> None:
+        """It is kept from now on."""
+        self._armed = False
+
+    def check(self) -> None:
+        """Raise it, if one was heard."""
+        if self._number:
+            self._armed = False
+            raise KeyboardInterrupt if self._number == signal.SIGINT else SystemExit(128 + self._number)
+
+    def heard(self, number: int, _: object) -> None:
+        """The handler of the signals."""
+        self._number = self._number or number
+        if self._armed:
+            self.check()
+
+
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM, SIGHUP and SIGQUIT end a wait as Ctrl-C does: nobody is left standing in line. Exit code 128+n."""
+def stoppable(client: Client, *, hold: Iterable[int] = ()) -> Iterator[Stop]:
+    """SIGTERM, SIGHUP and SIGQUIT end a wait as Ctrl-C does: nobody is left standing in line. Exit code 128+n. `check`
+    afterwards, where what was got can be given back. From the end on those of `hold` are blocked."""
+    from mltb_transport import channel  # noqa: F401 - it could not be imported halfway.
+    from mltbctl import bundling  # noqa: F401
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    heeded = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    stop, lines = Stop(), client._lines
+    by_default = {signal.SIGINT: signal.default_int_handler} | dict.fromkeys(
+        (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT), signal.SIG_DFL
+    )
+    heeded = {number: what for number, what in by_default.items() if signal.getsignal(number) == what}
     for number in heeded:
-        signal.signal(number, stop)
+        signal.signal(number, stop.heard)
+    lines.stop = stop
     try:
-        yield
+        yield stop
     finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
+        lines.stop = None
+        signal.pthread_sigmask(signal.SIG_BLOCK, heeded.keys() & set(hold))
+        for number, what in heeded.items():
+            signal.signal(number, what)
 
 
 def explained(error: LockNotAcquired) -> LockNotAcquired:

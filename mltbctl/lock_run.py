@@ -75,16 +75,19 @@ def run(
     # Before the first thread and the first socket: a process that has neither can be forked safely.
     watcher = Watcher(Errand(argv, environ, TOKEN_VARIABLE))
     continuer = Continuer()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with session.client() as client:
             lock = _lock(client, watcher, continuer, name, ttl, wait, delay, holder)
             try:
-                with stoppable():
+                # Blocked until somebody passes them on: at no moment may one end us and leave the lock taken.
+                with stoppable(client, hold=_PASSED_ON) as stop:
                     lock.acquire()
             except LockNotAcquired as error:
                 raise explained(error) from None
-            session.tell_endpoint(client)
             try:
+                stop.check()
+                session.tell_endpoint(client)
                 if lock.held.ttl < TTL_S_MIN:  # It is the node's, then.
                     why = f"a lock of {lock.held.ttl:g} s, as this node gives, leaves no time to end a command"
                     raise CliError(why, f"run it with `--ttl {TTL_S_MIN:g}` or more", code="usage")
@@ -93,6 +96,7 @@ def run(
                 lock.close()
     finally:
         watcher.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _lock(

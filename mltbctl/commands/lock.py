@@ -33,12 +33,17 @@ def acquire(
     """Get the lock; exit code 1 when somebody else holds it."""
     check("acquire", ttl=ttl, wait=wait, delay=delay)
     try:
-        with stoppable():
+        with stoppable(client) as stop:
             held = client.locks.acquire(name, ttl=ttl, wait=wait, delay=delay, holder=holder or operator_name())
     except LockNotAcquired as error:
         error = explained(error)
         session.say(error.message, error.hint)
         return Result({"acquired": False, "name": name, "holder": error.details["holder"]}, "", ExitCode.FAILED)
+    try:
+        stop.check()
+    except BaseException:
+        client.locks.release(held)
+        raise
     return Result(
         {
             "acquired": True,
