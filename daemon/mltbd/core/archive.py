@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.pieces import Piece, PieceAnswer
 from mltbd.core.consensus import Consensus
+from mltbd.core.effects import Outcomes
 from mltbd.core.level_rules import NotSpoken, check_disk
 from mltbd.core.log import InvariantViolation
 from mltbd.core.outbox import Outbox
@@ -129,6 +130,7 @@ class Archive:
             self._arrived = None
             if index > self._state.applied:
                 self._state.become(state)
+                self._out.put(Outcomes(()))  # Whoever waits for a lock or a change is to look: it may be in there.
         if self._state.applied >= consensus.log.base_index:
             return self._arrived is None
         if self._arrived is None:

@@ -110,7 +110,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What came of client commands, applied here as on every node: (client, seq, outcome), see state/store.py."""
+    """What came of client commands, applied here as on every node: (client, seq, outcome), see state/store.py. None
+    where the state came as a snapshot: then it is not known whose they were."""
 
     done: tuple[tuple[str, int, tuple[Any, ...]], ...]
 

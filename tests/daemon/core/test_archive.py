@@ -11,7 +11,7 @@ from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.plain import pack_plain, unpack_plain
 from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.archive import Compaction
-from mltbd.core.effects import Effect, Note, Save, Send
+from mltbd.core.effects import Effect, Note, Outcomes, Save, Send
 from mltbd.core.events import Received, Recovered, Saved
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
@@ -155,8 +155,10 @@ def test_a_follower_takes_over_a_snapshot_once_it_is_on_its_disk() -> None:
     assert answers(last, PieceAnswer) == [], "it is not on disk"
     assert kept(last) == [(4, (4, 2))]
     assert follower.node.state.applied == 0
-    (done,) = answers(follower.saved(), PieceAnswer)
+    effects = follower.saved()
+    (done,) = answers(effects, PieceAnswer)
     assert done.offset == len(whole.data)
+    assert of(Outcomes, effects) == [Outcomes(())], "who waits for a lock or a change is to look"
     assert (follower.node.state.applied, follower.node.cluster) == (4, "c1")
     assert follower.node.state.placements.get("main").owner == "n3"
     assert set(follower.node.consensus.voters) == set(THREE)
