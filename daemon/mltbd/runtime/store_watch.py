@@ -19,11 +19,10 @@ CHANGES_MAX = 500
 
 @dataclass(slots=True)
 class Watcher:
-    """A request that waits for a change behind `after`."""
+    """A request that waits for a change behind `after`; there is none up to there, so that moves on with each look."""
 
     prefix: str
     after: int
-    store: Store
     done: Done
     timer: asyncio.TimerHandle | None = None
 
@@ -48,9 +47,9 @@ class Watches:
         after = store.revision if after < 0 else after
         found = changes_after(store, prefix, after)
         if found is not None or not wait_s:
-            answer(True, found or _nothing(store, after))
+            answer(True, found or _nothing(max(after, store.revision)))
             return
-        watcher = Watcher(prefix, after, store, answer)
+        watcher = Watcher(prefix, max(after, store.revision), answer)
         watcher.timer = asyncio.get_running_loop().call_later(wait_s, self._over, watcher)
         self._watchers.append(watcher)
 
@@ -63,6 +62,7 @@ class Watches:
         for watcher in watchers:
             found = changes_after(store, watcher.prefix, watcher.after)
             if found is None:
+                watcher.after = max(watcher.after, store.revision)
                 self._watchers.append(watcher)
                 continue
             if watcher.timer is not None:
@@ -72,7 +72,7 @@ class Watches:
     def _over(self, watcher: Watcher) -> None:
         """Its time has come: nothing has changed."""
         self._watchers = [other for other in self._watchers if other is not watcher]
-        watcher.done(True, _nothing(watcher.store, watcher.after))
+        watcher.done(True, _nothing(watcher.after))
 
 
 def changes_after(store: Store, prefix: str, after: int) -> dict[str, Any] | None:
@@ -85,5 +85,5 @@ def changes_after(store: Store, prefix: str, after: int) -> dict[str, Any] | Non
     return {"changes": changes, "revision": changes[-1]["revision"], "compacted": False} if changes else None
 
 
-def _nothing(store: Store, after: int) -> dict[str, Any]:
-    return {"changes": [], "revision": max(after, store.revision), "compacted": False}
+def _nothing(revision: int) -> dict[str, Any]:
+    return {"changes": [], "revision": revision, "compacted": False}
