@@ -238,12 +238,13 @@ class News:
 
     def following(self) -> Steps[Change | None]:
         """The next change; None at the end."""
-        began = time.monotonic()
+        began, asked = time.monotonic(), False
         while not self._waiting and not self.closed:
             left_s = POLL_S if self._idle_s is None else self._idle_s - (time.monotonic() - began)
-            if left_s <= 0:
+            if left_s <= 0 and asked:
                 return None
-            answer = yield self._ask(self.revision, min(POLL_S, left_s))
+            answer = yield self._ask(self.revision, min(POLL_S, max(0.0, left_s)))
+            asked = True
             self._take(answer)
         if self.closed:
             return None

@@ -165,6 +165,15 @@ def test_a_watch_waits_for_the_next_change() -> None:
         assert [change.key for change in seen] == ["w/k"]
 
 
+@pytest.mark.usefixtures("store")
+def test_a_watch_without_patience_tells_what_there_is() -> None:
+    with Client() as node:
+        for number in range(3):
+            node.state.set(f"w/{number}", number)
+        assert [change.value for change in node.state.watch("w/", after=0, idle=0)] == [0, 1, 2]
+        assert list(node.state.watch("w/", idle=0)) == []
+
+
 def test_a_watch_is_resumed_where_another_ended(store: FakeStore) -> None:
     with Client() as node:
         for number in range(4):
