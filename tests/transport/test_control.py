@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
@@ -371,3 +372,28 @@ def test_what_hinders_this_process_alone_is_unreachable_as_well(monkeypatch: pyt
         monkeypatch.setattr(control, "Peer", fail)
         with pytest.raises(Unreachable, match="Too many open files"):
             connect(["/run/nowhere.sock"], None, time.monotonic() + 1)
+
+
+def test_no_signal_reaches_a_thread_of_the_connection_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is held back by whoever holds a lock would end the process there, and leave the lock taken."""
+    blocked = []
+
+    class Fresh:
+        def get(self, _: int) -> int:
+            return 1
+
+        def set(self, *_: int) -> None:
+            pass
+
+        def socket(self, _: int) -> Any:
+            blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+            return self
+
+        def close(self) -> None:
+            pass
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    monkeypatch.setattr(control.zmq.Context, "instance", Fresh)
+    control._shared_context()
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= blocked[0]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,13 @@ def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     if context.get(zmq.MAX_SOCKETS) < SOCKETS_MAX:
         context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        # Its threads begin with what is blocked here, and block the rest only once they run: until then a signal that
+        # this thread holds back would end the process there.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            context.socket(zmq.PAIR).close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
