@@ -16,13 +16,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mltbctl.errors import CliError, MltbError
-from mltbctl.result import ExitCode
+from mltbctl.result import ExitCode, never_no
 from mltbctl.streams import is_about_output, stand_in, unwritten
 
 if TYPE_CHECKING:
     from typer import _click
 
 CLOSE_MATCHES_MAX = 3
+QUESTION = "is"
+"""The command whose exit code is its answer."""
 _COMPLETIONS = ("install_completion", "show_completion")
 _SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 _WORDS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
@@ -149,7 +151,13 @@ class RootGroup(LazyGroup):
         # Boxes and colours are for people; in a pipe the help is plain text and twice as fast.
         self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
         arguments = list(sys.argv[1:] if args is None else args)
-        code = self._run(arguments, prog_name or "mltbctl", complete_var, windows_expand_args, extra)
+        try:
+            code = self._run(arguments, prog_name or "mltbctl", complete_var, windows_expand_args, extra)
+        except Exception:
+            if QUESTION not in arguments:
+                raise
+            # Not even the failure could be told. The exit code of a traceback would read as the answer `no`.
+            code = ExitCode.UNREACHABLE
         if args is None:
             # The process ends here. Looking for garbage among all that was imported takes longer than most commands.
             gc.freeze()
@@ -190,7 +198,8 @@ class RootGroup(LazyGroup):
         except Exception as error:  # The outermost frame: a mistake of ours ends in words, not in a traceback.
             failure = _unforeseen(error)
             failure.__cause__ = error
-        raise typer.Exit(self.fail(failure, ctx.obj, self.given))
+        code = self.fail(failure, ctx.obj, self.given)
+        raise typer.Exit(never_no(code) if ctx.invoked_subcommand == QUESTION else code)
 
     def fail(self, error: MltbError, session: object, arguments: Sequence[str]) -> ExitCode:
         """Tell the failure; returns its exit code."""

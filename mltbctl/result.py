@@ -28,6 +28,11 @@ class ExitCode(IntEnum):
         return _MEANINGS[self]
 
 
+def never_no(code: ExitCode) -> ExitCode:
+    """How a question ends that could not be answered: 1 would read as `no`."""
+    return ExitCode.UNREACHABLE if code == ExitCode.FAILED else code
+
+
 _MEANINGS = {
     ExitCode.DONE: "done, true, or healthy",
     ExitCode.FAILED: "failed, or false",

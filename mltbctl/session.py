@@ -12,6 +12,7 @@ import typer
 
 from mltbctl.errors import CliError, MltbError
 from mltbctl.render import OUTPUTS, hint_lines, output_format, print_failure, print_result, style_for, write
+from mltbctl.result import never_no
 from mltbctl.settings import TIMEOUT_S, TIMEOUT_S_MAX, Settings
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ class Session:
 
     @contextmanager
     def silenced_if_quiet(self) -> Iterator[None]:
-        """With --quiet a failure inside ends in its exit code alone."""
+        """With --quiet a failure inside ends in its exit code alone: of a question, to which 1 would be an answer."""
         try:
             yield
         except MltbError as error:
             if self.settings.quiet:
-                raise typer.Exit(error.exit_code) from error
+                raise typer.Exit(never_no(error.exit_code)) from error
             raise
 
     def finish(self, result: Result, *, told_by_code: bool = False) -> NoReturn:

@@ -393,7 +393,7 @@ def test_no_signal_reaches_a_thread_of_the_connection_before_it_runs(monkeypatch
             pass
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    monkeypatch.setattr(control.zmq.Context, "instance", Fresh)
+    monkeypatch.setattr(zmq.Context, "instance", Fresh)
     control._shared_context()
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= blocked[0]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

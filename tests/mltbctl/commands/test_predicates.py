@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mltbctl.cli import Root, app
 from mltbctl.client import Client
 from mltbctl.commands.predicates import is_, seen, wait
 from mltbctl.errors import AuthenticationFailed, CliError
@@ -43,6 +44,34 @@ def test_is(serve: Serve, answer: bool | None, code: int, word: str) -> None:
     with Client() as client:
         result = is_(client, "leader", "n1")
     assert (result.exit_code, result.text, result.data["reason"]) == (code, word, "so")
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+@pytest.mark.parametrize("answer", [{}, Refusal(code="failed", message="no"), Refusal(code="auth", message="no")])
+def test_what_failed_is_no_answer(serve: Serve, answer: Any, quiet: tuple[str, ...]) -> None:
+    """Exit code 1 would be one: `no`."""
+
+    def say(_: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    serve(**{"is": say})
+    with pytest.raises(SystemExit) as caught:
+        app(["is", "leader", *quiet])
+    assert caught.value.code == (4 if answer and answer.body["code"] == "auth" else 7)
+
+
+def test_a_failure_that_cannot_be_told_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Root, "_run", broken)
+    with pytest.raises(SystemExit) as caught:
+        app(["is", "leader"])
+    assert caught.value.code == 7
+    with pytest.raises(OSError, match="Too many"):
+        app(["status"])
 
 
 def test_wait_goes_on_until_it_is_so(serve: Serve) -> None:
