@@ -24,7 +24,7 @@ from mltb_transport.store import (
     unpacked,
     unpacked_read,
 )
-from mltbd.runtime.store_params import CLIENT_CHARS_MAX, SEQ_MAX, Offer, flaw_of_command, flaw_of_name
+from mltbd.runtime.store_params import CLIENT_BYTES_MAX, SEQ_MAX, Offer, flaw_of_command, flaw_of_name, flaw_of_text
 from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
@@ -199,12 +199,16 @@ def _wrong(command: Command, offer: Offer) -> Outcome | None:
     client, seq, kind, arguments = command
     if kind not in KINDS:
         flaw = "only set, delete, acquire, extend and release may come in a bundle"
-    elif not client or len(client) > CLIENT_CHARS_MAX or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX:
+    elif not client or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX or not _is_client(client):
         flaw = "not a client and its number"
     else:
         why = offer.why_off("state" if kind in (SET, DELETE) else "lock")
         return _refused("off", why) or _refused("usage", flaw_of_command(kind, arguments))
     return _refused("usage", flaw)
+
+
+def _is_client(client: str) -> bool:
+    return not flaw_of_text(client, "client", CLIENT_BYTES_MAX)
 
 
 def _refused(code: str, why: str) -> Outcome | None:

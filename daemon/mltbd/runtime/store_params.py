@@ -15,9 +15,9 @@ from mltbd.state.keyvalues import Change, KeyValue
 from mltbd.state.locks import Lock
 from mltbd.state.store import ANY_VERSION
 
-CLIENT_CHARS_MAX = 64
+CLIENT_BYTES_MAX = 64
 SEQ_MAX = 2**53
-HOLDER_CHARS_MAX = 255
+HOLDER_BYTES_MAX = 255
 LIMIT_MAX = 1000
 ANSWER_CHARS_MAX = TEXT_CHARS_MAX // 2
 """Of the rows of one answer, as they are spelled in it. The largest single one is a value: thrice its bytes."""
@@ -94,18 +94,25 @@ def flag(params: Params, key: str) -> bool:
     return value
 
 
-def text(params: Params, key: str, chars_max: int, default: str | None = None) -> str:
+def text(params: Params, key: str, bytes_max: int, default: str | None = None) -> str:
     """One printable line."""
     value = params.get(key)
     if value is None:
         value = default
-    if not isinstance(value, str) or len(value) > chars_max or not value.isprintable():
-        raise BadStoreRequest(f"`{key}` is one line of text of up to {chars_max} characters")
-    return value
+    flaw = flaw_of_text(value, key, bytes_max) if isinstance(value, str) else f"`{key}` is a text"
+    if flaw:
+        raise BadStoreRequest(flaw)
+    return str(value)
+
+
+def flaw_of_text(value: str, what: str, bytes_max: int) -> str:
+    """Why this is not one printable line, of so many bytes in UTF-8; empty when it is. (No surrogate is printable.)"""
+    fits = len(value) <= bytes_max and value.isprintable() and len(value.encode()) <= bytes_max
+    return "" if fits else f"`{what}` is one line of text of up to {bytes_max} bytes"
 
 
 def _client(params: Params) -> tuple[str, int]:
-    client = text(params, "client", CLIENT_CHARS_MAX)
+    client = text(params, "client", CLIENT_BYTES_MAX)
     if not client or client.startswith(INTERNAL):
         raise BadStoreRequest(f"`client` is a text that does not begin with `{INTERNAL}`")
     return client, number(params, "seq", 1, SEQ_MAX)
@@ -156,13 +163,16 @@ def flaw_of_command(kind: int, arguments: tuple[Any, ...]) -> str:
         return flaw
     match kind:
         case store.SET:
-            return flaw_of_value(arguments[1])
+            _, value, _, lock, _ = arguments
+            return (flaw_of_name(lock) if lock else "") or flaw_of_value(value)
+        case store.DELETE:
+            _, _, lock, _ = arguments
+            return flaw_of_name(lock) if lock else ""
         case store.ACQUIRE:
             _, ttl_ms, wait_ms, delay_ms, holder = arguments
-            if len(holder) > HOLDER_CHARS_MAX or not holder.isprintable():
-                return f"`holder` is one line of text of up to {HOLDER_CHARS_MAX} characters"
             return (
-                _flaw_of_ms("ttl", ttl_ms, *LOCK_TTL_S)
+                flaw_of_text(holder, "holder", HOLDER_BYTES_MAX)
+                or _flaw_of_ms("ttl", ttl_ms, *LOCK_TTL_S)
                 or _flaw_of_ms("wait", wait_ms, *LOCK_WAIT_S)
                 or _flaw_of_ms("delay", delay_ms, *LOCK_DELAY_S)
             )
@@ -196,7 +206,7 @@ def command(method: str, params: Params, offer: Offer) -> Packed:
             ttl_s = seconds(params, "ttl", *LOCK_TTL_S, offer.ttl_s)
             wait_s = seconds(params, "wait", *LOCK_WAIT_S, 0.0)
             delay_s = seconds(params, "delay", *LOCK_DELAY_S, 0.0)
-            holder = text(params, "holder", HOLDER_CHARS_MAX, client)
+            holder = text(params, "holder", HOLDER_BYTES_MAX, client)
             return packed(client, seq, ACQUIRE, name(params, "name"), _ms(ttl_s), _ms(wait_s), _ms(delay_s), holder)
         case "lock_extend":
             ttl_ms = _ms(seconds(params, "ttl", *LOCK_TTL_S)) if params.get("ttl") is not None else 0

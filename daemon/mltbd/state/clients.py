@@ -13,8 +13,8 @@ CLIENTS_MAX = 10_000
 KEEP_ENTRIES = 1000
 """A client that sent anything within so many entries of the log is not forgotten to make room: a repeat of its first
 command may still be on its way."""
-KEPT_MAX = 2 * (LOCKS_MAX + ALL_WAITERS_MAX)
-"""Of clients beyond that. Twice what can stand: who looks for those that stand no longer looks seldom."""
+KEPT_MAX = LOCKS_MAX + ALL_WAITERS_MAX + 4096
+"""Of clients beyond that. More than can stand: who looks for those that stand no longer looks seldom."""
 
 Outcome = tuple[Any, ...]
 """A word (ok, conflict, held, waits, lost, error), then plain values: see store.py."""

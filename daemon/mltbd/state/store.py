@@ -37,8 +37,8 @@ from mltbd.state.clients import Clients, Outcome
 from mltbd.state.keyvalues import KeyValue, KeyValues
 from mltbd.state.locks import Locks, Waiter
 
-REMEMBERED_CHARS_MAX = 1024
-"""A longer value is not kept with the outcome of a conflict."""
+MESSAGE_CHARS_MAX = 400
+"""Of a refusal that is remembered."""
 OK: Outcome = ("ok",)
 LOST: Outcome = ("lost",)
 ANY_VERSION = -1
@@ -90,7 +90,7 @@ class Store:
         known = self.clients.known(client, seq, entry.index)
         if known is not None:
             self._touch_again(command, known, entry)
-            return known
+            return self._told_again(command, known)
         outcome = do(command, entry)
         self.clients.remember(client, seq, _rememberable(outcome), entry.index, self._stands)
         return outcome
@@ -207,6 +207,19 @@ class Store:
         if lock is not None:
             self.locks.extend(lock, 0, self._next(entry))
 
+    def _told_again(self, command: Command, known: Outcome) -> Outcome:
+        """A repeat that was in vain the first time hears who is in its way now: only that it was is remembered."""
+        kind, name = command.kind, command.arguments[0]
+        if known[0] == "held":
+            lock = self.locks.get(name)
+            return ("held", lock.holder if lock is not None else "")
+        if known[0] != "conflict" or len(known) == 1 or kind not in (SET, DELETE):
+            return known
+        before = self.keyvalues.get(name)
+        if (before.version if before is not None else 0) != command.arguments[2 if kind == SET else 1]:
+            return _conflict(before)
+        return _error("refused", f"`{name}` had version {known[2]} when this was refused")
+
     # -- whole -----------------------------------------------------------------------------------------------
 
     def dump(self) -> list[Any]:
@@ -240,9 +253,14 @@ def _conflict(entry: KeyValue | None) -> Outcome:
 
 
 def _rememberable(outcome: Outcome) -> Outcome:
-    """What is kept for a repeat: not the long value of somebody else."""
-    if outcome[0] == "conflict" and len(outcome) > 1 and len(outcome[1]) > REMEMBERED_CHARS_MAX:
-        return _error("refused", f"the key had version {outcome[2]} instead; read it for the value")
+    """What is kept for a repeat: no text that somebody else wrote. What all clients weigh must fit into a snapshot."""
+    match outcome:
+        case ("conflict", _, version, revision):
+            return ("conflict", "", version, revision)
+        case ("held", _):
+            return ("held", "")
+        case ("error", code, message):
+            return _error(code, message[:MESSAGE_CHARS_MAX])
     return outcome
 
 

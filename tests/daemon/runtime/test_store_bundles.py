@@ -155,6 +155,10 @@ def test_each_kind_has_its_outcome(three: Live) -> None:
         (packed("w", 1, ACQUIRE, "l l", 1000, 0, 0, "me").body, "a name is"),
         (packed("w", 1, EXTEND, "l", "id-1", 86_400_001).body, "`ttl` is a number"),
         (packed("w", 1, RELEASE, "l", "").body, "a name is"),
+        (packed("w", 1, SET, "k", "1", -1, "x" * 60_000, 1).body, "a name is"),
+        (packed("w", 1, DELETE, "k", -1, "l l", 1).body, "a name is"),
+        (packed("w", 1, ACQUIRE, "l", 1000, 0, 0, "ü" * 128).body, "`holder` is one line of text of up to 255 bytes"),
+        (packed("ü" * 33, 1, RELEASE, "l", "id-1").body, "not a client"),
         (put("w", 1, "k", json.dumps("x" * VALUE_BYTES_MAX)), "longer than 64 KiB"),
     ],
 )

@@ -6,18 +6,21 @@ import itertools
 import json
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mltb_transport.limits import VALUE_BYTES_MAX
 from mltb_transport.messages import Entry, NoOp
-from mltb_transport.store import DELETE, EXPIRE, EXTEND, OPEN, RELEASE, SET, WITHDRAW, packed, unpacked
+from mltb_transport.store import ACQUIRE, DELETE, EXPIRE, EXTEND, OPEN, RELEASE, SET, WITHDRAW, packed, unpacked
+from mltbd.core.snapshots import Snapshot
 from mltbd.state import clients as clients_module
 from mltbd.state import keyvalues as keyvalues_module
 from mltbd.state import locks as locks_module
 from mltbd.state.clients import KEEP_ENTRIES, Clients
-from mltbd.state.store import OK, REMEMBERED_CHARS_MAX, Store
+from mltbd.state.machine import State
+from mltbd.state.store import OK, Store
 from tests.daemon.state.store_kit import TERM, Story
 
 
@@ -63,15 +66,63 @@ def test_a_condition_on_an_absent_key(story: Story) -> None:
     assert story.set("k", "1", 0)[0] == "ok"
 
 
-def test_a_repeat_of_a_conflict_does_not_keep_a_long_value(story: Story) -> None:
+def test_a_repeat_that_was_in_vain_hears_what_is_in_its_way_now(story: Story) -> None:
+    """What somebody else wrote is not kept with the outcome: it is there already, or it has changed."""
     story.set("k", json.dumps("x" * 2000))
-    assert len(story.set("k", "1", 0, client="d", seq=1)[1]) > 2000
-    assert story.set("k", "1", 0, client="d", seq=1)[:2] == ("error", "refused")
-    assert story.store.keyvalues.get("k").version == 1  # type: ignore[union-attr]
-    story.set("s", "x" * REMEMBERED_CHARS_MAX)
-    first = story.set("s", "1", 0, client="d", seq=2)
-    assert first[:2] == ("conflict", "x" * REMEMBERED_CHARS_MAX)
-    assert story.set("s", "1", 0, client="d", seq=2) == first, "a short one is told again"
+    first = story.set("k", "1", 0, client="d", seq=1)
+    assert (first[0], len(first[1])) == ("conflict", 2002)
+    assert story.set("k", "1", 0, client="d", seq=1) == first
+    story.store = Store.load(story.store.dump())
+    story.set("k", "2")
+    assert story.set("k", "1", 0, client="d", seq=1)[:3] == ("conflict", "2", 2)
+    story.tell(DELETE, "k", -1, "", 0)
+    assert story.set("k", "1", 0, client="d", seq=1)[:2] == ("error", "refused"), "now it would be done: too late"
+    assert story.tell(DELETE, "k", 7, "", 0, client="e", seq=1) == ("conflict",)
+    held = story.acquire("l", client="h")
+    assert story.acquire("l", client="d", seq=2) == story.acquire("l", client="d", seq=2) == ("held", "holder")
+    story.tell(RELEASE, "l", held[1], client="h")
+    assert story.acquire("l", client="d", seq=2) == ("held", ""), "but it is not done again"
+    assert story.set("l", "1", 0, client="d", seq=2) == ("held", ""), "nor is another under its number"
+
+
+def test_the_state_fits_into_a_snapshot_with_all_its_limits_reached() -> None:
+    """Or the log would never be compacted again."""
+    story, longest = Story(), "x" * 251
+
+    def crowd(count: int, what: str, *commands: tuple[Any, ...]) -> str:
+        """So many clients, a few hundred an entry; the word of the last outcome."""
+        word, batch = "", []
+        for number in range(count):
+            kind, *args = commands[number % len(commands)]
+            batch.append(packed(f"{what}{number:063d}", 1, kind, *args))
+            if len(batch) == 256 or number == count - 1:
+                story.index += clients_module.KEEP_ENTRIES
+                word = story.entry(*(one.body for one in batch))[-1][2][0]
+                batch = []
+        return word
+
+    value = json.dumps("x" * (VALUE_BYTES_MAX - 2))
+    for number in range(keyvalues_module.BYTES_MAX // (VALUE_BYTES_MAX + 255)):
+        assert story.set(f"{number:04d}{longest}", value)[0] == "ok"
+    holder = "h" * 255
+    for number in range(locks_module.LOCKS_MAX):
+        assert story.tell(
+            ACQUIRE, f"{number:04d}{longest}", 86_400_000, 0, 3_600_000, holder, client=f"l{number:063d}", seq=1
+        )[0] in ("ok", "full")
+        story.index += clients_module.KEEP_ENTRIES
+    for number in range(locks_module.ALL_WAITERS_MAX):
+        name = f"{number // locks_module.WAITERS_MAX:04d}{longest}"
+        told = story.tell(ACQUIRE, name, 86_400_000, 3_600_000, 0, holder, client=f"w{number:063d}", seq=1)
+        assert told[0] == "waits"
+        story.index += clients_module.KEEP_ENTRIES
+    guard = f"0001{longest}"
+    assert crowd(clients_module.CLIENTS_MAX, "s", (SET, guard, "1", -1, guard, 2**53)) == "error"
+    assert len(story.store.clients) > clients_module.CLIENTS_MAX + locks_module.LOCKS_MAX
+    state = State()
+    state.store = story.store
+    taken = Snapshot.take(story.index, TERM, "c", (), state.dump())
+    assert len(taken.data) > 45 * 2**20, "it does reach them"
+    assert len(msgpack.packb(story.store.clients.dump())) < 12 * 2**20
 
 
 def test_values_and_keys_have_limits(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
