@@ -144,7 +144,7 @@ class Hub:
             if self._attempts != attempt and self._failure is not None:
                 raise self._failure
             try:
-                self._resolve()
+                self._resolve(deadline)
                 first = self._turn % len(self.endpoints)
                 endpoints = self.endpoints[first:] + self.endpoints[:first]
                 self._channel = self._connect(self._until(began, deadline, share_s), endpoints)
@@ -178,9 +178,9 @@ class Hub:
         _let_go(channel)
         return self._channel
 
-    def _resolve(self) -> None:
+    def _resolve(self, deadline: float) -> None:
         nodes = named_nodes(self._nodes, os.environ)
-        endpoints = [endpoint_of(node) or self._member(node) for node in nodes]
+        endpoints = [endpoint_of(node) or self._member(node, deadline) for node in nodes]
         if not endpoints:
             endpoints = local_sockets(os.environ)
         self.endpoints = endpoints
@@ -221,7 +221,7 @@ class Hub:
         except SecretError as error:
             raise AuthenticationFailed(error.message, error.hint) from error
 
-    def _member(self, node: str) -> str:
+    def _member(self, node: str, deadline: float) -> str:
         from mltb_transport.addresses import spelled
 
         sockets = local_sockets(os.environ)
@@ -235,7 +235,8 @@ class Hub:
         from mltbctl.lines import Lines
         from mltbctl.settings import TIMEOUT_S
 
-        local = Lines(tuple(sockets[:NODES_MAX]), None, TIMEOUT_S, "")
+        left_s = max(0.0, deadline - time.monotonic())
+        local = Lines(tuple(sockets[:NODES_MAX]), None, min(TIMEOUT_S, left_s), "")
         try:
             members = {member["id"]: member for member in local.once("status", {}, changes=False)["nodes"]}
         finally:

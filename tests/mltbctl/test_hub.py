@@ -13,8 +13,8 @@ import pytest
 
 from mltb_transport.channel import Channel
 from mltbctl import hub as hubs
-from mltbctl.client import Client, MltbError, Unreachable
-from tests.mltbctl.fake_daemon import FakeDaemon, Later, Refusal
+from mltbctl.client import Client, MltbError, Timeout, Unreachable
+from tests.mltbctl.fake_daemon import FakeDaemon, Later, Refusal, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
 
@@ -268,3 +268,14 @@ def test_the_others_are_still_there_when_the_leader_goes(two: FakeStore) -> None
         assert node.state.set("k", 3).version == 3
         assert connected_to(node) == first.path.name
         second.__enter__()
+
+
+def test_to_look_a_member_up_takes_no_longer_than_the_call(serve: Serve) -> None:
+    def silent(_: Any) -> Any:
+        raise Silence
+
+    serve(status=silent)
+    began = time.monotonic()
+    with Client("n9", timeout=0.3) as node, pytest.raises(Timeout):
+        node.state.get("k")
+    assert time.monotonic() - began < 4
