@@ -46,6 +46,7 @@ from mltbd.core.events import (
 )
 from mltbd.core.farewell import Farewell
 from mltbd.core.founding import FoundingDesk, FoundingWatch
+from mltbd.core.freshness import Freshness
 from mltbd.core.health import Health
 from mltbd.core.level_desk import LevelDesk
 from mltbd.core.level_rules import check_disk
@@ -112,7 +113,7 @@ class Node:
         self._now = self._last = now
         self.farewell = Farewell(config.leave_s, self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
-        self._senders = Senders()
+        self._senders, self.freshness = Senders(), Freshness()
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out, entropy)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)
@@ -259,6 +260,7 @@ class Node:
                 readable = self.levels.readable(sender, message)
                 if readable is not None:
                     self.consensus.append(sender, readable, now)
+                    self.freshness.heard(readable, self.consensus, now, self.state.applied)
             case AppendAnswer():
                 self.consensus.append_answered(sender, message, now)
             case Renew():
@@ -372,6 +374,7 @@ class Node:
                 placed = True
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
                 self.voter_desk.applied(entry)
+        self.freshness.leads(self.consensus, self.state.applied)
         self.levels.applied()
         self.belonging.look(now)
         return placed

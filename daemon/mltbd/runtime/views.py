@@ -28,10 +28,9 @@ def has_quorum(node: Node, now: float) -> bool:
 
 
 def age(node: Node, now: float) -> float | None:
-    """Seconds since a leader, confirmed by a quorum, brought this picture up to date; None while there is none: after
+    """Seconds since this picture was up to date with a leader, confirmed by a quorum; None while there is none: after
     a start nothing is known before a leader has told what is committed."""
-    reign = node.consensus.reign
-    fresh_at = node.consensus.acked_at if reign is None else reign.confirmed_at
+    fresh_at = node.freshness.fresh_at(node.state.applied)
     return None if fresh_at is None or not node.state.applied else round(max(0.0, now - fresh_at), 3)
 
 

@@ -50,3 +50,15 @@ def test_a_member_that_comes_back_alone_knows_nothing_and_does_not_call_that_fre
     town.house["n1"].open()
     town.run(10)
     assert town.house["n2"].view()["view"]["age_seconds"] < 1
+
+
+def test_a_picture_is_as_old_as_what_its_disk_holds_and_not_as_its_leaders_silence() -> None:
+    wired = Wired(*THREE).settled()
+    node = wired.nodes["n2"]
+    wired.run(1.0)
+    assert (views.age(node, wired.now) or 0.0) < 1.0
+    wired.slow.add("n2")
+    wired.ask("n1", 1, "pause", seconds=60.0)
+    wired.run(6.0)
+    assert node.consensus.leader == "n1", "it is heard all the time"
+    assert (views.age(node, wired.now) or 0.0) > 5.0

@@ -1,0 +1,36 @@
+"""How old what is applied here is: not since when our leader is silent, for a slow disk lags behind what it tells."""
+
+from __future__ import annotations
+
+from mltb_transport.messages import Append
+from mltbd.core.consensus import Consensus
+
+
+class Freshness:
+    """One commit at a time that the leader told: once it is applied, all that was committed when it was told is."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._commit, self._told_at, self._waits = 0, 0.0, False
+
+    def heard(self, message: Append, consensus: Consensus, now: float, applied: int) -> None:
+        """The word of a leader, after consensus has judged it."""
+        if consensus.acked_at == now:
+            self.told(max(message.commit, consensus.commit), now, applied)
+
+    def leads(self, consensus: Consensus, applied: int) -> None:
+        """We may lead ourselves: then we know as long as a quorum confirms it."""
+        if consensus.reign is not None:
+            self.told(consensus.commit, consensus.reign.confirmed_at, applied)
+
+    def told(self, commit: int, at: float, applied: int) -> None:
+        """So much was committed at `at`."""
+        self.fresh_at(applied)
+        if not self._waits:
+            self._commit, self._told_at, self._waits = commit, at, True
+
+    def fresh_at(self, applied: int) -> float | None:
+        """When what is applied was all that was committed; None where it never was."""
+        if self._waits and applied >= self._commit:
+            self._at, self._waits = self._told_at, False
+        return self._at
