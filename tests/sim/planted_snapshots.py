@@ -144,6 +144,7 @@ def pieces_mixed(patch: pytest.MonkeyPatch) -> None:
     """A piece is taken for one of the snapshot at hand because its place fits."""
 
     def add(self: Intake, piece: Piece) -> bytes | None:
+        self.index = piece.index
         if piece.offset == len(self._data):
             self._data += piece.data
         if len(self._data) < piece.total:
