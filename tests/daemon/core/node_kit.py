@@ -20,10 +20,11 @@ from mltbd.core.effects import (
     StopWorkload,
 )
 from mltbd.core.events import Ask, Event, GuardSays, Received, Recovered, Saved, Tick
+from mltbd.core.failover import Policy
 from mltbd.core.founding import Founder
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
-from tests.daemon.core.core_kit import TIMING, WALL, store
+from tests.daemon.core.core_kit import THREE, TIMING, WALL, store
 from tests.daemon.core.membership_kit import Dice
 
 T = TypeVar("T")
@@ -247,3 +248,13 @@ class Wired:
         cut = (source, target) in self.cut or isinstance(message, self.lost)
         if target != source and not cut and node is not None:
             self._queue.append((target, Received(source, node.incarnation, node.cluster, message)))
+
+
+ON_N3 = Policy(preferred={"main": ("n3", "n2", "n1")}, recovery_wait_s=5.0)
+
+
+def apart(policy: Policy = ON_N3, **more: Any) -> Wired:
+    """n1 leads, n3 owns main."""
+    wired = Wired(*THREE, policy=policy, **more).settled()
+    assert (wired.leader(), wired.owner()) == ("n1", "n3")
+    return wired
