@@ -89,13 +89,13 @@ def own_renewals_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def short_wait(patch: pytest.MonkeyPatch) -> None:
     """The others wait for no longer than the owner counts: no room for slow clocks and slow deaths."""
-    whole = lease.may_pass_at
+    whole = Placer._pass_at
 
-    def less(reign: Leadership, renewed_at: float, lease_s: float) -> float:
-        timing = Timing.derive(lease_s)
-        return whole(reign, renewed_at, lease_s) - timing.lease_s + timing.hold_s - timing.grace_s
+    def less(self: Placer, workload: str) -> float:
+        timing = self.timing
+        return whole(self, workload) - timing.lease_s + timing.hold_s - timing.grace_s
 
-    patch.setattr("mltbd.core.placer.may_pass_at", less)
+    patch.setattr(Placer, "_pass_at", less)
 
 
 def own_lease_waited(patch: pytest.MonkeyPatch) -> None:
