@@ -48,7 +48,8 @@ def test_an_odd_parent_changes_neither_the_guard_nor_what_a_workload_gets(tmp_pa
     with odd_parent():
         started = Guarded(tmp_path)
     with started.meet() as guarded:
-        guarded.run([sys.executable, "-S", "-c", REPORT], env={}, cwd=str(tmp_path))
+        guarded.arm(30.0)
+        guarded.start([sys.executable, "-S", "-c", REPORT], env={}, cwd=str(tmp_path))
         said = json.loads(until(lambda: report.read_text() if report.exists() else None))
         guarded.news("gone")
         os.kill(guarded.relay_pid, signal.SIGKILL)
@@ -67,7 +68,8 @@ def test_a_workload_gets_what_it_was_given_and_nothing_more(tmp_path: Path) -> N
     before = os.nice(0), Path("/proc/self/oom_score_adj").read_text().strip()
     env = {"A": "1", "NOTIFY_SOCKET": "/x", "MLTB_GUARD_FD": "3", "CLUSTER_SECRET": "hush", "MLTB_RUN_ID": "forged"}
     with Guarded(tmp_path).meet() as guarded:
-        guarded.run([sys.executable, "-S", "-c", REPORT, "x y", "$HOME"], env=env, cwd=str(tmp_path))
+        guarded.arm(30.0)
+        guarded.start([sys.executable, "-S", "-c", REPORT, "x y", "$HOME"], env=env, cwd=str(tmp_path))
         said = json.loads(until(lambda: report.read_text() if report.exists() else None))
         guarded.news("gone")
     run_id = said["env"].pop("MLTB_RUN_ID")

@@ -20,7 +20,8 @@ END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 @pytest.fixture(autouse=True)
 def _handlers() -> Any:
     before = {number: signal.getsignal(number) for number in END}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in END:  # Whoever started the tests in the background has some ignored.
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
