@@ -228,6 +228,11 @@ class Control:
             answer(True, views.operation_view(operation))
         elif not forwarded and node.consensus.leader not in ("", node.me):
             self._forward(node.consensus.leader, request.method, request.params, self._forward_s, answer)
+        elif not views.has_quorum(node, boottime()):
+            answer(
+                False,
+                failure("unavailable", f"operation {number} is not known here, and nobody leads now", "mltbctl status"),
+            )
         else:
             answer(False, failure("failed", f"no operation {number}", "mltbctl status"))
 

@@ -211,6 +211,8 @@ def test_a_leader_that_lost_its_quorum_cannot_tell_and_does_not_claim() -> None:
         live.until(lambda: not live.ask("n1", "is", {"what": "quorate"})["answer"])
         told = live.ask("n1", "is", {"what": "leader", "node": "n2"})
         assert (told["answer"], told["reason"]) == (None, "n1 sees no quorum")
+        error = live.refused("n1", "operation", {"id": 999})
+        assert error["code"] == "unavailable", "it may be in what this node has not heard"
 
 
 def test_a_leader_that_cannot_be_reached_is_unavailable_at_once() -> None:
