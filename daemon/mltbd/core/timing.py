@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RHO = 1e-3
 """Bound on the error of a monotonic clock's rate. NTP slews at most 5e-4."""
@@ -38,7 +38,7 @@ class Timing:
     def derive(cls, lease_s: float, stop_timeout_s: float = 1.0, election_max_s: float = 10.0) -> Timing:
         """The timing of a cluster with this lease. `problems` says whether it can hold."""
         kill_s = min(0.5, lease_s / 5)
-        hold_s = (lease_s / (1 + RHO) - kill_s) * (1 - RHO)
+        hold_s = _hold_s(lease_s, kill_s)
         renew_s = min(hold_s / 6, 1.0)
         # A renewal's round is a heartbeat as well; a little later, and the timer of its own never fires for nothing.
         heartbeat_s = 1.1 * renew_s
@@ -56,8 +56,16 @@ class Timing:
         )
 
     def within(self, lease_s: float) -> Timing:
-        """These times for a placement with this lease; never longer than they are. 0: for one that has none."""
-        return self if not 0 < lease_s < self.lease_s else Timing.derive(lease_s, self.grace_s, self.election_max_s)
+        """These times for a placement with this lease; never longer than they are. 0: for one that has none.
+
+        What is said to be killed within our `kill_s` may take so long, however little a shorter lease allows for it;
+        one that leaves no time beside it is never held.
+        """
+        if not 0 < lease_s < self.lease_s:
+            return self
+        shorter = Timing.derive(lease_s, self.grace_s, self.election_max_s)
+        hold_s = max(0.0, _hold_s(lease_s, self.kill_s))
+        return replace(shorter, kill_s=self.kill_s, hold_s=hold_s, grace_s=min(shorter.grace_s, hold_s / 8))
 
     def problems(self) -> list[str]:
         """Why this timing cannot keep its promises, with the arithmetic; empty when it can."""
@@ -79,3 +87,7 @@ class Timing:
                 f" only after {self.election_s:.3f} s"
             )
         return found
+
+
+def _hold_s(lease_s: float, kill_s: float) -> float:
+    return (lease_s / (1 + RHO) - kill_s) * (1 - RHO)

@@ -145,17 +145,27 @@ def test_the_questions_remembered_have_a_limit() -> None:
     assert hold.renewed(yes(2), TIMING)
 
 
-@pytest.mark.parametrize("owns_s", [1.0, 3.0, 12.0])
-def test_owner_and_leader_count_with_the_lease_of_the_placement_however_they_are_configured(owns_s: float) -> None:
-    own, granted = Timing.derive(owns_s), Timing.derive(3.0)
-    placement = Placement("main", "n1", 7, lease_s=3.0)
-    assert lease_of(placement, own) == 3.0
+@pytest.mark.parametrize(("owns_s", "granted_s"), [(1.0, 3.0), (3.0, 3.0), (12.0, 3.0), (3.0, 1.5), (1.0, 0.5)])
+def test_owner_and_leader_count_with_the_lease_of_the_placement_however_they_are_configured(
+    owns_s: float, granted_s: float
+) -> None:
+    own, granted = Timing.derive(owns_s), Timing.derive(granted_s)
+    placement = Placement("main", "n1", 7, lease_s=granted_s)
+    assert lease_of(placement, own) == granted_s
     hold = Hold(7)
     renewal = hold.renew("main", 1, 100.0, own)
-    assert hold.renewed(Renewed("main", 7, renewal.nonce, True, lease_s=3.0), own)
-    assert hold.until == 100.0 + min(own.hold_s, granted.hold_s)
+    assert hold.renewed(Renewed("main", 7, renewal.nonce, True, lease_s=granted_s), own)
+    latest = own.kill_s * (1 + RHO) + (hold.until - 100.0) * (1 + RHO)
+    assert latest <= granted_s / (1 - RHO) + 1e-9, "dead before the others go on, by the slowest clock"
+    assert own.within(granted_s).hold_s <= own.hold_s
     assert hold.ask_at <= 100.0 + granted.renew_s
-    assert own.within(3.0).grace_s <= min(own.grace_s, granted.hold_s / 8)
+    assert own.within(granted_s).grace_s <= min(own.grace_s, own.within(granted_s).hold_s / 8)
+
+
+def test_a_lease_that_leaves_no_time_beside_our_kills_is_never_held() -> None:
+    within = Timing.derive(12.0).within(0.5)
+    assert within.hold_s == 0.0
+    assert within.renew_s > 0.0
 
 
 def test_a_placement_without_a_lease_has_that_of_who_looks() -> None:
