@@ -86,8 +86,7 @@ def _headline(data: dict[str, Any], style: Style) -> list[Cell]:
         glyph, word, paint = _CLUSTER_STATES["DEGRADED"]
     tolerance = cluster["failure_tolerance"]
     safe = tolerance > 0 or not quorum["has_quorum"]
-    age = view["age_seconds"]
-    known = age is not None
+    age, known = view["age_seconds"], view.get("known", True)
     cells = [
         Cell(cluster["name"] or "cluster", "bold"),
         Cell(_sign(style, glyph, word), paint),

@@ -44,7 +44,7 @@ def test_lines_fit_any_width(width: int) -> None:
 
 
 def test_a_node_that_knows_nothing_says_so_and_claims_no_age() -> None:
-    picture = pictures.changed(pictures.no_quorum(), view={"age_seconds": None})
+    picture = pictures.changed(pictures.no_quorum(), view={"known": False})
     assert ", this node knows nothing yet" in overview(picture, Style(width=140), pictures.NOW)
 
 

@@ -9,7 +9,8 @@ from mltbd.core.consensus import Consensus
 class Freshness:
     """One commit at a time that the leader told: once it is applied, all that was committed when it was told is."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
+        self.began_at = now
         self._at: float | None = None
         self._commit, self._told_at, self._waits = 0, 0.0, False
 

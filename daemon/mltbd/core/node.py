@@ -113,7 +113,7 @@ class Node:
         self._now = self._last = now
         self.farewell = Farewell(config.leave_s, self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
-        self._senders, self.freshness = Senders(), Freshness()
+        self._senders, self.freshness = Senders(), Freshness(now)
         self._errands = Errands(self.consensus, self.owner, self.placer, self.out, entropy)
         self._presence = Presence(self.consensus, self.owner, self.membership, self.state)
         self._leader_seen = ("", 0)

@@ -62,7 +62,7 @@ def status(
     failover = failover_view(node, workloads, near, now, lead)
     return {
         "schema": 1,
-        "view": {"node": node.me, "age_seconds": age(node, now), "waiting_for": node.waiting_for() or None},
+        "view": _view(node, now),
         "cluster": cluster,
         "nodes": members,
         "workloads": workloads,
@@ -74,6 +74,18 @@ def status(
             for kind, message in alerts(node, known, members, workloads, cluster, failover["mode"])
             + control_views.key_alerts(known, refusing)
         ],
+    }
+
+
+def _view(node: Node, now: float) -> dict[str, Any]:
+    """`known` is false where no leader has told anything yet; the picture is then at least as old as this run."""
+    age_s = age(node, now)
+    since_s = round(now - node.freshness.began_at, 3) if age_s is None else age_s
+    return {
+        "node": node.me,
+        "age_seconds": since_s,
+        "known": age_s is not None,
+        "waiting_for": node.waiting_for() or None,
     }
 
 

@@ -6,7 +6,7 @@ from mltbd.core.freshness import Freshness
 
 
 def test_it_is_fresh_once_what_was_told_is_applied() -> None:
-    fresh = Freshness()
+    fresh = Freshness(0.0)
     assert fresh.fresh_at(9) is None
     fresh.told(4, 1.0, 3)
     assert fresh.fresh_at(3) is None
@@ -16,7 +16,7 @@ def test_it_is_fresh_once_what_was_told_is_applied() -> None:
 
 
 def test_who_lags_grows_old_however_often_its_leader_is_heard() -> None:
-    fresh = Freshness()
+    fresh = Freshness(0.0)
     fresh.told(4, 1.0, 4)
     for second in range(2, 9):
         fresh.told(3 + second, float(second), 4)
