@@ -19,7 +19,7 @@ from mltbd.core.lease import may_pass_at
 from mltbd.core.succession import TAKEOVER_FIRST_S
 from mltbd.core.workload import Patience
 from mltbd.state import placements
-from mltbd.state.placements import WORKLOADS_MAX, Operation
+from mltbd.state.placements import Operation
 from tests.daemon.core.core_kit import THREE, TIMING
 from tests.daemon.core.node_kit import Wired
 
@@ -219,12 +219,14 @@ def test_the_load_of_a_node_is_what_else_it_owns() -> None:
         assert {c.node: c.load for c in found.candidates} == {node: int(node == owners[other]) for node in THREE}
 
 
-def test_workloads_have_a_limit_and_the_rest_is_never_placed() -> None:
-    names = tuple(f"w{number:03}" for number in range(WORKLOADS_MAX + 6))
+def test_workloads_have_a_limit_and_the_rest_is_never_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (placer, placements):
+        monkeypatch.setattr(module, "WORKLOADS_MAX", 32)
+    names = tuple(f"w{number:03}" for number in range(32 + 6))
     wired = Wired("n1", workloads=names)
-    assert wired.until(lambda: len(wired.alive) >= WORKLOADS_MAX)
+    assert wired.until(lambda: len(wired.alive) >= 32)
     wired.run(1.0)
-    assert sorted(name for _, name in wired.alive) == list(names[:WORKLOADS_MAX])
+    assert sorted(name for _, name in wired.alive) == list(names[:32])
 
 
 def test_what_there_is_no_room_for_pushes_nothing_out_and_is_not_granted_again_and_again(
