@@ -60,7 +60,7 @@ def test_a_killed_machine_a_switchover_and_a_failback(tmp_path: Path) -> None:
     with stage(3, keep=False, command=with_bot_environment(lock_nodes(tmp_path, 3))) as here:
         report = tell(here, talk)
     assert report.error == "", talk.getvalue()
-    assert report.ok, report
+    assert report.ok, (report.messages, report.overlaps, talk.getvalue())
     data = report.data()
     (killed,) = data["rounds"]
     assert killed["killed"] != killed["new_owner"]
