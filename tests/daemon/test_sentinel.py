@@ -56,16 +56,21 @@ def test_a_killed_guard_takes_everything_with_it(kill_path: str | None, tmp_path
         until(lambda: not alive(sentinel))
 
 
+def begun(guarded: Guarded, argv: list[str]) -> tuple[float, Process, Process]:
+    """Armed for 1.2 s and running: the deadline, the first process, and what it forked away."""
+    deadline = guarded.arm(1.2)
+    guarded.start(argv)
+    first = process(guarded.news("running")["pid"])
+    assert first
+    return deadline, first, guarded.written("ready")
+
+
 @pytest.mark.parametrize("kill_path", [None, "walk"])
 def test_a_stopped_guard_is_killed_soon_after_the_deadline(kill_path: str | None, tmp_path: Path) -> None:
     with no_timers():
         stopped_for_good = Guarded(tmp_path, kill_path)
     with stopped_for_good.meet() as guarded:
-        deadline = guarded.arm(1.2)
-        guarded.start(trees.unmarked(tmp_path))
-        first = process(guarded.news("running")["pid"])
-        assert first
-        helper = guarded.written("ready")
+        deadline, first, helper = begun(guarded, trees.unmarked(tmp_path))
         daemon = process(guarded.relay_pid)
         assert daemon
         os.kill(guarded.guard.pid, signal.SIGSTOP)
@@ -93,11 +98,7 @@ def test_a_log_that_nobody_reads_lets_nothing_live(closed: bool, tmp_path: Path)
     with no_timers(), unread(closed) as stderr:
         stopped_for_good = Guarded(tmp_path, stderr=stderr)
         with stopped_for_good.meet() as guarded:
-            deadline = guarded.arm(1.2)
-            guarded.start(trees.daemonised(tmp_path))
-            first = process(guarded.news("running")["pid"])
-            assert first
-            helper = guarded.written("ready")
+            deadline, first, helper = begun(guarded, trees.daemonised(tmp_path))
             os.kill(guarded.guard.pid, signal.SIGSTOP)
             until(lambda: not alive(first) and not alive(helper), 5.0)
             assert boottime_s() < deadline + MARGIN_S + 0.3
@@ -107,11 +108,7 @@ def test_a_sentinel_that_can_open_no_file_kills_the_guard_all_the_same_and_sweep
     with no_timers():
         stopped_for_good = Guarded(tmp_path)
     with stopped_for_good.meet() as guarded:
-        deadline = guarded.arm(1.2)
-        guarded.start(trees.daemonised(tmp_path))
-        first = process(guarded.news("running")["pid"])
-        assert first
-        helper = guarded.written("ready")
+        deadline, first, helper = begun(guarded, trees.daemonised(tmp_path))
         sentinel = guarded.sentinel()
         files = resource.prlimit(sentinel.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(sentinel.pid, resource.RLIMIT_NOFILE, (0, files[1]))
@@ -156,11 +153,7 @@ def test_all_stopped_at_once_and_once_more_end_the_workload_in_time(
             hard = resource.getrlimit(SIGNALS)[1]
             resource.prlimit(guarded.guard.pid, SIGNALS, (0 if timers_of == "guard" else hard, hard))
             sentinel = another_sentinel(guarded, sentinel)
-        deadline = guarded.arm(1.2)
-        guarded.start(trees.unmarked(tmp_path))
-        first = process(guarded.news("running")["pid"])
-        assert first
-        helper = guarded.written("ready")
+        deadline, first, helper = begun(guarded, trees.unmarked(tmp_path))
         family = [guarded.relay_pid, guarded.guard.pid, sentinel.pid]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
