@@ -18,6 +18,7 @@ from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
 from mltb_transport.store import Bundle, BundleAnswer, packed_outcome
 from tests.mltbctl.fake_bundles import outcome_of, requests_in
+from tests.transport.nodes import free_port
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 Send = Callable[[bool, dict[str, Any]], None]
@@ -91,7 +92,8 @@ class FakeDaemon:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, server.secret)
-        self.port = socket.bind_to_random_port("tcp://127.0.0.1")
+        self.port = free_port() + 1  # As of a real node: the one before it is for gossip, and free.
+        socket.bind(f"tcp://127.0.0.1:{self.port}")
         return socket
 
     def _pair(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
