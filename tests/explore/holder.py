@@ -169,7 +169,7 @@ class Holder:
         parts: tuple[Any, ...] = (
             node.consensus, owner.holds, owner.workloads, owner._letting, owner._started_tell_at, owner._nonce,
             placer._renewals, placer._queued, placer._work_at, placer.moved_at, placer._operations_seen,
-            owner._requests, owner._granted_after, owner._adopted, node._last, node._leader_seen,
+            owner._requests, owner._granted_after, owner._adopted, node._now, node._leader_seen,
             node._senders._incarnations,
         )  # fmt: skip
         current = placer._reign is node.consensus.reign

@@ -247,7 +247,8 @@ class Machine:
             return
         self.handled += 1
         try:
-            effects = node.handle(event, now, self.clock.wall(real))
+            effects = node.released(event.save) if isinstance(event, Saved) else []
+            effects += node.handle(event, now, self.clock.wall(real))
         except (InvariantViolation, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
             self._broken(error)
             return

@@ -87,6 +87,22 @@ def test_large_messages_are_budgeted_by_size() -> None:
     asyncio.run(play())
 
 
+def test_the_end_of_a_turn_is_told_when_all_that_was_there_has_been_handled() -> None:
+    async def play() -> None:
+        with pair() as (one, two):
+            got: list[list[bytes]] = []
+            told: list[int] = []
+            drain = Drain(one, got.append, lambda: told.append(len(got)))
+            for _ in range(5):
+                two.send(b"x")
+            drain.start(asyncio.get_running_loop())
+            await until(lambda: len(told) > 0)
+            assert (len(got), told[0]) == (5, 5)
+            drain.stop()
+
+    asyncio.run(play())
+
+
 def test_an_edge_eaten_by_a_send_is_found_by_the_recheck() -> None:
     async def play() -> None:
         with pair() as (one, two):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from mltb_transport.limits import FRAME_BYTES_MAX
 
@@ -53,12 +53,11 @@ class InsecureBind(BindError):
     """A bind beyond loopback without keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The way back to one control client; good until it disconnects."""
 
     socket: str
-    peer: bytes = field(repr=False)
+    peer: bytes
 
 
 @dataclass(frozen=True, slots=True)

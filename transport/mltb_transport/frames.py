@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mltb_transport.limits import (
     CLUSTER_CHARS_MAX,
@@ -34,6 +35,8 @@ FROM_CLIENTS = (Request, Bundle)
 _ARRAY = 0x90
 """The first byte of a msgpack array of up to 15 elements, with their number added."""
 _NODE_ID = re.compile(r"[a-z0-9-]{1,63}")
+NAMES_MAX = 1024
+"""Names of nodes that were judged, and are not judged again."""
 
 
 class UnknownKind(FrameError):
@@ -96,10 +99,8 @@ def assembled(origin: bytes, seq: int, message: bytes, to: str) -> bytes:
     """A frame of its parts."""
     if type(seq) is not int or not 0 <= seq <= INT_MAX:
         raise FrameError("the sequence is not an integer from 0 to 2^63 - 1")
-    _check_addressee(to)
     fields = HEADER_FIELDS + bool(to)
-    addressee = _elements([to]) if to else b""
-    payload = b"".join((bytes([_ARRAY + fields]), origin, _elements([seq]), message, addressee))
+    payload = b"".join((bytes([_ARRAY + fields]), origin, _elements([seq]), message, _addressee(to)))
     if len(payload) > FRAME_BYTES_MAX:
         raise FrameError(f"{len(payload)} bytes exceed the {FRAME_BYTES_MAX} byte limit of a frame")
     return payload
@@ -122,8 +123,24 @@ def decode(payload: bytes) -> Frame:
     return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body), to)
 
 
+def _addressee(to: str) -> bytes:
+    """The last element; none where it is for whoever gets it."""
+    _check_addressee(to)
+    return _element(to) if to else b""
+
+
+@lru_cache(NAMES_MAX)
+def _element(name: str) -> bytes:
+    return _elements([name])
+
+
+@lru_cache(NAMES_MAX)
+def _is_node_id(text: str) -> bool:
+    return _NODE_ID.fullmatch(text) is not None
+
+
 def _check_addressee(to: object) -> None:
-    if type(to) is not str or (to and not _NODE_ID.fullmatch(to)):
+    if type(to) is not str or (to and not _is_node_id(to)):
         raise FrameError("the addressee is not a node id: a-z, 0-9 and -, 1 to 63 characters")
 
 
@@ -132,7 +149,7 @@ def _check_header(header: list[object]) -> None:
     if type(version) is not int or version < 1:
         raise FrameError("the version is not a positive integer")
     if not PROTOCOL_MIN <= version <= PROTOCOL_READ_MAX:
-        told = sender if type(sender) is str and _NODE_ID.fullmatch(sender) else ""
+        told = sender if type(sender) is str and _is_node_id(sender) else ""
         why = f"protocol {min(version, INT_MAX)}, this release reads {PROTOCOL_MIN} to {PROTOCOL_READ_MAX}"
         raise UnknownVersion(why, min(version, INT_MAX), told)
     if type(cluster) is not str or len(cluster) > CLUSTER_CHARS_MAX:
@@ -144,7 +161,7 @@ def _check_header(header: list[object]) -> None:
         raise FrameError("the kind is not a natural number")
     if kind not in KINDS:
         raise UnknownKind(f"kind {kind} is unknown")
-    if type(sender) is not str or (sender and not _NODE_ID.fullmatch(sender)):
+    if type(sender) is not str or (sender and not _is_node_id(sender)):
         raise FrameError("the sender is not a node id: a-z, 0-9 and -, 1 to 63 characters")
     if not sender and KINDS[kind] not in FROM_CLIENTS:
         raise FrameError(f"{KINDS[kind].__name__} without a sender")

@@ -42,8 +42,8 @@ LINK_EVENTS = (
 )
 """What happens to a connection that we began."""
 
-_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
-"""As plain numbers: pyzmq's enumerations cost as much as the call itself, and this is asked several times a message."""
+_EVENTS, _POLLIN, _NOW, _MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+"""As plain numbers: pyzmq's enumerations cost as much as the call itself, several times a message."""
 
 _monitor_numbers = itertools.count(1)
 
@@ -85,7 +85,9 @@ def set_tcp(socket: RawSocket) -> None:
 def drop_unsent(socket: RawSocket, parts: list[bytes]) -> bool:
     """Send without waiting. True: it could not be taken, or its receiver is gone."""
     try:
-        socket.send_multipart(parts, zmq.NOBLOCK)
+        for part in parts[:-1]:
+            socket.send(part, _MORE)
+        socket.send(parts[-1], _NOW)
     except zmq.ZMQError as error:
         if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
             raise
@@ -124,9 +126,13 @@ class Drain:
     alone is never trusted: the state is read again after every turn, after every send, and by a slow timer.
     """
 
-    def __init__(self, socket: RawSocket, handle: Callable[[list[bytes]], None]) -> None:
+    def __init__(
+        self, socket: RawSocket, handle: Callable[[list[bytes]], None], after: Callable[[], None] = lambda: None
+    ) -> None:
+        """`after`: called when all that was there has been handled, or as much as a turn allows."""
         self.socket = socket
         self._handle = handle
+        self._after = after
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fd = -1
         self._scheduled = False
@@ -161,20 +167,21 @@ class Drain:
         finally:
             if not empty:
                 self.recheck()
+        self._after()
 
     def _read(self) -> bool:
         """Whether nothing is left, as seen after the last message was handled."""
         size = 0
         for _ in range(DRAIN_MESSAGES_MAX):
-            if not self._readable():
-                return True
             try:
                 parts = self.receive()
-            except zmq.Again:  # A message of several parts whose rest is not there yet.
-                return False
+            except zmq.Again:  # Nothing, or a message of several parts whose rest is not there yet.
+                return not self._readable()
             self._handle(parts)
             if self._loop is None:
                 return True  # The handler closed the bus.
+            if not self._readable():
+                return True
             size += sum(map(len, parts))
             if size >= DRAIN_BYTES_MAX:
                 break
@@ -182,14 +189,14 @@ class Drain:
 
     def receive(self) -> list[bytes]:
         """One message, or zmq.Again."""
-        return self.socket.recv_multipart(zmq.NOBLOCK)
+        return self.socket.recv_multipart(_NOW)
 
 
 class RoleDrain(Drain):
     """The same for a ROUTER with authentication: the sender's role is put before the parts."""
 
     def receive(self) -> list[bytes]:
-        frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        frames = self.socket.recv_multipart(_NOW, copy=False)
         role = b""
         with contextlib.suppress(zmq.ZMQError):
             role = str(frames[-1].get("User-Id")).encode()

@@ -98,10 +98,10 @@ def unpacked(body: bytes) -> Command | None:
     shape = ARGUMENTS.get(kind) if type(kind) is int else None
     if shape is None or type(client) is not str or type(seq) is not int or seq < 0 or len(arguments) < len(shape):
         return None
-    for argument, wanted in zip(arguments, shape, strict=False):
-        if type(argument) is not wanted:
-            return None
-    return Command(client, seq, kind, tuple(arguments[: len(shape)]))
+    arguments = arguments[: len(shape)]
+    if tuple(map(type, arguments)) != shape:
+        return None
+    return Command(client, seq, kind, tuple(arguments))
 
 
 @dataclass(frozen=True, slots=True)

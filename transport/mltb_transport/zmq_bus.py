@@ -70,6 +70,8 @@ class ZmqBus:
         self._rings = [keys for keys in (config.keys, config.other_keys) if keys is not None]
         self._on_frame: OnFrame = _ignore
         self._on_lost: OnLost | None = None
+        self.on_turn: Callable[[], None] = _nothing
+        """Called when the requests that were there together have all been delivered."""
         self._context: RawContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._local = LocalSocket(config.local_path) if config.local_path else None
@@ -205,11 +207,11 @@ class ZmqBus:
             local = self._socket(zmq.ROUTER)
             local.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._local.bind(local)
-            self._routers["local"] = Drain(local, self._on_local)
+            self._routers["local"] = Drain(local, self._on_local, self._turn_over)
         router = self._server(zmq.ROUTER, CONTROL_DOMAIN)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         _bind(router, address, config.port + 1)
-        self._routers["request"] = RoleDrain(router, self._on_request)
+        self._routers["request"] = RoleDrain(router, self._on_request, self._turn_over)
         self._publisher = self._server(zmq.PUB, GOSSIP_DOMAIN)
         _bind(self._publisher, address, config.port)
         subscriber = self._client(zmq.SUB)
@@ -306,6 +308,9 @@ class ZmqBus:
             return
         self._deliver(parts[1], Source("local", "admin", Route("local", parts[0])))
 
+    def _turn_over(self) -> None:
+        self.on_turn()
+
     def _on_handshake_failed(self, parts: list[bytes]) -> None:
         del parts
         self.counters["handshake_failed"] += 1
@@ -330,6 +335,10 @@ class ZmqBus:
 
 def _ignore(payload: bytes, source: Source) -> None:
     del payload, source
+
+
+def _nothing() -> None:
+    """Nobody is told."""
 
 
 def _bind(socket: RawSocket, address: str, port: int) -> None:

@@ -23,7 +23,6 @@ from mltbd.core.timing import Timing
 from mltbd.core.voter_rules import may_change
 from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
-GAP_MAX = 64
 NEWS_S = 0.02
 """How long the news that clients' commands are committed may wait for an Append that carries it anyway."""
 
@@ -70,9 +69,7 @@ class Consensus(Voting):
 
     def only_batches_after(self, applied: int) -> bool:
         """Whether nothing but clients' commands was committed behind this index."""
-        if self.commit - applied > GAP_MAX or applied < self.log.base_index:
-            return False
-        return all(isinstance(self.log.entry(i).command, Batch) for i in range(applied + 1, self.commit + 1))
+        return self.log.only_batches(applied, self.commit)
 
     def found(self, entry: Entry) -> None:
         """Take over the founding entry on an empty disk."""
@@ -153,7 +150,6 @@ class Consensus(Voting):
                 self._send_append(node, peer, now)
             else:
                 self.reign.stream.hold(index, now)
-        self._advance(now)
         return index
 
     def _append(self, command: Command, wall: int) -> int:
@@ -332,7 +328,8 @@ class Consensus(Voting):
         """Commit what a quorum holds; only entries of our own term are counted (Raft, figure 8)."""
         if self.reign is None:
             return
-        index = self.reign.agreed_index(self.durable)
+        # With all of it committed there is nothing to count.
+        index = self.reign.agreed_index(self.durable) if self.commit < self.log.last_index else self.commit
         grown = index > self.commit and self.log.term_at(index) == self.term
         self.commit = index if grown else self.commit
         self.reign.disk.look(self.commit, self.durable, now)
@@ -391,10 +388,11 @@ class Consensus(Voting):
 
     def check(self) -> None:
         """Raises InvariantViolation when this member's own state cannot be true."""
-        if self.commit > self.log.last_index:
-            raise InvariantViolation(f"commit {self.commit} is behind the end of the log {self.log.last_index}")
+        log = self.log
+        if self.commit > log.last_index:
+            raise InvariantViolation(f"commit {self.commit} is behind the end of the log {log.last_index}")
         if (self.role == LEADER) != (self.reign is not None):
             raise InvariantViolation(f"a {self.role} with{'out' if self.reign is None else ''} a reign")
-        self._checked = never_back(self._checked, self.commit, self.log.covered)
-        if self.log.last_term > self.term:
-            raise InvariantViolation(f"the log ends in term {self.log.last_term}, ahead of term {self.term}")
+        self._checked = never_back(self._checked, self.commit, log.covered)
+        if log.last_term > self.term:
+            raise InvariantViolation(f"the log ends in term {log.last_term}, ahead of term {self.term}")

@@ -144,9 +144,17 @@ class Leadership:
 
     def agreed_index(self, durable: int) -> int:
         """The highest index that a quorum of voters holds on disk."""
-        held = {node: peer.match_index for node, peer in self.peers.items() if self.counts(node)}
-        held[self.me] = durable
-        return quorum.agreed(self.voters, held, self.quorum_size)
+        held = [peer.match_index for peer in self._counted()]
+        return self._agreed(held, durable)
+
+    def _counted(self) -> list[Progress]:
+        """The followers that count, of all."""
+        return [peer for node, peer in self.peers.items() if self.voters.get(node) == peer.store]
+
+    def _agreed(self, theirs: list[int], own: int) -> int:
+        if self.me in self.voters:
+            theirs.append(own)
+        return quorum.agreed(theirs, len(self.voters), self.quorum_size)
 
     def confirm(self, tag: object) -> bool:
         """Ask that a round which begins after this moment confirms our reign; False when too many wait."""
@@ -157,9 +165,10 @@ class Leadership:
 
     def confirmed(self) -> list[object]:
         """The tags whose round a quorum has acknowledged since the last call."""
-        acked = {node: peer.acked_round for node, peer in self.peers.items() if self.counts(node)}
-        acked[self.me] = self.round
-        self.confirmed_round = max(self.confirmed_round, quorum.agreed(self.voters, acked, self.quorum_size))
+        if not self._round_starts:
+            return []  # Every round that began is confirmed.
+        acked = [peer.acked_round for peer in self._counted()]
+        self.confirmed_round = max(self.confirmed_round, self._agreed(acked, self.round))
         while self._round_starts and self._round_starts[0][0] <= self.confirmed_round:
             self.confirmed_at = self._round_starts.popleft()[1]
         tags = []

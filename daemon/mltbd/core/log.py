@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 from mltb_transport.messages import Entry, Founding
+from mltb_transport.store import Batch
 from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.core.snapshots import Snapshot
 
@@ -35,12 +36,12 @@ class Log:
         self._entries = list(entries)
         self._sums: list[int] = []  # what has been appended up to and including each entry, in bytes
         self._sum_before = 0
+        self._others: list[int] = []  # the entries that are not clients' commands, by index
         self._voters: list[tuple[int, tuple[Voter, ...]]] = []  # by the index of the entry from which on they rule
         if snapshot is not None:
             self._voters.append((snapshot.index, snapshot.voters))
         for entry in entries:
-            self._weigh(entry)
-            self._note_voters(entry)
+            self._note(entry)
         for place, entry in enumerate(self._entries, start=self.base_index + 1):
             if entry.index != place:
                 raise InvariantViolation(f"log entry {entry.index} stands at place {place}")
@@ -72,9 +73,9 @@ class Log:
         """Whom the youngest change replaced; as long as it may be cut, they matter still."""
         return self._voters[-2][1] if len(self._voters) > 1 else ()
 
-    def _note_voters(self, entry: Entry) -> None:
-        if isinstance(entry.command, Founding | ChangeVoters) and entry.index > self.covered:
-            self._voters.append((entry.index, entry.command.voters))
+    def only_batches(self, index: int, last: int) -> bool:
+        """Whether the entries behind `index` up to `last` are all here, and nothing but clients' commands."""
+        return index >= self.base_index and bisect_right(self._others, index) == bisect_right(self._others, last)
 
     @property
     def covered(self) -> int:
@@ -132,15 +133,20 @@ class Log:
     def _sum_up_to(self, index: int) -> int:
         return self._sums[index - self.base_index - 1] if index > self.base_index else self._sum_before
 
-    def _weigh(self, entry: Entry) -> None:
+    def _note(self, entry: Entry) -> None:
+        """What it weighs, and of which kind it is."""
         self._sums.append((self._sums[-1] if self._sums else self._sum_before) + weight(entry))
+        command = entry.command
+        if type(command) is not Batch:
+            self._others.append(entry.index)
+            if isinstance(command, Founding | ChangeVoters) and entry.index > self.covered:
+                self._voters.append((entry.index, command.voters))
 
     def append(self, entry: Entry) -> None:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
-        self._weigh(entry)
-        self._note_voters(entry)
+        self._note(entry)
 
     def wanted(self, index: int, term: int, commit: int) -> int | None:
         """None where a leader's entries can follow its entry `index` of `term`; else where it is to begin instead."""
@@ -165,6 +171,7 @@ class Log:
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
             del self._entries[entry.index - self.base_index - 1 :]
             del self._sums[entry.index - self.base_index - 1 :]
+            del self._others[bisect_left(self._others, entry.index) :]
             while self._voters and self._voters[-1][0] >= entry.index:
                 self._voters.pop()  # What was cut rules no more.
             fresh = entries[place:]
@@ -180,6 +187,7 @@ class Log:
         self.base_term, self._sum_before = self.term_at(base), self._sum_up_to(base)
         del self._entries[: base - self.base_index]
         del self._sums[: base - self.base_index]
+        del self._others[: bisect_right(self._others, base)]
         self.base_index, self.snapshot = base, snapshot
         later = [change for change in self._voters if change[0] > snapshot.index]
         self._voters = [(snapshot.index, snapshot.voters), *later]
@@ -189,7 +197,7 @@ class Log:
         if self.term_at(snapshot.index) == snapshot.term:
             self.compact(snapshot, snapshot.index)
             return True
-        self._entries, self._sums, self._sum_before = [], [], 0
+        self._entries, self._sums, self._others, self._sum_before = [], [], [], 0
         self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
         self._voters = [(snapshot.index, snapshot.voters)]
         return False
@@ -207,6 +215,8 @@ def never_back(before: tuple[int, int], commit: int, covered: int) -> tuple[int,
 
 def weight(value: Any) -> int:
     """About how many bytes this takes on the wire and on disk; never fewer than it does."""
+    if isinstance(value, Entry) and isinstance(value.command, Batch):  # Nearly all are: the sum of what follows.
+        return _BATCH_ENTRY + 5 * len(value.command.commands) + sum(map(len, value.command.commands))
     if isinstance(value, str):
         return 5 + (len(value) if value.isascii() else 4 * len(value))
     if isinstance(value, bytes):
@@ -215,3 +225,7 @@ def weight(value: Any) -> int:
         return 5 + sum(map(weight, value))
     fields = getattr(type(value), "__dataclass_fields__", None)
     return 9 if fields is None else 7 + sum(weight(getattr(value, name)) for name in fields)
+
+
+_BATCH_ENTRY = 7 + 3 * 9 + 7 + 5
+"""An entry, its three numbers, a Batch and its tuple, as `weight` counts them."""

@@ -9,7 +9,6 @@ from mltb_transport.messages import (
     Election,
     Found,
     Founded,
-    Grant,
     Message,
     Propose,
     Renew,
@@ -110,7 +109,7 @@ class Node:
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)
-        self._now = self._last = now
+        self._now = now
         self.farewell = Farewell(config.leave_s, self.owner, self.consensus, self.placer, self.out)
         self._history = recovered.last_index  # What lies before happened to an earlier incarnation.
         self._senders, self.freshness = Senders(), Freshness(now)
@@ -175,12 +174,10 @@ class Node:
         """The only way to change a Node. `now` in seconds on its monotonic clock, `wall` in milliseconds for people."""
         if self.levels.halted:
             return []
-        self._now = now
-        frozen = now - self._last > self.config.timing.lease_s / 2
-        if frozen and now > self.consensus.next_deadline():  # Else it only had nothing to do.
-            self.out.note("warning", f"this node stood still for {now - self._last:.2f} s")
+        still_s, self._now, saves = now - self._now, now, self.out.save_number
+        if still_s > self.config.timing.lease_s / 2 and now > self.consensus.next_deadline():  # Else it only rested.
+            self.out.note("warning", f"this node stood still for {still_s:.2f} s")
             self.consensus.thaw(now)
-        self._last = now
         match event:
             case Received():
                 self._received(event, now, wall)
@@ -213,9 +210,13 @@ class Node:
             case Listen(wanted):
                 self.desk.listening = wanted
         calm = only_clients(event) and now < self._due and self._stood == self._standing()
-        if self.levels.halted or (calm and self._serve(now, wall)):
+        if self.levels.halted or (calm and self._serve(now, wall, fresh=self.out.save_number > saves)):
             return self.out.take()
         return self._settle(now, wall)
+
+    def released(self, save: int) -> list[Effect]:
+        """What only waited for this save, and so need not wait for what else `handle` does when it hears of it."""
+        return [] if self.levels.halted else self.out.released(save)
 
     def check(self) -> None:
         """Raises InvariantViolation when this node contradicts itself."""
@@ -305,13 +306,13 @@ class Node:
         consensus = self.consensus
         return consensus.role, consensus.leader, consensus.term, self.desk.commands.rests(self._now)
 
-    def _serve(self, now: float, wall: int) -> bool:
+    def _serve(self, now: float, wall: int, *, fresh: bool) -> bool:
         """Follow up on an event that was about clients. False when it turns out to matter to others as well."""
-        for _ in range(STEPS_MAX):
-            if self._apply(now):
-                return False
-            if not self.desk.work(now, wall):
-                break
+        # Where it brought `fresh` entries a leader waits until they are saved; what was committed before has time.
+        hurries = fresh and self.consensus.reign is None and not self.desk.listens
+        if not hurries and self._apply(now):
+            return False
+        self.desk.work(now, wall)  # Of what it does nothing follows before the next event.
         self.check()
         return not self.consensus.confirmations and not self.owner.leaving
 
@@ -364,10 +365,8 @@ class Node:
         placed = self.state.applied != began_at
         while follows and self.state.applied < end:
             entry = self.consensus.log.entry(self.state.applied + 1)
-            if isinstance(entry.command, Grant) and entry.index > self._history:
-                before = self.state.placements.get(entry.command.workload)
-                if before.token and entry.command.owner != (before.owner or before.home):
-                    self.placer.moved_at.append(now)
+            if entry.index > self._history:
+                self.placer.expects(entry.command, now)
             self.state.apply(entry)
             self.desk.applied()
             if not isinstance(entry.command, Batch):  # Clients' commands place nothing.
@@ -375,8 +374,9 @@ class Node:
                 self.placer.applied(entry, now, fresh=entry.index > self._history)
                 self.voter_desk.applied(entry)
         self.freshness.leads(self.consensus, self.state.applied)
-        self.levels.applied()
-        self.belonging.look(now)
+        if self.state.applied != began_at:
+            self.levels.applied()
+            self.belonging.look(now)
         return placed
 
     def _watch_leader(self, now: float) -> None:

@@ -52,6 +52,11 @@ class Outbox:
         self._effects.append(Save(self.save_number, term, vote, entries, snapshot, base))
         return self.save_number
 
+    def released(self, number: int) -> list[Effect]:
+        """What may leave now that everything up to this save is durable."""
+        self.saved(number)
+        return self.take()
+
     def saved(self, number: int) -> None:
         self.saved_number = max(self.saved_number, number)
         while self._waiting and self._waiting[0][0] <= self.saved_number:

@@ -98,6 +98,13 @@ class Placer:
     def look_again(self, now: float) -> None:
         self._work_at = now
 
+    def expects(self, command: Command, now: float) -> None:
+        """This is to take effect next. Grants that move a workload are counted."""
+        if isinstance(command, Grant):
+            before = self.state.placements.get(command.workload)
+            if before.token and command.owner != (before.owner or before.home):
+                self.moved_at.append(now)
+
     def applied(self, entry: Entry, now: float, *, fresh: bool) -> None:
         """An entry took effect, here as on every node. `fresh`: it did not come with the disk of an earlier run."""
         self._work_at = now

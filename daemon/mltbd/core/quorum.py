@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 
 def needed(voters: int, quorum_size: int = 0) -> int:
@@ -16,10 +16,11 @@ def reached(voters: Iterable[str], granted: Iterable[str], quorum_size: int = 0)
     return len(electorate & set(granted)) >= needed(len(electorate), quorum_size) if electorate else False
 
 
-def agreed(voters: Iterable[str], values: Mapping[str, int], quorum_size: int = 0) -> int:
-    """The largest value that a quorum of the voters has reached; a voter without a value has 0."""
-    ranked = sorted((values.get(voter, 0) for voter in voters), reverse=True)
-    return ranked[needed(len(ranked), quorum_size) - 1] if ranked else 0
+def agreed(values: Iterable[int], voters: int, quorum_size: int = 0) -> int:
+    """The largest value that a quorum of the `voters` has reached. `values`: of those that have one, others have 0."""
+    ranked = sorted(values, reverse=True)
+    last = needed(voters, quorum_size) - 1
+    return ranked[last] if last < len(ranked) else 0
 
 
 def tolerance(voters: int, reachable: int, quorum_size: int = 0) -> int:

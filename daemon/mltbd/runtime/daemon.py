@@ -206,6 +206,7 @@ async def _serve(
     driver = Driver(node, bus, journal, guard, control.reply, lambda: ending.say(EXIT_CLEAN))
     driver.on_link, driver.on_halt = met.keep, ending.halt
     control.attach(driver, checks)
+    bus.on_turn = control.store.turn_over
     inbound = Inbound(node.me, bus.counters)
     inbound.on_unreadable = lambda sender, version: driver.handle(Unreadable(sender, version))
 

@@ -99,6 +99,8 @@ class Driver:
         """Give the node one event. The time is read here, after whatever brought the event has arrived."""
         if self._closed:
             return
+        if isinstance(event, Saved):
+            self._perform(self.node.released(event.save))
         now = boottime()
         self._perform(self.node.handle(event, now, wall_ms()))
         self._schedule()

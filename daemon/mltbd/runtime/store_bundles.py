@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,36 +28,9 @@ from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
 ANSWER_BYTES_MAX = FRAME_BYTES_MAX // 4
-Send = Callable[[tuple[bytes, ...]], object]
 Done = Callable[[bool, dict[str, Any]], None]
 Tell = Callable[[Outcome], None]
 Key = tuple[str, int]
-
-
-class Asker:
-    """One connection of a client, and what it is to be told next: of whichever bundle, all in one frame."""
-
-    def __init__(self, send: Send, told: list[Asker]) -> None:
-        """`told`: it is added to those who are to be told something."""
-        self._send = send
-        self._outcomes: list[bytes] = []
-        self._size = 0
-        self._told = told
-
-    def tell(self, client: str, seq: int, outcome: Outcome) -> None:
-        """It goes out with all that is told until the next `flush`."""
-        one = packed_outcome(client, seq, outcome)
-        if not self._outcomes:
-            self._told.append(self)
-        self._outcomes.append(one)
-        self._size += len(one)
-        if self._size > ANSWER_BYTES_MAX:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._outcomes:
-            outcomes, self._outcomes, self._size = self._outcomes, [], 0
-            self._send(tuple(outcomes))
 
 
 class Acquire(NamedTuple):
@@ -89,14 +61,14 @@ class Taken(NamedTuple):
 class Bundles:
     """Every command and read of a bundle has one outcome. A repeat goes to whoever repeated it.
 
-    What is told is on its way after the next `flush`.
+    What is told is on its way after the next `flush`: to each connection in one frame, of whichever bundle it is.
     """
 
     def __init__(self, send: Callable[[Route, tuple[bytes, ...]], object]) -> None:
         self._send = send
-        self._askers: dict[Key, Asker] = {}
-        self._by_route: weakref.WeakValueDictionary[Route, Asker] = weakref.WeakValueDictionary()
-        self._told: list[Asker] = []
+        self._askers: dict[Key, Route] = {}
+        self._told: dict[Route, list[bytes]] = {}
+        self._told_bytes = 0
 
     @property
     def waiting(self) -> int:
@@ -105,14 +77,12 @@ class Bundles:
 
     def take(self, bundle: Bundle, allowed: bool, room: int, route: Route, offer: Offer) -> Taken:
         """What to do. What is wrong with the rest is told at once."""
-        asker = self._by_route.get(route)
-        if asker is None:
-            asker = self._by_route[route] = Asker(partial(self._send, route), self._told)
+        tell = partial(self._tell, route)
         taken = Taken([], [], [])
         for body in bundle.commands:
             command, body = _completed(body, offer)
             if command is None:
-                asker.tell("", 0, ("error", "usage", "not a command"))
+                tell("", 0, ("error", "usage", "not a command"))
                 continue
             client, seq, kind, arguments = command
             if not allowed:
@@ -122,18 +92,18 @@ class Bundles:
             else:
                 wrong = _wrong(command, offer)
             if wrong is not None:
-                asker.tell(client, seq, wrong)
+                tell(client, seq, wrong)
                 continue
             room -= 1
             one = Packed(client, seq, body)
             if kind == ACQUIRE:
-                done = partial(_tell_acquired, asker, client, seq)
+                done = partial(_tell_acquired, partial(tell, client, seq))
                 taken.acquires.append(Acquire(one, arguments[0], arguments[2] / 1000, done))
             else:
-                self._askers[one.key] = asker
+                self._askers[one.key] = route
                 taken.commands.append(one)
         for body in bundle.reads:
-            room -= _take_read(asker, body, room, taken.reads, offer)
+            room -= _take_read(tell, body, room, taken.reads, offer)
         self.flush()
         return taken
 
@@ -142,7 +112,7 @@ class Bundles:
         for client, seq, outcome in done:
             asker = self._askers.pop((client, seq), None)
             if asker is not None:
-                asker.tell(client, seq, outcome)
+                self._tell(asker, client, seq, outcome)
 
     def refusals(self, keys: tuple[Key, ...], code: str, message: str) -> None:
         """These have no outcome here."""
@@ -151,8 +121,17 @@ class Bundles:
 
     def flush(self) -> None:
         """Send all that was told."""
-        while self._told:
-            self._told.pop().flush()
+        if self._told:
+            told, self._told, self._told_bytes = self._told, {}, 0
+            for route, outcomes in told.items():
+                self._send(route, tuple(outcomes))
+
+    def _tell(self, route: Route, client: str, seq: int, outcome: Outcome) -> None:
+        one = packed_outcome(client, seq, outcome)
+        self._told.setdefault(route, []).append(one)
+        self._told_bytes += len(one)
+        if self._told_bytes > ANSWER_BYTES_MAX:
+            self.flush()
 
 
 _OVERLOADED: Outcome = ("error", "overloaded", "too many requests wait here already")
@@ -168,31 +147,34 @@ def _completed(body: bytes, offer: Offer) -> tuple[Command | None, bytes]:
     return unpacked(body), body
 
 
-def _take_read(asker: Asker, body: bytes, room: int, reads: list[Read], offer: Offer) -> bool:
+def _take_read(
+    tell: Callable[[str, int, Outcome], None], body: bytes, room: int, reads: list[Read], offer: Offer
+) -> bool:
     """Whether it is one to be done."""
     found = unpacked_read(body)
     number, key = found or (0, "")
     flaw = flaw_of_name(key) if found else "not a read"
     wrong = _refused("off", offer.why_off("state")) or _refused("usage", flaw) or (None if room > 0 else _OVERLOADED)
     if wrong is not None:
-        asker.tell("", number, wrong)
+        tell("", number, wrong)
         return False
-    reads.append(Read(key, partial(asker.tell, "", number), partial(_tell_error, asker, "", number)))
+    mine = partial(tell, "", number)
+    reads.append(Read(key, mine, partial(_tell_error, mine)))
     return True
 
 
-def _tell_error(asker: Asker, client: str, seq: int, _: bool, body: dict[str, Any]) -> None:
-    asker.tell(client, seq, ("error", body["code"], body["message"]))
+def _tell_error(tell: Tell, _: bool, body: dict[str, Any]) -> None:
+    tell(("error", body["code"], body["message"]))
 
 
-def _tell_acquired(asker: Asker, client: str, seq: int, ok: bool, body: dict[str, Any]) -> None:
+def _tell_acquired(tell: Tell, ok: bool, body: dict[str, Any]) -> None:
     if not ok:
-        _tell_error(asker, client, seq, ok, body)
+        _tell_error(tell, ok, body)
     elif body["acquired"]:
         times = (round(body[key] * 1000) for key in ("ttl_seconds", "extend_seconds"))
-        asker.tell(client, seq, ("ok", body["lock_id"], body["token"], *times))
+        tell(("ok", body["lock_id"], body["token"], *times))
     else:
-        asker.tell(client, seq, ("held", body["holder"] or ""))
+        tell(("held", body["holder"] or ""))
 
 
 def _wrong(command: Command, offer: Offer) -> Outcome | None:

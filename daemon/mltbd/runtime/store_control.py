@@ -61,7 +61,7 @@ class StoreControl:
         self._client = ""
         self._numbers = 0
         self._commands: list[Packed] = []
-        self._turn = False
+        self._turn: asyncio.Handle | None = None  # what will flush
         self._flushed_at = 0.0
         self._finishes: dict[tuple[str, int], list[tuple[Finish, Done]]] = {}
         self._reading: dict[int, list[tuple[Callable[[], None], Done]]] = {}
@@ -149,19 +149,21 @@ class StoreControl:
 
         In a crowd the events are kept apart: each costs here and at the leader as much as many commands do.
         """
-        if self._turn:
+        if self._turn is not None:
             return
-        self._turn = True
         loop = asyncio.get_running_loop()
         crowd = len(self._finishes) + len(self._reading) + self._bundles.waiting > len(self._commands) + CROWD
         wait_s = self._flushed_at + GATHER_S - loop.time() if crowd else 0.0
-        if wait_s > 0:
-            loop.call_later(wait_s, self._flush)
-        else:
-            loop.call_soon(self._flush)
+        self._turn = loop.call_later(wait_s, self._flush) if wait_s > 0 else loop.call_soon(self._flush)
+
+    def turn_over(self) -> None:
+        """All that was at the door has come in: what is to leave in its turn need not wait for the next one."""
+        if self._turn is not None and not isinstance(self._turn, asyncio.TimerHandle):
+            self._turn.cancel()
+            self._flush()
 
     def _flush(self) -> None:
-        self._turn = False
+        self._turn = None
         self._flushed_at = asyncio.get_running_loop().time()
         commands, self._commands = self._commands, []
         gathered, self._gathered = self._gathered, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, Self
 
 from mltb_transport.messages import Entry, Founding
+from mltb_transport.store import Batch
 from mltb_transport.voters import ChangeVoters, Voter
 from mltbd.state.audit import Audit
 from mltbd.state.controls import Controls, told
@@ -56,6 +57,8 @@ class State:
             raise ValueError(f"entry {entry.index} applied after {self.applied}")
         self.applied = entry.index
         self.done = self.store.apply(entry, self.levels.level)
+        if isinstance(entry.command, Batch):
+            return  # Clients' commands are for the store alone.
         before = self.placements.get(getattr(entry.command, "workload", ""))
         if isinstance(entry.command, Founding):
             self.cluster = entry.command.cluster

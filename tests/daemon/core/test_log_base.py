@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mltb_transport.messages import Entry, Grant, NoOp
+from mltb_transport.store import Batch
 from mltb_transport.voters import Voter
 from mltbd.core.events import Recovered
 from mltbd.core.log import BATCH_BYTES_MAX, InvariantViolation, Log, never_back, weight
@@ -104,6 +105,41 @@ def test_weights_add_up_from_the_base_on() -> None:
     assert log.weight_between(0, 2) == weight(whole[0]) + weight(whole[1])
     log.append(Entry(4, 1, 0, Grant("main", "n1", "placement", "ü" * 100)))
     assert 400 < log.weight_between(3, 4) == log.weight_between(0, 4) - log.weight_between(0, 3)
+
+
+def batch(index: int, *commands: bytes, term: int = 1) -> Entry:
+    return Entry(index, term, 0, Batch(commands))
+
+
+@pytest.mark.parametrize("commands", [(), (b"",), (b"x" * 100, b"y" * 7)])
+def test_a_batch_of_commands_weighs_what_its_parts_do(commands: tuple[bytes, ...]) -> None:
+    assert weight(batch(1, *commands)) == 7 + 3 * weight(1) + weight(Batch(commands))
+
+
+def test_it_knows_where_others_than_clients_have_a_place() -> None:
+    """By hand, over every pair of indexes, while the log grows, is cut, compacted and replaced."""
+
+    def check(log: Log) -> None:
+        for index in range(log.last_index + 1):
+            for last in range(index, log.last_index + 1):
+                behind = range(index + 1, last + 1)
+                alone = index >= log.base_index and all(isinstance(log.entry(i).command, Batch) for i in behind)
+                assert log.only_batches(index, last) == alone, (index, last)
+
+    log = Log((*log_of(("n1",), 1), *(batch(index) for index in (3, 4)), *entries(1, 1, first=5), batch(7)))
+    check(log)
+    log.append(batch(8))
+    check(log)
+    log.merge((batch(6, term=2), batch(7, term=2)), commit=5)
+    check(log)
+    log.compact(snapshot(5, 1), 4)
+    check(log)
+    log.compact(snapshot(6, 2), 6)
+    log.append(Entry(8, 2, 0, NoOp()))
+    check(log)
+    log.install(snapshot(12, 3))
+    log.append(batch(13, term=3))
+    check(log)
 
 
 @pytest.mark.parametrize(("commit", "covered"), [(5, 3), (9, 3), (9, 9), (9, 7)])

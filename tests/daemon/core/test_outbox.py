@@ -72,6 +72,18 @@ def test_one_save_stands_for_all_before_it() -> None:
     assert out.take() == [to_n2(THREE)]
 
 
+def test_what_is_released_is_given_out_once() -> None:
+    out = Outbox()
+    for message in (ONE, TWO):
+        out.save(1, "")
+        out.send_when_saved("n2", message)
+    out.take()
+    assert out.released(1) == [to_n2(ONE)]
+    out.saved(1)
+    assert out.take() == []
+    assert (out.released(1), out.released(2)) == ([], [to_n2(TWO)])
+
+
 def test_other_messages_do_not_wait() -> None:
     out = Outbox()
     out.save(1, "")

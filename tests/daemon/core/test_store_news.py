@@ -8,6 +8,7 @@ from mltb_transport.messages import Append, AppendAnswer
 from mltbd.core.consensus import NEWS_S
 from mltbd.core.effects import Send
 from mltbd.core.events import Listen
+from mltbd.core.stream import LATE_S
 from tests.daemon.core.desk_kit import Desk, put
 
 
@@ -52,3 +53,22 @@ def test_who_listens_for_others_is_told_at_once(desk: Desk) -> None:
     desk.seen = len(desk.wired.effects)
     desk.submit("n1", put("c"))
     assert [len(append.entries) for append in appends_to(desk, "n3")] == [1]
+
+
+@pytest.mark.parametrize(("waits", "applied_at_once"), [(False, False), (True, True)])
+def test_what_was_committed_before_is_applied_when_the_new_is_saved_or_at_once_where_somebody_waits(
+    desk: Desk, waits: bool, applied_at_once: bool
+) -> None:
+    n2 = desk.wired.nodes["n2"]
+    desk.submit("n1", put("a"))
+    before = desk.n1.state.applied
+    assert n2.state.applied < before
+    if waits:
+        n2.desk.listening = True
+    desk.wired.slow.add("n2")
+    desk.wired.run(LATE_S)
+    desk.submit("n1", put("c"))
+    assert (n2.consensus.commit, n2.consensus.durable, n2.consensus.log.last_index) == (before, before, before + 1)
+    assert (n2.state.applied == before) == applied_at_once
+    desk.wired.saved("n2")
+    assert n2.state.applied == before

@@ -45,6 +45,11 @@ class MemoryDisk:
             self.store, self.incarnation, self.term, self.vote, tuple(self.entries), self.snapshot, self.base
         )
 
+    @property
+    def waiting(self) -> int:
+        """Saves that are not durable yet."""
+        return len(self._waiting)
+
     def submit(self, save: Save, done: Callable[[], None]) -> None:
         self._waiting.append((save, done))
         if not self.held:

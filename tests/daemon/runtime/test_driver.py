@@ -10,9 +10,10 @@ import pytest
 
 from mltb_transport.frames import decode
 from mltb_transport.memory_bus import MemoryBus
-from mltb_transport.messages import Append, Heartbeat, Ping, Pong, Sync
+from mltb_transport.messages import Append, AppendAnswer, Heartbeat, Ping, Pong, Sync
 from mltb_transport.records import Record
-from mltbd.core.events import INCARNATION_SPAN, Ask, GuardSays, Received, StopRequested
+from mltbd.core.effects import Effect
+from mltbd.core.events import INCARNATION_SPAN, Ask, Event, GuardSays, Received, Saved, StopRequested
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
 from tests.daemon.runtime.live import PORT, Live, LiveNode
@@ -70,6 +71,33 @@ def test_nothing_is_promised_before_the_disk_has_it() -> None:
         two.disk.release()
         assert live.answered(client)[0]
         live.until(lambda: two.guard.running() == ["main"])
+
+
+def test_what_only_waits_for_the_disk_leaves_before_the_node_looks_at_anything_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Live(2) as live:
+        live.formed()
+        two = live["n2"]
+        order: list[str] = []
+        handle, send = two.node.handle, two.bus.send
+
+        def handled(event: Event, now: float, wall: int) -> list[Effect]:
+            order.append("handles" if isinstance(event, Saved) else "")
+            return handle(event, now, wall)
+
+        def sent(address: str, port: int, payload: bytes) -> bool:
+            order.append("answers" if isinstance(decode(payload).message, AppendAnswer) else "")
+            return send(address, port, payload)
+
+        two.disk.held = True
+        client = live.post("n1", "state_set", {"client": "c", "seq": 1, "key": "k", "value": "1"})
+        live.until(lambda: two.disk.waiting > 0)
+        monkeypatch.setattr(two.node, "handle", handled)
+        monkeypatch.setattr(two.bus, "send", sent)
+        two.disk.release()
+        assert live.answered(client)[0]
+        assert [step for step in order if step][:2] == ["answers", "handles"]
 
 
 def test_numbers_of_frames_grow_over_all_that_is_sent() -> None:

@@ -56,6 +56,33 @@ def test_few_requests_leave_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(story())
 
 
+def test_what_came_in_together_leaves_when_all_of_it_is_in() -> None:
+    async def story() -> None:
+        desk = Desk()
+        desk.store.turn_over()
+        desk.ask(3)
+        desk.store.turn_over()
+        assert desk.handed == [3]
+        await desk.turns()
+        assert desk.handed == [3], "once"
+
+    asyncio.run(story())
+
+
+def test_in_a_crowd_the_end_of_a_turn_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
+
+    async def story() -> None:
+        desk = Desk()
+        desk.ask(CROWD + 1)
+        desk.store.turn_over()
+        desk.ask(1)
+        desk.store.turn_over()
+        assert desk.handed == [CROWD + 1]
+
+    asyncio.run(story())
+
+
 def test_in_a_crowd_the_next_ones_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
 
