@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
 
+    from mltbctl.errors import LockLost
     from mltbctl.store_client import Change, Conflict, Entry, Listing
 
 T = TypeVar("T")
@@ -341,14 +342,20 @@ class AsyncLock:
     async def __aenter__(self) -> AsyncLock:
         # Nothing is awaited once it is held: who is cancelled before holds nothing.
         self._lock.take(await self._lines.play(locks.acquiring(self._lock.name, **self._lock.options)))
-        self._lock.keep()
+        try:
+            self._lock.keep()
+        except BaseException:
+            await self._close()  # There will be no `__aexit__`, and it would stay taken for its whole time.
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As Lock's. Who is cancelled meanwhile extends it no more, and is cancelled once it is released."""
-        lost = None
-        if self._lock.leave():
-            lost = await self._lines.finish(lambda: self._lines.play(self._lock.giving_back()))
-        told(lost, error)
+        told(await self._close(), error)
+
+    async def _close(self) -> LockLost | None:
+        if not self._lock.leave():
+            return None
+        return await self._lines.finish(lambda: self._lines.play(self._lock.giving_back()))

@@ -160,7 +160,7 @@ class Lock:
         """
         if not self.leave():
             return None
-        if self._keeper is not None:
+        if self._keeper is not None and self._keeper.is_alive():  # It may never have been started.
             self._keeper.join(JOIN_S)
         return self._locks._lines.play(self.giving_back())
 

@@ -102,6 +102,22 @@ def test_a_block_holds_the_lock(store: FakeStore) -> None:
     run(story())
 
 
+def test_a_lock_that_nobody_can_extend_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story() -> None:
+        async with AsyncClient() as node:
+            await node.state.set("k", 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", no_thread)
+                with pytest.raises(RuntimeError, match="new thread"):
+                    await node.lock("k", ttl=60).__aenter__()
+            assert not store.lines["k"]
+
+    run(story())
+
+
 def test_the_loop_is_told_of_a_loss(store: FakeStore) -> None:
     async def hold(node: AsyncClient) -> None:
         async with node.lock("k", ttl=0.6) as lock:

@@ -263,6 +263,10 @@ def unanswered(_: dict[str, Any]) -> dict[str, Any]:
     raise Refusal(code="no_quorum", message="the leader is gone")
 
 
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def lose(node: Client, ttl: float, how: Callable[[Lock], object]) -> Lock:
     """Hold a lock until it is lost; the block ends with LockLost."""
     lock = node.lock("k", ttl=ttl)
@@ -301,6 +305,20 @@ def test_a_block_that_is_left_while_it_begins_keeps_nothing(store: FakeStore, mo
         assert lock._keeper is not None
         lock._keeper.join(30)
         assert not lock._keeper.is_alive()
+
+
+def test_a_lock_that_nobody_can_extend_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with Client() as node:
+        with pytest.raises(RuntimeError, match="new thread"), node.lock("k", ttl=60):
+            raise AssertionError("it was not entered")
+        assert not store.lines["k"]
+        lock = node.lock("k", ttl=60)
+        lock.acquire()
+        with pytest.raises(RuntimeError, match="new thread"):
+            lock.keep()
+        assert lock.close() is None
+    assert not store.lines["k"]
 
 
 @pytest.mark.usefixtures("store")
