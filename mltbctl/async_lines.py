@@ -223,17 +223,26 @@ class LoopReader:
 
     def _watch(self, channel: Channel) -> None:
         """The loop looks when there is something to see, until the channel is closed."""
-        files = channel.watch(self, lambda: self._ended(channel))
-        if files:
-            self._files[channel] = files
-            for file in files:
-                self._loop.add_reader(file, channel.look)
+        from mltb_transport.control import unable
+
+        try:
+            files = channel.watch(self, lambda: self._ended(channel))
+            if files:
+                self._files[channel] = files
+                for file in files:
+                    self._loop.add_reader(file, channel.look)
+        except OSError as error:
+            self._leave(channel)
+            raise unable(channel.endpoint, error) from error
 
     def close(self) -> None:
         """Read no more. For the thread of the loop, or any once the loop is closed."""
         for channel in list(self._files):
-            channel.unwatch(self)
-            self._forget(channel)
+            self._leave(channel)
+
+    def _leave(self, channel: Channel) -> None:
+        channel.unwatch(self)
+        self._forget(channel)
 
     def _forget(self, channel: Channel) -> None:
         for file in self._files.pop(channel, ()):

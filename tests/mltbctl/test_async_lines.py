@@ -1,17 +1,20 @@
-"""An AsyncClient in a child of its process, and with more calls than threads were once."""
+"""An AsyncClient in a child of its process, with more calls than threads were once, and where something runs out."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mltbctl import hub
 from mltbctl.async_client import AsyncClient
-from mltbctl.client import Timeout
+from mltbctl.client import Client, Timeout, Unreachable
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.test_async_client import run
@@ -58,3 +61,24 @@ def test_calls_that_wait_for_a_thread_keep_their_timeout(serve: Serve) -> None:
             assert time.monotonic() - began < 2.9, "sixteen at a time would take seven times as long"
 
     run(story())
+
+
+@pytest.mark.parametrize("what", ["dup", "add_reader"])
+def test_a_moment_without_descriptors_is_over_with_the_next_call(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def story() -> None:
+        async with AsyncClient(path, timeout=30) as node:
+            with monkeypatch.context() as patch:
+                patch.setattr(*((os, "dup", full) if what == "dup" else (asyncio.get_running_loop(), what, full)))
+                with pytest.raises(Unreachable, match="can be made: Too many open files"):
+                    await node.state.get("k")
+            assert await node.state.get("k") is not None
+
+    path = str(store.daemons[0].path)
+    with Client(path) as other:
+        other.state.set("k", 1)  # So that there is a connection.
+        run(story())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -368,3 +369,29 @@ def test_a_channel_gives_back_what_it_opened(daemon: FakeDaemon) -> None:
         other.retire()
     until(lambda: files() <= before, what="the files are closed")
     first.retire()
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_who_finds_no_descriptor_watches_nothing_and_may_try_again(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    real, given = os.dup, list[int]()
+
+    def dup(file: int) -> int:
+        if len(given) >= left:
+            raise OSError(errno.EMFILE, "Too many open files")
+        given.append(real(file))
+        return given[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", dup)
+        with pytest.raises(OSError, match="Too many"):
+            channel.watch("w", list)
+    for file in given:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(file)
+    files = channel.watch("w", list)
+    assert files is not None
+    channel.unwatch("w")
+    for file in files:
+        os.close(file)

@@ -177,12 +177,19 @@ class Channel:
 
     def watch(self, watcher: object, end: Callable[[], object]) -> tuple[int, int] | None:
         """Two files that are readable when there is something to `look` at; the caller closes them. `end` is called
-        when there will be nothing any more. None: this watcher is known, or it has ended."""
+        when there will be nothing any more. None: this watcher is known, or it has ended. OSError where there is no
+        descriptor left: then it is not known."""
         with self._mutex:
             if self._shut or any(watcher is known for known, _ in self._watchers):
                 return None
+            first = os.dup(self._files[0])
+            try:
+                second = os.dup(self._files[1])
+            except OSError:
+                os.close(first)
+                raise
             self._watchers.append((watcher, end))
-            return os.dup(self._files[0]), os.dup(self._files[1])
+            return first, second
 
     def unwatch(self, watcher: object) -> None:
         """Its `end` is not called any more."""
