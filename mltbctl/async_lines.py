@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -153,7 +154,7 @@ class AsyncLines:
         return channel
 
     def close(self) -> None:
-        """This loop reads no more; a later call begins anew."""
+        """This loop reads what is under way, and no more; a later call begins anew."""
         self._leave_the_parents()
         self._close_those_of_closed_loops()
         reader = self._readers.pop(asyncio.get_running_loop(), None)
@@ -186,6 +187,8 @@ class LoopReader:
         self._thread = threading.get_ident()
         self._started: list[Channel] = []
         self._files: dict[Channel, tuple[int, int]] = {}
+        self._under_way: Counter[Channel] = Counter()
+        self._closed = False
 
     async def ask(self, channel: Channel, call: Call, deadline: float) -> bool:
         """As Channel.ask."""
@@ -199,6 +202,7 @@ class LoopReader:
                 self._later(_end, answered)
 
         call.tell = tell
+        self._under_way[channel] += 1
         try:
             self._watch(channel)
             if not channel.start(call):
@@ -214,6 +218,10 @@ class LoopReader:
                 timer.cancel()
         finally:
             channel.leave(call)
+            self._under_way[channel] -= 1
+            if not self._under_way[channel]:
+                del self._under_way[channel]
+                self._leave_if_closed(channel)
         return True
 
     def _flush(self) -> None:
@@ -236,8 +244,13 @@ class LoopReader:
             raise unable(channel.endpoint, error) from error
 
     def close(self) -> None:
-        """Read no more. For the thread of the loop, or any once the loop is closed."""
+        """Read no more than what is under way. For the thread of the loop, or any once the loop is closed."""
+        self._closed = True
         for channel in list(self._files):
+            self._leave_if_closed(channel)
+
+    def _leave_if_closed(self, channel: Channel) -> None:
+        if self._closed and (not self._under_way[channel] or self._loop.is_closed()):
             self._leave(channel)
 
     def _leave(self, channel: Channel) -> None:

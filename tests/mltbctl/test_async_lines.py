@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mltbctl.client import Client, Timeout, Unreachable
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.test_async_client import run
+from tests.waiting import until
 
 Serve = Callable[..., FakeDaemon]
 
@@ -82,3 +84,27 @@ def test_a_moment_without_descriptors_is_over_with_the_next_call(
     with Client(path) as other:
         other.state.set("k", 1)  # So that there is a connection.
         run(story())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_a_call_under_way_is_answered_after_the_client_was_closed(store: FakeStore, shared: bool) -> None:
+    """Of a connection that another client goes on using, too; and then this loop reads it no more."""
+    path = str(store.daemons[0].path)
+
+    async def story() -> None:
+        node, other = AsyncClient(path, timeout=30), Client(path, timeout=30)
+        if shared:
+            other.state.set("k", 1)
+        held = await node.locks.acquire("k", ttl=60)
+        before = len(os.listdir("/proc/self/fd"))
+        waiting = asyncio.create_task(node.locks.acquire("k", ttl=60, wait=60))
+        await asyncio.to_thread(until, lambda: len(store.lines["k"]) == 2)
+        await node.close()
+        store.release({"name": "k", "lock_id": held.lock_id})
+        assert (await asyncio.wait_for(waiting, 15)).token > held.token
+        await asyncio.to_thread(until, lambda: len(os.listdir("/proc/self/fd")) < before)
+        other.close()
+
+    run(story())
+    assert len([method for method, _ in store.daemons[0].calls if method == "lock_acquire"]) == 2, "not asked again"
