@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome
+from mltbctl.hub import too_late
 from mltbctl.lines import RETREAT_S, giving_up
 from mltbctl.settling import ANSWERED, Settling
 from mltbctl.steps import Ask, Retreat, Steps
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mltbctl.permits import Permits
 
 PERMIT_PAUSE_S = 0.02
+TELL_S = 0.1
+"""How long after its time a call waits for what the thread that could not connect has to say."""
 FINISH_MAX = 3
 """Beginnings of what is done to its end."""
 T = TypeVar("T")
@@ -137,21 +140,37 @@ class AsyncLines:
             await asyncio.sleep(pause_s)
 
     async def _try(self, hub: Hub, call: Call, deadline: float, share_s: float) -> Channel:
-        """One try, through the connection that there is or a new one: that is made in a thread."""
+        """One try, through the connection that there is or a new one."""
         loop = asyncio.get_running_loop()
         while True:
+            began = time.monotonic()
             try:
-                if hub.opens_at_once:
-                    channel, until = hub.open(deadline, share_s)
-                else:
-                    channel, until = await loop.run_in_executor(None, hub.open, deadline, share_s)
+                channel = await self._open(loop, hub, deadline, share_s)
             finally:
                 self._lines.endpoints = hub.endpoints
-            if await self._reader(loop).ask(channel, call, until):
+            if await self._reader(loop).ask(channel, call, hub.until(began, deadline, share_s)):
                 break
         self._lines.answered(call, channel)
         hub.close_if_idle()
         return channel
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, hub: Hub, deadline: float, share_s: float) -> Channel:
+        """As Hub.open, in a thread. While that looks for the leader, the connection that there is serves."""
+        now = time.monotonic()
+        channel = hub.channel
+        if channel is not None and not hub.may_follow(channel, now):
+            return channel
+        opening = self._reader(loop).opening(hub, deadline, share_s)
+        if channel is not None:
+            return channel
+        try:
+            await asyncio.wait((opening,), timeout=max(0.0, deadline - now) + TELL_S)
+        finally:
+            if not opening.done():
+                opening.add_done_callback(lambda _: hub.close_if_idle())
+        if not opening.done():
+            raise too_late()
+        return opening.result()
 
     def close(self) -> None:
         """This loop reads what is under way, and no more; a later call begins anew."""
@@ -188,7 +207,38 @@ class LoopReader:
         self._started: list[Channel] = []
         self._files: dict[Channel, tuple[int, int]] = {}
         self._under_way: Counter[Channel] = Counter()
+        self._openings: dict[Hub, asyncio.Future[Channel]] = {}
         self._closed = False
+
+    def opening(self, hub: Hub, deadline: float, share_s: float) -> asyncio.Future[Channel]:
+        """The connection that is being made: one for all tasks, in a thread that nobody waits for in the end, neither
+        loop nor process."""
+        from mltb_transport.control import Unreachable
+
+        opening = self._openings.get(hub)
+        if opening is None:
+            opening = self._openings[hub] = self._loop.create_future()
+            opening.add_done_callback(partial(self._opened, hub))
+            work = partial(self._open, hub, deadline, share_s, opening)
+            try:
+                threading.Thread(target=work, name="mltb-open", daemon=True).start()
+            except RuntimeError as error:  # This process may have no more.
+                opening.set_exception(Unreachable(f"no connection can be made: {error}", "run `ulimit -u`"))
+        return opening
+
+    def _open(self, hub: Hub, deadline: float, share_s: float, opening: asyncio.Future[Channel]) -> None:
+        try:
+            channel, _ = hub.open(deadline, share_s)
+        except Exception as error:  # Whatever it is, it is for who waits.
+            tell = partial(opening.set_exception, error)
+        else:
+            tell = partial(opening.set_result, channel)
+        if not self._later(tell):
+            hub.close_if_idle()
+
+    def _opened(self, hub: Hub, opening: asyncio.Future[Channel]) -> None:
+        del self._openings[hub]
+        opening.exception()  # It may be that nobody waits.
 
     async def ask(self, channel: Channel, call: Call, deadline: float) -> bool:
         """As Channel.ask."""
@@ -199,7 +249,7 @@ class LoopReader:
             if threading.get_ident() == self._thread:
                 _end(answered)
             else:
-                self._later(_end, answered)
+                self._later(partial(_end, answered))
 
         call.tell = tell
         self._under_way[channel] += 1
@@ -265,14 +315,16 @@ class LoopReader:
 
     def _ended(self, channel: Channel) -> None:
         """There will be nothing to see any more."""
-        try:
-            self._loop.call_soon_threadsafe(self._forget, channel)
-        except RuntimeError:  # The loop is closed: nobody else looks at its files.
+        if not self._later(partial(self._forget, channel)):  # Nobody else looks at its files.
             self._forget(channel)
 
-    def _later(self, call: Any, argument: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits in it.
-            self._loop.call_soon_threadsafe(call, argument)
+    def _later(self, call: Callable[[], object]) -> bool:
+        """From any thread. False where the loop is closed: nobody waits in it."""
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            return False
+        return True
 
 
 def _end(answered: asyncio.Future[None]) -> None:

@@ -13,7 +13,7 @@ from mltbctl.settings import NODES_MAX, endpoint_of, find_secret, is_local, list
 
 if TYPE_CHECKING:
     from mltb_transport.channel import Channel
-    from mltb_transport.control import Peer
+    from mltb_transport.control import ControlError, Peer
     from mltb_transport.keys import Credential
 
 CALLS_MAX = 1024
@@ -51,6 +51,13 @@ class Row:
         self.number = 1
 
 
+def too_late() -> ControlError:
+    """What to raise when the connection that is being made was waited for in vain."""
+    from mltb_transport.control import Unreachable
+
+    return Unreachable("no connection in time", "see whether mltbd is well there, or give it longer")
+
+
 class Hub:
     """The way to the daemons. For any number of threads; opened by the first call, closed with its last client."""
 
@@ -74,10 +81,10 @@ class Hub:
         self._follow_at = 0.0
 
     @property
-    def has_channel(self) -> bool:
-        """Whether there is a connection, as far as is known."""
+    def channel(self) -> Channel | None:
+        """The connection that there is, as far as is known."""
         channel = self._channel
-        return channel is not None and channel.usable
+        return channel if channel is not None and channel.usable else None
 
     def row(self) -> Row:
         """A row for one change at a time; give it back to `rest` when its number is answered, else forget it."""
@@ -94,20 +101,19 @@ class Hub:
         """The connection, made if there is none, and until when it may take to answer: `share_s` where there are
         other endpoints to ask. Raises what `control.connect` does, and AuthenticationFailed for a broken secret."""
         began = time.monotonic()
-        channel = self._channel
-        if channel is None or not channel.usable:
+        channel = self.channel
+        if channel is None:
             channel = self._open(began, deadline, share_s)
-        elif self._may_follow(channel, began):
+        elif self.may_follow(channel, began):
             channel = self._follow(channel, began, deadline)
-        return channel, self._until(began, deadline, share_s)
+        return channel, self.until(began, deadline, share_s)
 
-    @property
-    def opens_at_once(self) -> bool:
-        """Whether `open` would wait for nobody."""
-        channel = self._channel
-        return channel is not None and channel.usable and not self._may_follow(channel, time.monotonic())
+    def until(self, began: float, deadline: float, share_s: float) -> float:
+        """Until when who began then may wait for an answer."""
+        return min(deadline, began + share_s) if len(self.endpoints) > 1 else deadline
 
-    def _may_follow(self, channel: Channel, now: float) -> bool:
+    def may_follow(self, channel: Channel, now: float) -> bool:
+        """Whether `open` would look for the leader first."""
         return bool(channel.leader) and now >= self._follow_at and len(self.endpoints) > 1
 
     def turn_away(self, channel: Channel | None) -> None:
@@ -128,17 +134,12 @@ class Hub:
             channel, self._channel = self._channel, None
         _let_go(channel)
 
-    def _until(self, began: float, deadline: float, share_s: float) -> float:
-        return min(deadline, began + share_s) if len(self.endpoints) > 1 else deadline
-
     def _open(self, began: float, deadline: float, share_s: float) -> Channel:
         """One thread makes the connection. Those who wait for it have what it got, be it a failure."""
         attempt = self._attempts
         with self._opening.one(deadline - time.monotonic()) as mine:
             if not mine:
-                from mltb_transport.control import Unreachable
-
-                raise Unreachable("no connection in time", "see whether mltbd is well there, or give it longer")
+                raise too_late()
             if self._channel is not None and self._channel.usable:
                 return self._channel
             if self._attempts != attempt and self._failure is not None:
@@ -147,7 +148,7 @@ class Hub:
                 self._resolve(deadline)
                 first = self._turn % len(self.endpoints)
                 endpoints = self.endpoints[first:] + self.endpoints[:first]
-                self._channel = self._connect(self._until(began, deadline, share_s), endpoints)
+                self._channel = self._connect(self.until(began, deadline, share_s), endpoints)
                 self._failure = None
             except Exception as error:
                 self._failure = error

@@ -89,12 +89,12 @@ class Lines:
         """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut."""
         from mltb_transport import control
 
-        before = hub.has_channel
+        before = hub.channel
         try:
             try:
                 return self._answered(hub, method, params, deadline)
             except control.Unreachable as error:
-                if changes if error.sent else not before:
+                if changes if error.sent else before is None:
                     raise
             return self._answered(hub, method, params, deadline)
         except control.CallTimeout as error:

@@ -1,4 +1,4 @@
-"""An AsyncClient in a child of its process, with more calls than threads were once, and where something runs out."""
+"""What an AsyncClient does with threads, files and connections: in a child, where they run out, at its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import asyncio
 import errno
 import os
 import signal
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +112,124 @@ def test_a_call_under_way_is_answered_after_the_client_was_closed(store: FakeSto
 
     run(story())
     assert len([method for method, _ in store.daemons[0].calls if method == "lock_acquire"]) == 2, "not asked again"
+
+
+@pytest.fixture
+def mute(runtime: Path) -> Iterator[str]:
+    """The path of a daemon that hangs: it listens, and says nothing."""
+    path = runtime / "mltb" / "n9.sock"
+    path.parent.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(64)
+        yield str(path)
+
+
+@contextmanager
+def occupied() -> Iterator[None]:
+    """The default pool of the running loop is full meanwhile."""
+    over = threading.Event()
+    pool = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(pool)
+    pool.submit(over.wait)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def test_connecting_waits_for_no_other_work(store: FakeStore, mute: str) -> None:
+    """Neither for what fills the pool of the loop nor for a daemon that hangs."""
+
+    async def story() -> None:
+        async with AsyncClient(mute, timeout=30) as hung, AsyncClient(str(store.daemons[0].path), timeout=30) as node:
+            with occupied():
+                waiting = [asyncio.create_task(hung.state.get("k")) for _ in range(100)]
+                await asyncio.sleep(0)
+                before = threading.active_count()
+                await asyncio.wait_for(node.state.set("k", 1), 10)
+                assert threading.active_count() <= before + 1, "one thread is enough for all"
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+
+    began = time.monotonic()
+    run(story())
+    assert time.monotonic() - began < 15, "nobody waited for the thread in the end"
+
+
+def test_a_connection_is_not_waited_for_beyond_the_timeout(mute: str) -> None:
+    """Whoever began to make it may have more time."""
+
+    async def story() -> None:
+        async with AsyncClient(mute, timeout=0.2) as node:
+            waiting = asyncio.create_task(node.locks.acquire("k", wait=20))
+            await asyncio.sleep(0)
+            with pytest.raises(Unreachable, match="no connection in time"):
+                await asyncio.wait_for(node.state.get("k"), 10)
+            waiting.cancel()
+
+    run(story())
+
+
+def test_the_way_to_the_leader_holds_up_nobody(store: FakeStore, mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked meanwhile goes through the connection that there is."""
+    monkeypatch.setattr(hub, "FOLLOW_S", 20.0)
+    store.daemons[0].leader = "n9 10.0.0.9:7947"
+
+    async def story() -> None:
+        async with AsyncClient(str(store.daemons[0].path), mute, timeout=30) as node:
+            began = time.monotonic()
+            for number in range(3):
+                await node.state.set("k", number)
+            assert time.monotonic() - began < 10
+            assert node._lines._reader(asyncio.get_running_loop())._openings, "it is looked for"
+
+    run(story())
+
+
+def test_where_no_thread_can_be_started_no_connection_can_be_made(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story() -> None:
+        node = AsyncClient(str(store.daemons[0].path))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(Unreachable, match="can't start new thread"):
+                await node.state.set("k", 1)
+        await node.state.set("k", 2)
+        await node.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize("loop_is_closed", [False, True])
+def test_a_connection_that_nobody_wants_any_more_is_closed(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, loop_is_closed: bool
+) -> None:
+    goes_on, real = threading.Event(), hub.Hub.open
+    made: list[Any] = []
+
+    def slowly(one: hub.Hub, *limits: float) -> Any:
+        goes_on.wait(15)
+        made.append(real(one, *limits)[0])
+        return made[0], 0.0
+
+    async def story() -> None:
+        node = AsyncClient(str(store.daemons[0].path), timeout=30)
+        asking = asyncio.create_task(node.state.get("k"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        await node.close()
+        if not loop_is_closed:
+            goes_on.set()
+            await asyncio.to_thread(until, lambda: made and made[0]._shut)
+
+    monkeypatch.setattr(hub.Hub, "open", slowly)
+    run(story())
+    goes_on.set()
+    until(lambda: made and made[0]._shut)
