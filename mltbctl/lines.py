@@ -156,9 +156,11 @@ class Lines:
         row = hub.row()
         row.number += 1
         stop = self.stop if ask.retreat is not None else None
-        if stop is not None:
-            stop.arm()
+        begun = ask.retreat is not None and ask.retreat.begun
         try:
+            if stop is not None:
+                stop.arm()
+            begun = True
             answer = self._changed(hub, row, ask, deadline, allowed_s)
             if stop is not None:
                 stop.disarm()
@@ -168,7 +170,7 @@ class Lines:
                 hub.rest(row)
             raise
         except BaseException:
-            if ask.retreat is not None:
+            if ask.retreat is not None and begun:
                 self._retreat(hub, row, ask, ask.retreat)
             raise
         finally:

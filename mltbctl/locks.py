@@ -143,7 +143,7 @@ def acquiring(
     if boottime() - began > held.ttl / 3:
         # It was granted at some moment since `began`: only a fresh extension shows that it is still ours.
         try:
-            yield from extending(held, retreat=Retreat({}, lambda _: ("lock_release", _named(held))))
+            yield from extending(held, retreat=Retreat({}, lambda _: ("lock_release", _named(held)), begun=True))
         except LockLost as lost:
             raise LockNotAcquired(lost.message, lost.hint, details={"name": name, "holder": None}) from lost
         except MltbError as error:

@@ -10,15 +10,21 @@ T = TypeVar("T")
 
 class Retreat:
     """How a wait is given up early: the same change once more with `params` over its own, and, where it was made all
-    the same, the change that undoes it (method and parameters)."""
+    the same, the change that undoes it (method and parameters). `begun`: there is something to undo before it is asked
+    for the first time."""
 
-    __slots__ = ("params", "undo")
+    __slots__ = ("begun", "params", "undo")
 
     def __init__(
-        self, params: dict[str, Any], undo: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]
+        self,
+        params: dict[str, Any],
+        undo: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None],
+        *,
+        begun: bool = False,
     ) -> None:
         self.params = params
         self.undo = undo
+        self.begun = begun
 
 
 class Ask:

@@ -10,6 +10,7 @@ import pytest
 
 from mltbctl import lock_run, locks
 from mltbctl.client import Client
+from mltbctl.clock import boottime
 from mltbctl.lock_asking import stoppable
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.lock_run_kit import Held
@@ -45,6 +46,26 @@ def test_a_signal_between_the_grant_and_its_owner_is_kept(
         with pytest.raises((SystemExit, KeyboardInterrupt)):
             stop.check()
         assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_a_signal_between_a_late_grant_and_its_extension_gives_the_lock_back(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the extension before that is asked for, and would leave the lock taken for its whole time."""
+    real, ahead_s = locks.HeldLock, 0.0
+
+    def granted(*args: Any) -> locks.HeldLock:
+        nonlocal ahead_s
+        ahead_s = 25.0
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(locks, "HeldLock", granted)
+    monkeypatch.setattr(locks, "boottime", lambda: boottime() + ahead_s)
+    with Client() as node, stoppable(node):
+        with pytest.raises(SystemExit, match="143"):
+            node.locks.acquire("k", ttl=60, wait=60)
+        assert not store.lines["k"]
 
 
 def test_a_signal_before_the_wait_ends_it_before_anything_is_asked(store: FakeStore) -> None:
