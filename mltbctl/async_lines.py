@@ -205,7 +205,7 @@ class LoopReader:
         self._loop = loop
         self._thread = threading.get_ident()
         self._started: list[Channel] = []
-        self._files: dict[Channel, tuple[int, int]] = {}
+        self._files: dict[Channel, tuple[int, ...]] = {}
         self._under_way: Counter[Channel] = Counter()
         self._openings: dict[Hub, asyncio.Future[Channel]] = {}
         self._closed = False

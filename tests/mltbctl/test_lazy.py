@@ -47,8 +47,17 @@ def test_help_loads_no_transport_and_no_boxes() -> None:
 def test_status_loads_what_it_needs(serve: Callable[..., FakeDaemon], runtime: Path) -> None:
     serve(status=lambda _: pictures.healthy())
     modules = loaded("status", environ=environment(MLTB_RUNTIME_DIR=str(runtime)))
-    assert "zmq" in modules
-    assert not modules & {"rich", "asyncio", "logging", "mltbd", "platformdirs", "mltb_transport.schema", "concurrent"}
+    assert "mltb_transport.local_peer" in modules
+    assert not modules & {
+        "zmq",
+        "rich",
+        "asyncio",
+        "logging",
+        "mltbd",
+        "platformdirs",
+        "mltb_transport.schema",
+        "concurrent",
+    }
     assert "mltbctl.commands.move" not in modules
     assert "mltbctl.bundling" not in modules
 

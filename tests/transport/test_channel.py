@@ -17,6 +17,7 @@ from mltb_transport import channel as channels
 from mltb_transport.answers import answers_in, result
 from mltb_transport.channel import Call, Channel, command, read, request
 from mltb_transport.control import CallFailed, Unreachable, connect
+from mltb_transport.keys import Keyring, new_secret
 from mltb_transport.store import SET, packed
 from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
 from tests.mltbctl.fake_store import FakeStore
@@ -25,14 +26,15 @@ from tests.waiting import until
 PATIENT_S = 30.0
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
+@pytest.fixture(params=["local", "remote"])
+def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FakeDaemon]:
+    """Spoken to by the socket or by the port: one tells of what is there, the other of what is new."""
+
     def silent(_: dict[str, Any]) -> dict[str, Any]:
         raise Silence
 
-    with FakeDaemon(
-        tmp_path / "n1.sock", {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
-    ) as one:
+    answers = {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
+    with FakeDaemon(tmp_path / "n1.sock", answers, new_secret() if request.param == "remote" else "") as one:
         yield one
 
 
@@ -44,7 +46,9 @@ def channel(daemon: FakeDaemon) -> Iterator[Channel]:
 
 
 def opened_to(daemon: FakeDaemon) -> Channel:
-    return Channel(connect([str(daemon.path)], None, time.monotonic() + PATIENT_S))
+    credential = Keyring.from_secret(daemon.secret).credential("admin") if daemon.secret else None
+    where = f"127.0.0.1:{daemon.port}" if daemon.secret else str(daemon.path)
+    return Channel(connect([where], credential, time.monotonic() + PATIENT_S))
 
 
 def put(number: int) -> Call:
@@ -372,6 +376,7 @@ def test_a_channel_gives_back_what_it_opened(daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("daemon", ["remote"], indirect=True)
 def test_who_finds_no_descriptor_watches_nothing_and_may_try_again(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
@@ -391,7 +396,6 @@ def test_who_finds_no_descriptor_watches_nothing_and_may_try_again(
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(file)
     files = channel.watch("w", list)
-    assert files is not None
     channel.unwatch("w")
-    for file in files:
+    for file in files or pytest.fail("not watched"):
         os.close(file)

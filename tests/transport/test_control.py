@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zmq
 
-from mltb_transport import control
+from mltb_transport import remote_peer
 from mltb_transport.answers import result
 from mltb_transport.channel import Channel, request
 from mltb_transport.control import (
@@ -364,14 +364,15 @@ def test_parameters_have_a_limit() -> None:
 
 def test_what_hinders_this_process_alone_is_unreachable_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many open files, say: whoever calls treats that as any other failure to connect."""
-    for error in (zmq.ZMQError(24), OSError(24, "Too many open files")):
 
-        def fail(*_: object, error: Exception = error) -> None:
-            raise error
+    def fail(*_: object) -> None:
+        raise zmq.ZMQError(24)
 
-        monkeypatch.setattr(control, "Peer", fail)
+    monkeypatch.setattr(remote_peer, "shared_context", fail)
+    monkeypatch.setattr(socket, "socket", lambda *_: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+    for endpoint in ("/run/nowhere.sock", "127.0.0.1:1"):
         with pytest.raises(Unreachable, match="Too many open files"):
-            connect(["/run/nowhere.sock"], None, time.monotonic() + 1)
+            connect([endpoint], None, time.monotonic() + 1)
 
 
 def test_no_signal_reaches_a_thread_of_the_connection_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,6 +395,6 @@ def test_no_signal_reaches_a_thread_of_the_connection_before_it_runs(monkeypatch
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     monkeypatch.setattr(zmq.Context, "instance", Fresh)
-    control._shared_context()
+    remote_peer.shared_context()
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= blocked[0]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

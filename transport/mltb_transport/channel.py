@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgpack
-import zmq
 
 from mltb_transport.answers import Key, answers_in
 from mltb_transport.control import CallFailed, ControlError, Peer, Unreachable
@@ -110,10 +109,10 @@ class Channel:
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
         self._poller = select.poll()
-        self._files = [int(peer.socket.get(zmq.FD)), int(peer.monitor.get(zmq.FD)), self._wake_out]
-        for file in self._files:
+        files = peer.files
+        for file in (*files, self._wake_out):
             self._poller.register(file, select.POLLIN)
-        self._news = [(self._files[0], select.POLLIN)]
+        self._news = [(files[0], select.POLLIN)]
 
     # -- for callers ---------------------------------------------------------------------------------------------
 
@@ -173,23 +172,24 @@ class Channel:
         """Send what was started."""
         with self._mutex:
             self._flush()
-            self._drain(None)
+            self._drain_again(None)
 
-    def watch(self, watcher: object, end: Callable[[], object]) -> tuple[int, int] | None:
-        """Two files that are readable when there is something to `look` at; the caller closes them. `end` is called
+    def watch(self, watcher: object, end: Callable[[], object]) -> tuple[int, ...] | None:
+        """Files that are readable when there is something to `look` at; the caller closes them. `end` is called
         when there will be nothing any more. None: this watcher is known, or it has ended. OSError where there is no
         descriptor left: then it is not known."""
         with self._mutex:
             if self._shut or any(watcher is known for known, _ in self._watchers):
                 return None
-            first = os.dup(self._files[0])
+            files: list[int] = []
             try:
-                second = os.dup(self._files[1])
+                files += map(os.dup, self._peer.files)
             except OSError:
-                os.close(first)
+                for file in files:
+                    os.close(file)
                 raise
             self._watchers.append((watcher, end))
-            return first, second
+            return tuple(files)
 
     def unwatch(self, watcher: object) -> None:
         """Its `end` is not called any more."""
@@ -244,7 +244,7 @@ class Channel:
         """Send it, or keep it for a moment because others of a crowd come back from the same answer."""
         self._keep(call)
         if isinstance(call.key, int):
-            self._drain(call)
+            self._drain_again(call)
             return
         full = len(self._commands) + len(self._reads) >= BUNDLE_MAX
         now = time.monotonic() if self._owed > 1 and not full else float("inf")
@@ -256,7 +256,7 @@ class Channel:
             return
         self._owed = 0
         self._flush()
-        self._drain(call)
+        self._drain_again(call)
 
     def _keep(self, call: Call) -> None:
         """A request is sent, all else waits for the next `_flush`."""
@@ -267,7 +267,7 @@ class Channel:
         self._size += len(call.body)
         if self._size >= BUNDLE_BYTES_MAX:
             self._flush()
-            self._drain(None)
+            self._drain_again(None)
 
     def _flush(self) -> None:
         """Send what was kept."""
@@ -281,22 +281,24 @@ class Channel:
     def _send(self, frame: bytes, calls: list[Call]) -> None:
         if self._shut:
             return
+        sent = self._peer.send(frame)
         for call in calls:
-            call.sent = True
-        try:
-            self._peer.socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            for call in calls:
-                call.sent = False
+            call.sent = sent
+        if not sent:
             self._lose()
 
+    def _drain_again(self, me: Call | None) -> None:
+        """After a use that may have taken in the signal of what came meanwhile."""
+        if self._peer.edges:
+            self._drain(me)
+
     def _drain(self, me: Call | None) -> None:
-        """Take in what has come. libzmq signals only what is new since somebody looked: so this follows every use."""
+        """Take in what has come."""
         if self._shut:
             return
-        socket, served = self._peer.socket, 0
-        while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
-            answers, leader = answers_in(socket.recv_multipart(zmq.NOBLOCK)[-1])
+        served = 0
+        for message in self._peer.take():
+            answers, leader = answers_in(message)
             self.leader = self.leader if leader is None else leader
             for key, answer in answers:
                 call = self._calls.pop(key, None)
@@ -374,7 +376,7 @@ class Channel:
                     if self._owed and now >= self._owed_until:
                         self._owed = 0
                         self._flush()
-                        self._drain(call)
+                        self._drain_again(call)
                     if call.done or now >= deadline:
                         return
                     self._patient = not self._owed

@@ -109,9 +109,7 @@ def test_what_is_no_text_is_no_value(store: FakeStore, capsys: Capture, typed: s
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize(
-    "words", ["state get \udcff", "state set \udcff 1", "lock acquire k --holder \udcff", "-n /\udcff lock list"]
-)
+@pytest.mark.parametrize("words", ["state get \udcff", "state set \udcff 1", "lock acquire k --holder \udcff"])
 def test_what_is_no_text_is_not_sent(capsys: Capture, words: str) -> None:
     outcome = run_here(capsys, *words.split())
     assert (outcome.code, outcome.out) == (2, "")
