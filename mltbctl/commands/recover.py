@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.commands.founding import Place, config_file, effective, state_directory
-from mltbctl.errors import CliError, MltbError, Timeout, UnknownOutcome, Unreachable
+from mltbctl.errors import CliError, Timeout, UnknownOutcome
 from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
 
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
 TOOL = "mltbd.runtime.recover"
 TOOL_S = 120.0
 UNSURE = 6
-LOOK_S = 0.5
 MET = "met.json"
 MET_BYTES_MAX = 64 * 1024
-ASKED_AT_ONCE = 16
 DANGER = """\
 UNSAFE. Everything that only the lost nodes had is lost. If any of them still runs, there will be two clusters,
 and two of every workload. Be certain that they are switched off and stay so."""
@@ -55,7 +52,8 @@ def recover(session: Session, wish: Wish) -> Result:
     session.say(
         f"cluster {found['name']}: voters {' '.join(found['voters'])}; this node, {node}, would be the only one"
     )
-    _listen(session, config, others, float(settings["CLUSTER_LEASE_DURATION"]))
+    lease_s = max(float(settings["CLUSTER_LEASE_DURATION"]), float(found.pop("lease_s")))
+    _listen(session, config, others, lease_s, state / MET)
     if wish.dry_run:
         return Result({**found, "recovered": False, "dry_run": True}, f"{node} could go on alone: nobody else answers")
     if not wish.confirmed:
@@ -101,50 +99,15 @@ def _met(path: Path) -> list[str]:
     return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
 
 
-def _listen(session: Session, config: Path, others: list[str], lease_s: float) -> None:
+def _listen(session: Session, config: Path, others: list[str], lease_s: float, met: Path) -> None:
     """Nobody may answer while one lease runs out: then no other node runs a workload under the old cluster either."""
-    from concurrent.futures import ThreadPoolExecutor
-
+    from mltbctl.commands.silence import listen
     from mltbctl.settings import find_secret
 
     found = find_secret(str(config), os.environ)
-    secret = found.text if found else None
     session.say(f"listening for {', '.join(others) or 'nobody: no other node is known'} for {lease_s:g} s")
-    end = time.monotonic() + lease_s
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        while True:
-            for refusal in pool.map(lambda other: _asked(other, secret), others):
-                if refusal is not None:
-                    raise refusal
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, LOOK_S))
-
-
-def _asked(other: str, secret: str | None) -> CliError | None:
-    """Why not to go on: somebody is there, or may be. None: only where nobody completes a handshake is silence."""
-    from mltbctl.client import Client
-
-    try:
-        with Client(other, secret=secret, timeout=LOOK_S) as client:
-            name = client.ping()["node"]
-    except Unreachable:
-        return None
-    except MltbError as error:
-        if error.code == "auth":
-            words = f"somebody at {other} answers, with another secret"
-        elif error.code == "timeout":
-            words = f"somebody at {other} takes the connection, and does not answer"
-        else:
-            words = f"{other} could not be asked: {error.message}"
-        hint = f"where that is nobody of this cluster, take its address out of the seeds and of `{MET}`"
-        return CliError(f"{words}; nothing was changed", hint, code="refused")
-    return CliError(
-        f"{name} at {other} answers: the majority may not be gone; nothing was changed",
-        "stop it for good, or mend what keeps the nodes apart: see `mltbctl doctor`",
-        code="refused",
-    )
+    out = f"take it out of CLUSTER_SEED_NODES and of `{met}`"
+    listen(others, found.text if found else None, lease_s, out)
 
 
 def _tool(*arguments: str) -> dict[str, Any]:

@@ -50,7 +50,11 @@ def main(arguments: list[str]) -> int:
 def _look(found: Recovered, node: str) -> int:
     state = replayed(found)
     voters = [voter.node for voter in state.voters]
-    return _say(DONE, name=state.name, cluster=state.cluster, node=node, voters=voters, last_index=found.last_index)
+    lease_s = max((placement.lease_s for placement in state.placements.by_workload.values()), default=0.0)
+    return _say(
+        DONE, name=state.name, cluster=state.cluster, node=node, voters=voters, last_index=found.last_index,
+        lease_s=lease_s,
+    )  # fmt: skip
 
 
 def _go(journal: Journal, found: Recovered, node: str, name: str) -> int:

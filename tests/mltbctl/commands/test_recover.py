@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -13,9 +15,11 @@ from typing import Any
 import pytest
 
 from mltb_transport.keys import new_secret
-from mltb_transport.messages import Entry, Founding, NoOp
+from mltb_transport.messages import Entry, Founding, Grant, NoOp
 from mltb_transport.voters import Voter
+from mltbctl.commands import silence
 from mltbctl.commands.recover import TOOL, _places
+from mltbctl.errors import CliError
 from mltbd.core.consensus import Consensus
 from mltbd.core.effects import Save
 from mltbd.core.outbox import Outbox
@@ -108,8 +112,10 @@ def test_it_is_refused_while_anybody_answers(capsys: Capture, here: Path) -> Non
     ],
 )
 def test_whoever_is_there_and_does_not_say_who_is_no_silence(
-    capsys: Capture, here: Path, trouble: Exception, words: str
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, words: str
 ) -> None:
+    monkeypatch.setattr(silence, "KNOCK_S", 1.0)
+
     def busy(_: dict[str, Any]) -> dict[str, Any]:
         raise trouble
 
@@ -125,6 +131,95 @@ def test_a_place_where_nobody_can_be_asked_is_no_silence(capsys: Capture, here: 
     assert (outcome.code, "127.0.0.1:65536 could not be asked" in outcome.err) == (5, True)
     with Book(here / "s") as book:
         assert book.recovered.snapshot is None
+
+
+def test_whoever_takes_a_connection_is_no_silence_however_slow(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handshake takes longer than we wait: only the kernel over there has answered. One port is enough."""
+    monkeypatch.setattr(silence, "KNOCK_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for gossip, words in (
+            (port - 1, "takes the connection, and does not"),
+            (port, "takes connections, for gossip"),
+        ):
+            (here / "s" / "met.json").write_text(json.dumps([f"127.0.0.1:{gossip}"]))
+            outcome = recover(capsys, here, "--confirm", "lab")
+            assert (outcome.code, f"somebody at 127.0.0.1:{port} {words}" in outcome.err) == (5, True), outcome.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), 0, ""),
+        (TimeoutError("timed out"), 0, ""),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), 0, ""),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), 5, "network is unreachable; nothing was changed"),
+        (OSError(errno.EADDRNOTAVAIL, "Cannot assign"), 5, "mend that first; where that node is gone for good"),
+        (OSError(errno.EPERM, "Operation not permitted"), 5, "127.0.0.1:2 could not be asked: operation not permitted"),
+        (OSError(errno.EMFILE, "Too many open files"), 5, "ulimit -n"),
+    ],
+)
+def test_what_this_machine_cannot_ask_is_no_silence(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, code: int, words: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(silence, "_connect", fails)
+    outcome = recover(capsys, here, "--dry-run")
+    assert (outcome.code, words in outcome.err) == (code, True), outcome.err
+
+
+def test_a_name_that_cannot_be_looked_up_is_no_silence(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    (here / "s" / "met.json").write_text('["n2.example.test:7946"]')
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "`n2.example.test` cannot be looked up" in outcome.err) == (5, True)
+    assert "or name the node by its address" in outcome.err
+
+
+def test_all_addresses_of_a_name_are_asked(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two(*_: object, **__: object) -> list[Any]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, (address, 0)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    with FakeDaemon(here / "x.sock", {"ping": lambda _: {"node": "n2"}}, (here / "secret").read_text()) as other:
+        (here / "s" / "met.json").write_text(json.dumps([f"n2.example.test:{other.port - 1}"]))
+        outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, f"n2 at n2.example.test:{other.port} answers" in outcome.err) == (5, True), outcome.err
+
+
+def test_a_place_is_listened_at_through_the_lease_whatever_another_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is dead, and one knock at it takes the whole lease; the other's daemon starts meanwhile."""
+    knocks: list[str] = []
+
+    def knock(door: silence.Door, *_: object) -> CliError | None:
+        knocks.append(door.address)
+        if door.address == "127.0.0.2":
+            threading.Event().wait(0.3)
+            return None
+        return CliError("n3 answers") if knocks.count("127.0.0.3") > 4 else None
+
+    monkeypatch.setattr(silence, "PAUSE_S", 0.01)
+    monkeypatch.setattr(silence, "_knock", knock)
+    with pytest.raises(CliError, match="n3 answers"):
+        silence.listen(["127.0.0.2:7947", "127.0.0.3:7947"], None, 0.3, "")
+
+
+def test_it_listens_through_the_longest_lease_of_any_grant(capsys: Capture, here: Path) -> None:
+    """An operator has shortened the lease since; the owner still runs by that of its grant."""
+    with Book(here / "s") as book:
+        book.write(Save(2, 2, "n1", (Entry(3, 2, 0, Grant("main", "n2", "placement", lease_s=1.5)),)))
+    outcome = recover(capsys, here, "--dry-run")
+    assert (outcome.code, "for 1.5 s" in outcome.err, "lease_s" in outcome.out) == (0, True, False), outcome.err
 
 
 def test_a_disk_that_comes_late_may_have_done_it(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
