@@ -117,19 +117,21 @@ def _tool(*arguments: str) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         late = f"the disk did not answer for {TOOL_S:g} s"
-        raise _unsure(late) if arguments[0] == "go" else Timeout(f"{late}; nothing was changed") from None
+        raise (
+            _unsure(late, "mend the disk") if arguments[0] == "go" else Timeout(f"{late}; nothing was changed")
+        ) from None
     try:
         body: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         raise CliError(f"`{TOOL}` failed: {done.stderr.strip()[-500:] or done.returncode}") from None
     if done.returncode == UNSURE:
-        raise _unsure(body["error"])
+        raise _unsure(body["error"], body["hint"])
     if done.returncode:
         raise CliError(f"{body['error']}; nothing was changed", body.get("hint", ""), code="refused")
     return body
 
 
-def _unsure(why: str) -> UnknownOutcome:
+def _unsure(why: str, first: str) -> UnknownOutcome:
     return UnknownOutcome(
-        f"{why}: it may yet go on alone", "mend the disk, then run it again: where it was done already, that is said"
+        f"{why}: it may yet go on alone", f"{first}; then run it again: where it was done already, that is said"
     )

@@ -35,12 +35,13 @@ def main(arguments: list[str]) -> int:
             return _say(REFUSED, error="usage: look DIR NODE, or go DIR NODE NAME")
     if not (Path(directory) / "journal.db").is_file():
         return _say(REFUSED, error=f"`{directory}` holds no journal", hint="name the directory with `--state-dir`")
+    written = _Written()
     try:
-        journal, found = Journal.open(Path(directory), node, lambda _: None, ballast_bytes=BALLAST_BYTES)
+        journal, found = Journal.open(Path(directory), node, written.failed, ballast_bytes=BALLAST_BYTES)
     except JournalError as error:
         return _say(REFUSED, error=str(error), hint=error.hint)
     try:
-        return _look(found, node) if not name else _go(journal, found, node, name)
+        return _look(found, node) if not name else _go(journal, written, found, node, name)
     except (NothingToRecover, SnapshotError) as error:
         return _say(REFUSED, error=str(error), hint="")
     finally:
@@ -57,16 +58,29 @@ def _look(found: Recovered, node: str) -> int:
     )  # fmt: skip
 
 
-def _go(journal: Journal, found: Recovered, node: str, name: str) -> int:
+class _Written:
+    """How the one write ended, told by the thread of the journal. `error`: it may be on the disk all the same."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.error: JournalError | None = None
+
+    def failed(self, error: JournalError) -> None:
+        self.error = error
+        self.ended.set()
+
+
+def _go(journal: Journal, written: _Written, found: Recovered, node: str, name: str) -> int:
     if name != replayed(found).name:
         return _say(REFUSED, error=f"this is not the cluster `{name}`", hint="")
     cluster = str(uuid.uuid4())
     save = alone(found, node, cluster, wall_ms())
-    written = threading.Event()
-    journal.submit(save, written.set)
-    if not written.wait(DISK_S):
+    journal.submit(save, written.ended.set)
+    if not written.ended.wait(DISK_S):
         # What waits is still written when the journal closes, if the disk comes back.
-        return _say(UNSURE, error=f"the disk did not answer for {DISK_S:g} s", hint="")
+        return _say(UNSURE, error=f"the disk did not answer for {DISK_S:g} s", hint="mend the disk")
+    if written.error is not None:
+        return _say(UNSURE, error=str(written.error), hint=written.error.hint)
     index = save.snapshot.index if save.snapshot is not None else 0
     return _say(DONE, cluster=cluster, node=node, term=save.term, index=index)
 

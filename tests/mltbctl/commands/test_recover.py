@@ -26,6 +26,7 @@ from mltbd.core.outbox import Outbox
 from mltbd.core.recovery import INDEX_LEAP
 from mltbd.core.voting import LEADER
 from mltbd.runtime import recover as tool
+from mltbd.runtime.journal_errors import failed
 from mltbd.runtime.journal_file import JournalFile
 from mltbd.runtime.met import HOST_CHARS_MAX, MET_MAX, Met
 from tests.daemon.core.core_kit import TIMING, Company, Fixed
@@ -222,29 +223,48 @@ def test_it_listens_through_the_longest_lease_of_any_grant(capsys: Capture, here
     assert (outcome.code, "for 1.5 s" in outcome.err, "lease_s" in outcome.out) == (0, True, False), outcome.err
 
 
-def test_a_disk_that_comes_late_may_have_done_it(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, write = subprocess.run, JournalFile.write
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tool runs in this process."""
+    run = subprocess.run
 
-    def slow(journal: JournalFile, saves: list[Save]) -> None:
-        threading.Event().wait(0.5)
-        write(journal, saves)
-
-    def beside(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    def called(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         if TOOL not in command:
             return run(command, **options)
         with contextlib.redirect_stdout(io.StringIO()) as out:
             code = tool.main(command[4:])
         return subprocess.CompletedProcess(command, code, out.getvalue(), "")
 
+    monkeypatch.setattr(subprocess, "run", called)
+
+
+def test_a_disk_that_comes_late_may_have_done_it(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = JournalFile.write
+
+    def slow(journal: JournalFile, saves: list[Save]) -> None:
+        threading.Event().wait(0.5)
+        write(journal, saves)
+
+    beside(monkeypatch)
     monkeypatch.setattr(tool, "DISK_S", 0.05)
     monkeypatch.setattr(JournalFile, "write", slow)
-    monkeypatch.setattr(subprocess, "run", beside)
     outcome = recover(capsys, here, "--confirm", "lab")
     assert outcome.code == 6
     assert "it may yet go on alone" in outcome.err
     assert "nothing was changed" not in outcome.err
     again = recover(capsys, here, "--confirm", "lab")
     assert (again.code, "n1 is the only voter already: start it" in again.err) == (5, True)
+
+
+def test_a_disk_that_refuses_says_so_at_once(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(journal: JournalFile, _: list[Save]) -> None:
+        raise failed(journal.path, OSError(errno.EIO, "Input/output error"))
+
+    beside(monkeypatch)
+    monkeypatch.setattr(tool, "DISK_S", 3600.0)
+    monkeypatch.setattr(JournalFile, "write", refuses)
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "Input/output error: it may yet go on alone" in outcome.err) == (6, True), outcome.err
+    assert "check the disk and the permissions; then run it again" in outcome.err
 
 
 def test_a_disk_that_never_comes_is_no_traceback(capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
