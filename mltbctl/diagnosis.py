@@ -37,10 +37,22 @@ class Finding:
         return asdict(self)
 
 
+def asked(status: dict[str, Any], survey: dict[str, Any]) -> dict[str, Any]:
+    """What each node told, None where it did not answer: also a voter that nobody has met since the viewer started."""
+    return {**{node["id"]: None for node in status["nodes"] if node.get("voter")}, **survey["facts"]}
+
+
 def diagnose(status: dict[str, Any], survey: dict[str, Any]) -> list[Finding]:
     """All findings, the worst first."""
     facts = {node: told for node, told in survey["facts"].items() if told is not None}
-    found = [*quorum(status), *alerts(status), *silent(survey), *reach(survey), *secrets(facts), *agreement(facts)]
+    found = [
+        *quorum(status),
+        *alerts(status),
+        *silent(status, survey),
+        *reach(survey),
+        *secrets(facts),
+        *agreement(facts),
+    ]
     found += protocols(status, facts)
     for node, told in facts.items():
         found += [*loop_and_disk(node, told), *watched(node, told), *strangers(node, told)]
@@ -54,7 +66,7 @@ def quorum(status: dict[str, Any]) -> Iterator[Finding]:
     votes = cluster["quorum"]
     told = f"{votes['reachable']} of {votes['voters']} voters, {votes['needed']} needed"
     lost = [node for node in status["nodes"] if node["state"] == "UNREACHABLE" or not node.get("answers", True)]
-    who = ", ".join(f"{node['id']} since {duration(node['last_seen_seconds'])}" for node in lost)
+    who = ", ".join(_silent_since(node, status["view"]["node"]) for node in lost)
     if not votes["voters"]:
         waits = status["view"].get("waiting_for") or "nobody has founded it"
         yield Finding(
@@ -90,6 +102,12 @@ def quorum(status: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(OK, "quorum", "", f"{told}: {count(cluster['failure_tolerance'], 'node')} may be lost")
 
 
+def _silent_since(node: dict[str, Any], viewer: str) -> str:
+    if node["last_seen_seconds"] is None:
+        return f"{node['id']} at least since {viewer} started"
+    return f"{node['id']} since {duration(node['last_seen_seconds'])}"
+
+
 def alerts(status: dict[str, Any]) -> Iterator[Finding]:
     """What `status` warns of already, but for the quorum, which is told above."""
     for alert in status["alerts"]:
@@ -97,9 +115,9 @@ def alerts(status: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(WARNING, "status", "", alert["message"], "mltbctl status")
 
 
-def silent(survey: dict[str, Any]) -> Iterator[Finding]:
+def silent(status: dict[str, Any], survey: dict[str, Any]) -> Iterator[Finding]:
     """Members that could not be asked."""
-    for node, told in survey["facts"].items():
+    for node, told in asked(status, survey).items():
         if told is None:
             heard_by = [
                 other for other, facts in survey["facts"].items() if facts and _connected(facts, node) and other != node

@@ -122,6 +122,11 @@ def is_silent(node: dict[str, Any]) -> bool:
     return node["state"] == "UNREACHABLE" or node.get("answers") is False
 
 
+def is_known(node: dict[str, Any]) -> bool:
+    """Whether more than its name and its vote is: nobody has met it since the viewing node started, if not."""
+    return node.get("last_seen_seconds", 0.0) is not None
+
+
 def role_cell(node: dict[str, Any], style: Style) -> Cell:
     """What a node is in the cluster: by its state where that is remarkable, else by its role."""
     if is_silent(node) and node["state"] != "UNREACHABLE":
@@ -160,11 +165,11 @@ def rtt_cell(node: dict[str, Any], style: Style) -> Cell:
 
 def _node_cells(node: dict[str, Any], viewer: str, style: Style) -> list[Cell]:
     local = node["id"] == viewer
-    votes_only = node["role"] == "witness"
+    ranks = is_known(node) and node["role"] != "witness"
     return [
         Cell(f"{node['id']} {style.glyph('local')}", "bold") if local else Cell(node["id"]),
         role_cell(node, style),
-        Cell(style.glyph("dash"), "dim") if votes_only else Cell(str(node["priority"])),
+        Cell(str(node["priority"])) if ranks else Cell(style.glyph("dash"), "dim"),
         health_cell(node, style),
         rtt_cell(node, style),
         seen_cell(node, local),

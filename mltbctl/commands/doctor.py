@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.diagnosis import NOTE, OK, PROBLEM, WARNING, Finding, diagnose
+from mltbctl.diagnosis import NOTE, OK, PROBLEM, WARNING, Finding, asked, diagnose
 from mltbctl.errors import CliError, Unreachable
 from mltbctl.result import ExitCode, Result, Style
 from mltbctl.tables import wrapped
@@ -24,8 +24,8 @@ def doctor(client: Client, node: str | None, *, strict: bool) -> Result:
         status, survey = client.status(), client.survey()
     except Unreachable as error:
         raise Unreachable(error.message, "look at this machine alone: `mltbctl doctor --pre`") from error
-    if node is not None and node not in survey["facts"]:
-        known = ", ".join(f"`{name}`" for name in survey["facts"])
+    if node is not None and node not in (nodes := asked(status, survey)):
+        known = ", ".join(f"`{name}`" for name in nodes)
         raise CliError(f"`{node}` is no member, known are {known}", "run `mltbctl nodes`", code="usage")
     found = diagnose(status, survey)
     if node is not None:

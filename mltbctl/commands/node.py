@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mltb_transport.addresses import spelled
 from mltbctl.errors import CliError, MltbError
 from mltbctl.operation import CALL_S, FOLLOW_S, WAITED_OUT
-from mltbctl.overview import is_silent
+from mltbctl.overview import is_known, is_silent
 from mltbctl.result import ExitCode, Result
 from mltbctl.words import ago, duration
 
@@ -53,9 +53,17 @@ def _member(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _lines(node: dict[str, Any], owned: list[dict[str, Any]], cluster: dict[str, Any], style: Style) -> list[str]:
+    runs = [("runs", f"{each['name']} {each['state'].lower()}, token {each['token']}") for each in owned]
+    if not is_known(node):
+        rows = [
+            ("node", style.bold(node["id"])),
+            ("role", "has a vote"),
+            ("state", "not met since the asked one started"),
+        ]
+        return [f"{name.ljust(10)} {value}" for name, value in [*rows, *runs]]
     leads = node["id"] == cluster["leader"]
     drained = node.get("drained")
-    seen = "never" if node["last_seen_seconds"] is None else f"{ago(node['last_seen_seconds'])} ago"
+    seen = f"{ago(node['last_seen_seconds'])} ago"
     rows = [
         ("node", style.bold(node["id"])),
         ("role", node["role"] + (", leads" if leads else "") + ("" if node.get("voter", True) else ", has no vote")),
@@ -73,8 +81,7 @@ def _lines(node: dict[str, Any], owned: list[dict[str, Any]], cluster: dict[str,
     if drained:
         why = f": {drained['reason']}" if drained["reason"] else ""
         rows.append(("drained", f"since {drained['since']} by {drained['by']}{why}"))
-    rows += [("runs", f"{each['name']} {each['state'].lower()}, token {each['token']}") for each in owned]
-    return [f"{name.ljust(10)} {value}" for name, value in rows]
+    return [f"{name.ljust(10)} {value}" for name, value in [*rows, *runs]]
 
 
 def protocol_words(node: dict[str, Any], cluster: dict[str, Any]) -> str:

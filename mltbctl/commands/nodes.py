@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mltb_transport.addresses import spelled
-from mltbctl.overview import health_cell, role_cell, rtt_cell, seen_cell
+from mltbctl.overview import health_cell, is_known, role_cell, rtt_cell, seen_cell
 from mltbctl.result import Result
 from mltbctl.tables import Cell, Column, table
 
@@ -40,15 +40,16 @@ def nodes(client: Client) -> Result:
 
 def _row(node: dict[str, Any], viewer: str, style: Style) -> list[Cell]:
     local = node["id"] == viewer
-    lag = node.get("lag")
+    known, nothing = is_known(node), Cell(style.glyph("dash"), "dim")
+    lag = node.get("lag") if known else None
     return [
         Cell(f"{node['id']} {style.glyph('local')}", "bold") if local else Cell(node["id"]),
         role_cell(node, style),
         health_cell(node, style),
-        Cell(str(node["priority"])),
-        Cell(spelled(node["address"], node["port"])),
+        Cell(str(node["priority"])) if known else nothing,
+        Cell(spelled(node["address"], node["port"])) if known else nothing,
         seen_cell(node, local),
         rtt_cell(node, style),
-        Cell(style.glyph("dash"), "dim") if lag is None else Cell(str(lag)),
-        Cell(node["version"]),
+        nothing if lag is None else Cell(str(lag)),
+        Cell(node["version"]) if known else nothing,
     ]

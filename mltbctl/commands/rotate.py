@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.commands.secret import needed
+from mltbctl.diagnosis import asked
 from mltbctl.errors import CliError, MltbError, Refused
 from mltbctl.result import Result, Style
 
@@ -83,8 +84,9 @@ def rotate(session: Session, config: str, without: Collection[str], *, dry_run: 
     step = plan(Secrets(found.text, found.other, found.which))
     with session.client() as client:
         survey = client.survey(quick=True)
-        behind = lagging(step, survey["facts"], without)
-        others = [node for node in survey["facts"] if node != survey["node"] and node not in without]
+        facts = asked(client.status(), survey)
+        behind = lagging(step, facts, without)
+        others = [node for node in facts if node != survey["node"] and node not in without]
         if behind and not dry_run:
             raise Refused(
                 f"not yet time for step `{step.step}`: {', '.join(f'{node} {why}' for node, why in behind.items())}",

@@ -41,17 +41,20 @@ def remove(session: Session, wish: Change) -> Result:
         wish,
         lambda client, dry: client.remove_node(wish.node, reason=wish.reason, dry_run=dry),
         done,
-        proof=lambda client: _gone(client, wish.node),
+        proof=lambda client, plan: _gone(client, wish.node, plan["after"]["voters"]),
     )
 
 
-def _gone(client: Client, node: str) -> bool:
-    """Whether a majority lists it no more: a leader that is taken out may be gone before it has answered."""
+def _gone(client: Client, node: str, voters: int) -> bool:
+    """Whether a majority lists it no more: a leader that is taken out may be gone before it has answered. So many
+    voters are left then; not listed alone is no proof, for a voter that nobody has met may not be listed either."""
     until = time.monotonic() + GONE_S
     while time.monotonic() < until:
         with contextlib.suppress(MltbError):
             seen = client.status()
-            if seen["cluster"]["quorum"]["has_quorum"] and all(each["id"] != node for each in seen["nodes"]):
+            quorum = seen["cluster"]["quorum"]
+            listed = any(each["id"] == node for each in seen["nodes"])
+            if quorum["has_quorum"] and quorum["voters"] == voters and not listed:
                 return True
         time.sleep(POLL_S)
     return False
@@ -80,7 +83,7 @@ def _change(
     ask: Callable[[Client, bool], dict[str, Any]],
     done: str,
     *,
-    proof: Callable[[Client], bool] | None = None,
+    proof: Callable[[Client, dict[str, Any]], bool] | None = None,
 ) -> Result:
     """`proof`: where nobody could tell how it ended, whether it was done all the same."""
     if len(wish.reason) > REASON_CHARS_MAX:
@@ -98,7 +101,7 @@ def _change(
         try:
             answer = ask(client, False)
         except UnknownOutcome:
-            if proof is None or not proof(client):
+            if proof is None or not proof(client, plan):
                 raise
             answer = plan
         return Result({**answer, "changed": True}, done)

@@ -26,6 +26,12 @@ def node(name: str, **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+def unmet(name: str) -> dict[str, Any]:
+    """A voter that nobody has met since the viewing node started: nothing else is known of it."""
+    nothing = dict.fromkeys(("address", "port", "role", "priority", "rtt_ms", "applied_index", "lag", "version"))
+    return node(name, **nothing, state="UNREACHABLE", answers=False, last_seen_seconds=None, voter=True, protocol=None)
+
+
 def workload(**changes: Any) -> dict[str, Any]:
     """`main`, running on n1 for three days."""
     return {
@@ -67,6 +73,14 @@ def changed(picture: dict[str, Any], **parts: Any) -> dict[str, Any]:
         else:
             result[key] = value
     return result
+
+
+def with_an_unmet_voter() -> dict[str, Any]:
+    """n1 and n2 were restarted; n3, which has a vote, was not there since."""
+    quorum = {"voters": 3, "needed": 2, "reachable": 2, "has_quorum": True}
+    picture = changed(healthy(), cluster={"state": "DEGRADED", "quorum": quorum, "failure_tolerance": 0})
+    picture["nodes"][2] = unmet("n3")
+    return picture
 
 
 def failing_over() -> dict[str, Any]:

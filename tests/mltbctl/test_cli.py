@@ -93,6 +93,9 @@ def change(cause: str, before: int, after: int) -> dict[str, Any]:
     return {"node": "n3", "cause": cause, "before": sums[0], "after": sums[1], "voters": names}
 
 
+UNMET = {"status": lambda _: dated(pictures.with_an_unmet_voter())}
+
+
 def not_removed(_: dict[str, Any]) -> dict[str, Any]:
     """It would cost the quorum."""
     why = "without n3 there would be no quorum: 1 of 2 voters answer, 2 needed"
@@ -259,6 +262,7 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("node-drain-timeout-json", "node drain n1 --timeout 0.2 -o json", {}),
         ("status-paused", "status", {"status": lambda _: dated(pictures.paused_and_drained())}),
         ("node-show-drained", "node show n3", {"status": lambda _: dated(pictures.paused_and_drained())}),
+        *((f"unmet-{words[0]}", " ".join(words), UNMET) for words in (("status",), ("nodes",), ("node", "show", "n3"))),
         ("health-bad", "health", {"health": lambda _: UNHEALTHY}),
         (
             "failed",

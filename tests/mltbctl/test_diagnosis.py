@@ -116,6 +116,18 @@ def test_a_node_that_does_not_answer() -> None:
     assert "doctor --pre" in seen.hint
 
 
+def test_a_voter_that_nobody_has_met_is_told_like_one_that_is_silent() -> None:
+    survey, status = surveys.healthy(), pictures.healthy()
+    del survey["facts"]["n3"], survey["clocks"]["n3"]
+    for told in survey["facts"].values():
+        del told["heard"]["n3"]
+    status["nodes"][2] = pictures.unmet("n3")
+    status["cluster"]["failure_tolerance"] = 0
+    votes, answers = found(survey, status)
+    assert "silent: n3 at least since n2 started" in votes.message
+    assert (answers.node, answers.message) == ("n3", "does not answer n2")
+
+
 def test_a_cut_line_is_seen_though_others_pass_on_who_lives() -> None:
     survey = spoilt("facts.n1.heard.n3.link", "down")
     survey["facts"]["n3"]["heard"]["n1"]["link"] = "down"

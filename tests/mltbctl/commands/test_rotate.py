@@ -14,6 +14,7 @@ from mltb_transport.access import credential_of, fingerprint
 from mltb_transport.keys import NEXT, PREVIOUS, Secrets, new_secret, read_secrets
 from mltbctl.commands.rotate import lagging, plan, replace_file
 from mltbctl.errors import CliError
+from tests.mltbctl import pictures
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.terminal import Outcome, run_here
 
@@ -65,10 +66,12 @@ class Stage:
         self.file.write_text(OLD)
         self.file.chmod(0o600)
         self.nodes: dict[str, dict[str, Any] | None] = {"n1": facts(OLD), "n2": facts(OLD)}
+        self.members: list[dict[str, Any]] = []
         self._capsys = capsys
         self.daemon = serve(
             survey=lambda _: {"node": "n1", "facts": self.nodes, "silent": {}, "clocks": {}},
             reload=lambda _: {"node": "n1"},
+            status=lambda _: {"nodes": self.members},
         )
 
     def all(self, uses: str, also: str = "") -> None:
@@ -106,6 +109,14 @@ def test_three_steps(stage: Stage) -> None:
     for done in (first, last):
         assert OLD not in done.out + done.err
         assert added.other not in done.out + done.err
+
+
+def test_refused_while_a_voter_is_silent_that_nobody_has_met(stage: Stage) -> None:
+    """Nodes that were restarted know it from the log alone. It would come back with a secret that nobody takes."""
+    stage.members = [pictures.node("n1", voter=True), pictures.unmet("n3")]
+    done = stage.rotate("-o", "json")
+    assert (done.code, json.loads(done.out)["error"]["behind"]) == (5, {"n3": "does not answer"})
+    assert stage.rotate("--without", "n3").code == 0
 
 
 def test_refused_while_somebody_is_not_ready(stage: Stage) -> None:
