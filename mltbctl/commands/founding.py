@@ -45,9 +45,9 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
     """Write configuration, secret and the founder's mark; the line for the others is the data. `token`: only that."""
     from mltb_transport.keys import new_secret
 
-    config = config_file(place, os.environ)
     if token:
-        return _invite(session, config, {}, _members(session))
+        return _invite(session, known_config(place, os.environ), {}, _members(session))
+    config = config_file(place, os.environ)
     state = state_directory(place, os.environ)
     if _journal(state):
         raise CliError(
@@ -60,7 +60,7 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
         written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name, "CLUSTER_SEED_NODES": []}), 0o644)
         written.directory(state)
         written.file(state / MARK, "", 0o600)
-        result = _invite(session, config, {"secret_file": str(secret), "state_dir": str(state)}, [])
+        result = _invite(session, str(config), {"secret_file": str(secret), "state_dir": str(state)}, [])
         written.keep()
     start = f"mltbd run --config {config}" + (f" --state-dir {state}" if place.state_dir else "")
     session.say(f"wrote {config} and {secret}; start this node with `{start}`, then on each other:")
@@ -81,7 +81,7 @@ def join(session: Session, place: Place, token: str) -> Result:
         secret = written.secret(config, invitation.secret)
         more = {"CLUSTER_NAME": invitation.name, "CLUSTER_SEED_NODES": list(invitation.seeds)}
         written.file(config, _text(place, secret, more), 0o644)
-        settings = effective(config)
+        settings = effective(str(config))
         written.keep()
     data = {
         "config": str(config), "secret_file": str(secret), "node": settings["CLUSTER_NODE_ID"],
@@ -105,24 +105,24 @@ def _members(session: Session) -> list[str]:
     return [spelled(node["address"], node["port"]) for node in nodes if node.get("answers")]
 
 
-def _invite(session: Session, config: Path, more: dict[str, Any], members: list[str]) -> Result:
+def _invite(session: Session, config: str, more: dict[str, Any], members: list[str]) -> Result:
     from mltb_transport.invitation import token_of
 
     invitation = _invitation(config, members)
     if invitation.seeds[0].startswith(("127.", "localhost", "[::1]")):
         session.say("warning: this node is known at a loopback address; other machines need `--address`")
     line = f"mltbctl join {token_of(invitation)}"
-    data = {"config": str(config), "name": invitation.name, "seeds": list(invitation.seeds), "join": line}
+    data = {"config": config or None, "name": invitation.name, "seeds": list(invitation.seeds), "join": line}
     return Result({**data, **more}, line)
 
 
-def _invitation(config: Path, members: list[str]) -> Invitation:
+def _invitation(config: str, members: list[str]) -> Invitation:
     """Of several nodes where there are several: the line shall be good while any of them is down."""
     from mltb_transport.addresses import spelled
     from mltb_transport.invitation import Invitation
     from mltbctl.commands.secret import needed
 
-    found = needed(str(config))
+    found = needed(config)
     settings = effective(config)
     own = spelled(settings["CLUSTER_ADVERTISE_ADDRESS"], settings["CLUSTER_PORT"])
     here = members if own in members else []  # Else the daemon that answered is of another cluster.
@@ -130,11 +130,11 @@ def _invitation(config: Path, members: list[str]) -> Invitation:
     return Invitation(settings["CLUSTER_NAME"], tuple(seeds)[:8], found.text)
 
 
-def effective(config: Path) -> dict[str, Any]:
-    """Every option as the daemon would run with it. CliError when it would not."""
+def effective(config: str) -> dict[str, Any]:
+    """Every option as the daemon would run with it, by `known_config`. CliError when it would not."""
     from mltbctl.commands.config import show
 
-    data = show(None, config, (), effective=True).data
+    data = show(None, config or None, (), effective=True).data
     if not data["valid"]:
         first = data["errors"][0]
         raise CliError(f"{first['key']}: {first['message']}", first["hint"], code="usage")
@@ -162,6 +162,20 @@ def config_file(place: Place, environ: Mapping[str, str]) -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("mltb") / "mltb.toml"
+
+
+def known_config(place: Place, environ: Mapping[str, str]) -> str:
+    """The configuration file of a node that is there. Empty: none was named, and there is none in the usual place, for
+    the environment holds all of it."""
+    path = config_file(place, environ)
+    if not place.config and not environ.get("MLTB_CONFIG"):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError:
+            pass  # Whoever reads it says what is wrong.
+    return str(path)
 
 
 def state_directory(place: Place, environ: Mapping[str, str]) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.commands.founding import Place, config_file, effective, state_directory
+from mltbctl.commands.founding import Place, effective, known_config, state_directory
 from mltbctl.errors import CliError, Timeout, UnknownOutcome
 from mltbctl.operation import confirm, require_terminal
 from mltbctl.result import Result
@@ -41,7 +41,7 @@ class Wish:
 def recover(session: Session, wish: Wish) -> Result:
     """Listen for the others through one lease, then make this node a cluster of its own."""
     place = Place(wish.config, wish.state_dir)
-    config, state = config_file(place, os.environ), state_directory(place, os.environ)
+    config, state = known_config(place, os.environ), state_directory(place, os.environ)
     settings = effective(config)
     node = str(settings["CLUSTER_NODE_ID"])
     found = _tool("look", str(state), node)
@@ -99,12 +99,12 @@ def _met(path: Path) -> list[str]:
     return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
 
 
-def _listen(session: Session, config: Path, others: list[str], lease_s: float, met: Path) -> None:
+def _listen(session: Session, config: str, others: list[str], lease_s: float, met: Path) -> None:
     """Nobody may answer while one lease runs out: then no other node runs a workload under the old cluster either."""
     from mltbctl.commands.silence import listen
     from mltbctl.settings import find_secret
 
-    found = find_secret(str(config), os.environ)
+    found = find_secret(config, os.environ)
     session.say(f"listening for {', '.join(others) or 'nobody: no other node is known'} for {lease_s:g} s")
     out = f"take it out of CLUSTER_SEED_NODES and of `{met}`"
     listen(others, found.text if found else None, lease_s, out)

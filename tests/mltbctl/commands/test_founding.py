@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tomllib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.invitation import invitation_of
-from mltb_transport.keys import read_secret
+from mltb_transport.keys import new_secret, read_secret
 from mltbctl.commands.founding import MARK, effective
 from mltbd.core.founding import Founder
 from mltbd.runtime import founding_mark
@@ -96,12 +97,26 @@ def test_a_primary_node_named_later_is_no_second_founder(capsys: Capture, here: 
         text = file.read()
         file.seek(0)
         file.write(f'FAILOVER_PRIMARY_NODE = "n1"\n{text}')
-    assert effective(here / "n1.toml")["CLUSTER_BOOTSTRAP"] is False
+    assert effective(str(here / "n1.toml"))["CLUSTER_BOOTSTRAP"] is False
 
 
 def test_the_line_can_be_had_again(capsys: Capture, here: Path) -> None:
     line = founded(capsys, here).out
     assert run_here(capsys, "init", "--token", "--config", str(here / "n1.toml")).out == line
+
+
+def test_the_line_of_a_node_that_runs_by_its_environment_alone(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Compose and a StatefulSet have it: no file was named, and none is in the usual place."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    secret = new_secret()
+    environment = {"XDG_CONFIG_HOME": str(here), "CLUSTER_ENABLED": "true", "CLUSTER_NAME": "lab"}
+    for key, value in {**environment, "CLUSTER_ADVERTISE_ADDRESS": "10.0.0.1", "CLUSTER_SECRET": secret}.items():
+        monkeypatch.setenv(key, value)
+    outcome = run_here(capsys, "init", "--token")
+    invitation = invitation_of(outcome.out.split()[2])
+    assert (invitation.name, invitation.seeds, invitation.secret) == ("lab", ("10.0.0.1:7946",), secret)
 
 
 @pytest.mark.parametrize(("own", "met"), [("127.0.0.1:7946", True), ("127.0.0.1:7999", False)])
@@ -160,5 +175,5 @@ def test_an_ipv6_address_goes_all_the_way_into_the_seeds_of_who_joins(
     assert invitation_of(line[2]).seeds == (f"[{address}]:7946",)
     other = here / "n2.toml"
     assert run_here(capsys, *line[1:], "--config", str(other), "--node-id", "n2", "--address", "fd00::2").code == 0
-    assert effective(other)["CLUSTER_SEED_NODES"] == [f"[{address}]:7946"]
-    assert effective(here / "n1.toml")["CLUSTER_ADDRESS"] == listens
+    assert effective(str(other))["CLUSTER_SEED_NODES"] == [f"[{address}]:7946"]
+    assert effective(str(here / "n1.toml"))["CLUSTER_ADDRESS"] == listens

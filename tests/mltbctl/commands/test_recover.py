@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -91,6 +92,19 @@ def test_it_goes_on_alone(capsys: Capture, here: Path) -> None:
         node.saved(out.save_number, node.next_deadline(), 0)
     assert node.term > told["term"]
     assert recover(capsys, here, "--confirm", "lab").code == 5  # Once is enough.
+
+
+def test_a_node_that_runs_by_its_environment_alone(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file was named, and none is in the usual place."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    environment = {"XDG_CONFIG_HOME": str(here), "CLUSTER_ENABLED": "true", "CLUSTER_NODE_ID": "n1"}
+    more = {"CLUSTER_SECRET_FILE": str(here / "secret"), "CLUSTER_LEASE_DURATION": "1.0"}
+    for key, value in {**environment, **more}.items():
+        monkeypatch.setenv(key, value)
+    outcome = run_here(capsys, "recover", "--state-dir", str(here / "s"), "--dry-run")
+    assert (outcome.code, "n1 could go on alone" in outcome.out) == (0, True), outcome.err
 
 
 def test_it_is_refused_while_anybody_answers(capsys: Capture, here: Path) -> None:
