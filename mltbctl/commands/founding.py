@@ -238,7 +238,10 @@ class _Written:
         except OSError as error:
             raise CliError(f"cannot write `{path}`: {(error.strerror or str(error)).lower()}") from None
         self._made.append(path)
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CliError(f"cannot write `{path}`: {(error.strerror or str(error)).lower()}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -140,6 +141,18 @@ def test_nothing_is_written_over(capsys: Capture, here: Path, kept: str) -> None
     assert "is there already; nothing was changed" in outcome.err
     assert (here / kept).read_text() == "mine\n"
     assert [path.name for path in here.iterdir()] == [kept]
+
+
+def test_a_full_disk_is_told_with_the_file_and_nothing_stays(
+    capsys: Capture, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = founded(capsys, here)
+    assert (outcome.code, f"cannot write `{here / 'n1.secret'}`: no space left on device" in outcome.err) == (1, True)
+    assert list(here.iterdir()) == []
 
 
 def test_a_node_that_has_begun_founds_nothing(capsys: Capture, here: Path) -> None:
