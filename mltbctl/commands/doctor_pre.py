@@ -12,6 +12,7 @@ from typing import Any
 
 from mltb_transport.addresses import spelled
 from mltbctl.commands.doctor import verdict
+from mltbctl.commands.founding import Place, state_directory
 from mltbctl.diagnosis import (
     DISK_NOTABLE_MS,
     FREE_LOW_PERCENT,
@@ -127,10 +128,9 @@ def _same_secret(node: str, host: str, numeric: str, port: int, config: str) -> 
 
 def state(node: str) -> Iterator[Finding]:
     """The state directory can be written to, fast enough, with room left."""
-    directory = state_dir()
-    place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
+    place = _nearest(state_directory(Place(), os.environ))
     try:
-        seconds = _write(place)
+        seconds, usage = _write(place), shutil.disk_usage(place)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         yield Finding(PROBLEM, "disk", node, f"cannot write to {place}: {why}", "run it as the user of `mltbd`")
@@ -138,21 +138,22 @@ def state(node: str) -> Iterator[Finding]:
     slow = seconds * 1000 > DISK_NOTABLE_MS
     hint = "put the state directory on another disk: $MLTB_STATE_DIR" if slow else ""
     yield Finding(WARNING if slow else OK, "disk", node, f"{place}: fdatasync takes {seconds * 1000:.1f} ms", hint)
-    usage = shutil.disk_usage(place)
     if 100 * usage.free / usage.total < FREE_LOW_PERCENT:
         words = f"{100 * usage.free / usage.total:.1f} % of the disk of {place} is free"
         yield Finding(WARNING, "disk", node, words, "make room: a full disk stops the node")
 
 
-def state_dir() -> Path:
-    """Where a node of this user remembers."""
-    if named := os.environ.get("MLTB_STATE_DIR"):
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/var/lib/mltb")
-    from platformdirs import user_state_path
-
-    return user_state_path("mltb")
+def _nearest(directory: Path) -> Path:
+    """It, or what is there of the way to it. What cannot be looked at is there: whoever writes is told why."""
+    for path in (directory, *directory.parents):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return path
+    return Path("/")
 
 
 def _write(place: Path) -> float:

@@ -220,13 +220,14 @@ class _Written:
         return path
 
     def directory(self, path: Path) -> None:
-        if not path.is_dir():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.mkdir(mode=0o700)
-            except OSError as error:
-                raise CliError(f"cannot make `{path}`: {(error.strerror or str(error)).lower()}") from None
-            self._made.append(path)
+        try:
+            if path.is_dir():
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise CliError(f"cannot make `{path}`: {(error.strerror or str(error)).lower()}") from None
+        self._made.append(path)
 
     def file(self, path: Path, text: str, mode: int) -> None:
         try:

@@ -6,6 +6,7 @@ It takes the state directory like a daemon, so it runs only while none does. `go
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import uuid
@@ -33,8 +34,13 @@ def main(arguments: list[str]) -> int:
             pass
         case _:
             return _say(REFUSED, error="usage: look DIR NODE, or go DIR NODE NAME")
-    if not (Path(directory) / "journal.db").is_file():
+    try:
+        os.stat(Path(directory) / "journal.db")
+    except (FileNotFoundError, NotADirectoryError):
         return _say(REFUSED, error=f"`{directory}` holds no journal", hint="name the directory with `--state-dir`")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return _say(REFUSED, error=f"cannot look into `{directory}`: {why}", hint="run it as the user of `mltbd`")
     written = _Written()
     try:
         journal, found = Journal.open(Path(directory), node, written.failed, ballast_bytes=BALLAST_BYTES)

@@ -76,3 +76,10 @@ def test_a_seed_and_its_secret(
         found = look(**options, CLUSTER_SEED_NODES=[f"127.0.0.1:{daemon.port - 1}"])
     assert (level, "secret") in found
     assert ("ok", "seed") in found
+
+
+def test_a_state_directory_that_cannot_be_looked_at(
+    look: Callable[..., set[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLTB_STATE_DIR", str(tmp_path / ("n" * 300) / "state"))
+    assert ("problem", "disk") in look(CLUSTER_PORT=free_port())

@@ -15,7 +15,8 @@ import pytest
 
 from mltb_transport.invitation import invitation_of
 from mltb_transport.keys import new_secret, read_secret
-from mltbctl.commands.founding import MARK, effective
+from mltbctl.commands.founding import MARK, _Written, effective
+from mltbctl.errors import CliError
 from mltbd.core.founding import Founder
 from mltbd.runtime import founding_mark
 from tests.mltbctl.fake_daemon import FakeDaemon
@@ -153,6 +154,12 @@ def test_a_full_disk_is_told_with_the_file_and_nothing_stays(
     outcome = founded(capsys, here)
     assert (outcome.code, f"cannot write `{here / 'n1.secret'}`: no space left on device" in outcome.err) == (1, True)
     assert list(here.iterdir()) == []
+
+
+def test_a_state_directory_that_cannot_be_looked_at_is_told(here: Path) -> None:
+    named = here / ("n" * 300)
+    with pytest.raises(CliError, match=f"cannot make `{named}`: file name too long"):
+        _Written().directory(named)
 
 
 def test_a_node_that_has_begun_founds_nothing(capsys: Capture, here: Path) -> None:

@@ -319,6 +319,13 @@ def test_it_is_refused_while_the_node_runs_or_was_mistyped(capsys: Capture, here
     assert not (here / "s").exists()
 
 
+def test_a_state_directory_that_cannot_be_looked_at_is_no_traceback(capsys: Capture, here: Path) -> None:
+    (here / "s").rename(here / "t")
+    (here / "s").symlink_to("n" * 256)
+    outcome = recover(capsys, here, "--dry-run")
+    assert (outcome.code, f"cannot look into `{here / 's'}`: file name too long" in outcome.err) == (5, True)
+
+
 @pytest.mark.parametrize(
     ("own", "seeds", "places"),
     [
