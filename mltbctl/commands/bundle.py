@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 EVENTS_MAX = 500
 PART_BYTES_MAX = 4 * 1024 * 1024
 HIDDEN = "[hidden]"
+_WORDS = r"(?:token|pass|passwd|password|passphrase|pwd|secret|key)"
 _SECRETS = (
     re.compile(r"mltb1-(?:[a-z]+-)?[a-z2-7]{20,}"),  # ours
     re.compile(r"mltbj1-[A-Za-z0-9_-]+"),  # what lets a machine join holds ours
     re.compile(r"\b\d{6,12}:[A-Za-z0-9_-]{30,}"),  # of Telegram bots
-    re.compile(r"(?<=://)[^/\s\"']+(?=@)"),  # in addresses of databases, with a user or without
-    re.compile(r"(?i)(?:(?<=token=)|(?<=password=)|(?<=secret=)|(?<=key=)|(?<=bearer ))[^\s\"'&]+"),
-    re.compile(r"(?i)(?<!\S)(?P<option>--?[a-z-]*(?:token|pass|passwd|password|secret|key)[=\s]+)[^\s\"']+"),
+    re.compile(r"(?<=://)[^\s\"']+(?=@)"),  # in addresses of databases, with a user or without
+    re.compile(rf"(?i)(?P<kept>{_WORDS}[\\\"']*\s*[=:]\s*\\*[\"']?)(?:(?<=\")[^\"]+|(?<=')[^']+|[^\s\"'&]+)"),
+    re.compile(r"(?i)(?P<kept>\bauthorization[\\\"']*\s*[=:][\s\\\"']*(?:[a-z]+\s+)?)[^\n\"']+"),
+    re.compile(r"(?i)(?P<kept>\bbearer )[^\s\"'&]+"),
+    re.compile(rf"(?i)(?<!\S)(?P<kept>--?[a-z-]*{_WORDS}[=\s]+)[^\s\"']+"),
 )
 _QUOTED = re.compile(r"`.*`", re.DOTALL)
 
@@ -37,7 +40,7 @@ _QUOTED = re.compile(r"`.*`", re.DOTALL)
 def scrub(text: str) -> str:
     """Without anything that looks like a secret."""
     for pattern in _SECRETS:
-        text = pattern.sub(lambda found: found.groupdict().get("option", "") + HIDDEN, text)
+        text = pattern.sub(lambda found: found.groupdict().get("kept", "") + HIDDEN, text)
     return text
 
 
