@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOOL = "mltbd.runtime.recover"
 TOOL_S = 120.0
 UNSURE = 6
-MET = "met.json"
+MET, DAMAGED = "met.json", "met.json.bad"
 MET_BYTES_MAX = 64 * 1024
 DANGER = """\
 UNSAFE. Everything that only the lost nodes had is lost. If any of them still runs, there will be two clusters,
@@ -84,19 +84,29 @@ def _places(settings: dict[str, Any], state: Path) -> list[str]:
 
 
 def _met(path: Path) -> list[str]:
-    """What the daemon kept (mltbd/runtime/met.py). A file that cannot be read names nobody to listen for: refused."""
+    """What the daemon kept (mltbd/runtime/met.py). What cannot be read names nobody to listen for, and neither does
+    what a start of the daemon found damaged and put aside: refused."""
+    damaged = path.with_name(DAMAGED)
     try:
+        if os.path.lexists(damaged):
+            raise _unread(damaged, "it is damaged")
         with path.open("rb") as file:
             found = json.loads(file.read(MET_BYTES_MAX))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:
-        raise CliError(
-            f"`{path}` cannot be read, so who else may live is not known: {error}; nothing was changed",
-            "if you are certain that every other node is gone, remove it",
-            code="refused",
-        ) from None
-    return [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
+        raise _unread(path, str(error)) from None
+    if not isinstance(found, list) or not all(isinstance(place, str) for place in found):
+        raise _unread(path, "it is no list of places")
+    return found
+
+
+def _unread(path: Path, why: str) -> CliError:
+    return CliError(
+        f"`{path}` cannot be read, so who else may live is not known: {why}; nothing was changed",
+        "if you are certain that every other node is gone, remove it",
+        code="refused",
+    )
 
 
 def _listen(session: Session, config: str, others: list[str], lease_s: float, met: Path) -> None:

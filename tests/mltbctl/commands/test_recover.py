@@ -294,11 +294,18 @@ def test_a_disk_that_never_comes_is_no_traceback(capsys: Capture, here: Path, mo
     assert (outcome.code, "nothing was changed" in outcome.err) == (6, True)
 
 
-@pytest.mark.parametrize("text", ["", '["127.0.0.1:1"', "[" * 9000])
+@pytest.mark.parametrize("text", ["", '["127.0.0.1:1"', "[" * 9000, "{}", '["127.0.0.1:1", 7]'])
 def test_a_file_that_cannot_be_read_names_nobody_to_listen_for(capsys: Capture, here: Path, text: str) -> None:
     (here / "s" / "met.json").write_text(text)
     outcome = recover(capsys, here, "--confirm", "lab")
     assert (outcome.code, "who else may live is not known" in outcome.err) == (5, True)
+
+
+def test_what_was_put_aside_as_damaged_is_not_forgotten(capsys: Capture, here: Path) -> None:
+    """By a start of the daemon, which then kept the few that it met."""
+    (here / "s" / "met.json.bad").write_text("")
+    outcome = recover(capsys, here, "--confirm", "lab")
+    assert (outcome.code, "met.json.bad` cannot be read, so who else may live is not known" in outcome.err) == (5, True)
 
 
 def test_all_that_a_node_keeps_are_listened_for(here: Path) -> None:
