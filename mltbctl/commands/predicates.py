@@ -12,8 +12,6 @@ from mltbctl.words import duration
 if TYPE_CHECKING:
     from mltbctl.client import Client
 
-PREDICATES = ("leader", "primary", "healthy", "paused", "quorate")
-AWAITED = ("leader", "primary", "healthy")
 POLL_S = 0.2
 _WORDS = {True: "true", False: "false", None: "unknown"}
 _FINAL = ("usage", "auth")  # failures that waiting does not mend
