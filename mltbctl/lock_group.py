@@ -96,7 +96,7 @@ def lock_acquire(
         result = command.acquire(session, client, name, ttl=ttl, wait=wait, delay=delay, holder=holder)
         session.tell_endpoint(client)
         try:
-            session.finish(result)
+            session.finish(result, must_be_read=result.data["acquired"])
         except CliError:
             command.give_back(client, result)
             raise

@@ -117,11 +117,10 @@ def verdict_lines(candidates: list[dict[str, Any]], style: Style) -> list[str]:
     return lines
 
 
-def print_result(result: Result, output: str, style: Style) -> None:
-    """`result` to stdout. A reader that has gone away is no failure."""
+def print_result(result: Result, output: str, style: Style) -> bool:
+    """`result` to stdout. A reader that has gone away is no failure: False."""
     text = text_of(result, output, style)
-    if text:
-        write(sys.stdout, text + "\n")
+    return write(sys.stdout, text + "\n") if text else True
 
 
 def print_one_of_many(result: Result, output: str, style: Style, *, end: str = "\n") -> None:

@@ -74,11 +74,13 @@ class Session:
                 raise typer.Exit(never_no(error.exit_code)) from error
             raise
 
-    def finish(self, result: Result, *, told_by_code: bool = False) -> NoReturn:
-        """Print the result and end the command with its code; with --quiet and `told_by_code` only end it."""
+    def finish(self, result: Result, *, told_by_code: bool = False, must_be_read: bool = False) -> NoReturn:
+        """Print the result and end the command with its code; with --quiet and `told_by_code` only end it. CliError
+        where it cannot be written, and with `must_be_read` also where the reader is gone."""
         if not (told_by_code and self.settings.quiet):
             try:
-                print_result(result, self.output, self.out)
+                if not print_result(result, self.output, self.out) and must_be_read:
+                    raise CliError("cannot write the output: its reader is gone")
             except CliError as error:
                 # 1 would read as the answer.
                 raise CliError(error.message, error.hint, code="usage" if told_by_code else error.code) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -180,5 +181,18 @@ def test_verdict_names_the_reasons() -> None:
 def test_a_lock_that_nobody_was_told_of_is_given_back(runtime: Path, store: FakeStore) -> None:
     del runtime
     assert closed(">/dev/full", "lock", "acquire", "backup").code == 1
+    assert store.executed == 2, "acquired, and released"
+    assert not any(store.lines.values())
+
+
+@pytest.mark.parametrize("arguments", ["lock acquire backup", "-q -o json lock acquire backup"])
+def test_a_lock_whose_reader_is_gone_is_given_back(runtime: Path, store: FakeStore, arguments: str) -> None:
+    del runtime
+    out, into = os.pipe()
+    os.close(out)
+    command = [sys.executable, "-m", "mltbctl", *arguments.split()]
+    done = subprocess.run(command, check=False, stdout=into, stderr=subprocess.PIPE, text=True)
+    os.close(into)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: its reader is gone\n")
     assert store.executed == 2, "acquired, and released"
     assert not any(store.lines.values())
