@@ -64,6 +64,8 @@ class Lock:
 
     with node.lock("deploy", ttl=30, wait=10) as lock:      # LockNotAcquired when it is not free in time
         while work and not lock.lost.is_set(): ...          # `lock.lost`: stop at once, somebody else may begin
+
+    After the block nothing of it is left to rely on; `lost` then says whether it was lost before it was released.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Lock:
 
     @property
     def held(self) -> HeldLock:
-        """The grant. RuntimeError outside the block."""
+        """The grant; after the block nothing remains of its time. RuntimeError before it is acquired."""
         if self._held is None:
             raise RuntimeError(f"the lock `{self.name}` is not acquired")
         return self._held
@@ -114,7 +116,7 @@ class Lock:
         return self.held.extend_s < math.inf
 
     def remaining(self) -> float:
-        """Seconds for which it is ours for sure, if it were not extended again; 0 once it is lost."""
+        """Seconds for which it is ours for sure, if it were not extended again; 0 once it is lost or released."""
         return 0.0 if self.lost.is_set() else self.held.remaining()
 
     def __enter__(self) -> Lock:
@@ -169,6 +171,7 @@ class Lock:
         if self._held is None or self._pid != os.getpid() or self._ending.is_set():
             return False
         self._ending.set()
+        self._held.ended()
         return True
 
     def giving_back(self) -> Steps[LockLost | None]:
@@ -176,7 +179,7 @@ class Lock:
         if self.lost.is_set():
             self.lost.set()
             return self._loss()
-        timeout_s = min(self._locks.timeout_s, max(RELEASE_S_MIN, self.held.remaining()))
+        timeout_s = min(self._locks.timeout_s, max(RELEASE_S_MIN, self.lost.moment - boottime()))
         try:
             released = yield from releasing(self.held, timeout_s)
         except MltbError:
@@ -210,6 +213,9 @@ class Lock:
                 continue
             try:
                 self._locks.extend(held, timeout=held.remaining())
+                if self._ending.is_set():
+                    held.ended()  # It came too late to be of use.
+                    break
                 self._trouble = ""
                 due = now + held.extend_s
                 self.lost.moment = held.until

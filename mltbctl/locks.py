@@ -57,6 +57,10 @@ class HeldLock:
         """Seconds for which it is ours for sure; 0 when it may be somebody else's."""
         return max(0.0, self._until - boottime())
 
+    def ended(self) -> None:
+        """It is about to be given back: from now on nobody may rely on it."""
+        self._until = 0.0
+
     def extended(self, answer: dict[str, Any], began: float) -> None:
         """Take in the answer to an extension asked for at `began`."""
         self.ttl = float(answer["ttl_seconds"])
@@ -166,6 +170,7 @@ def extending(
 
 
 def releasing(held: HeldLock, timeout_s: float | None = None) -> Steps[bool]:
+    held.ended()
     answer = yield Ask("lock_release", _named(held), changes=True, timeout_s=timeout_s)
     return bool(answer["released"])
 
