@@ -185,16 +185,21 @@ class _Silence:
     def explain(self, after: int) -> None:
         """Nothing has come for a while. `after`: the revision behind which changes are waited for."""
         try:
-            if not self._compared:
-                self._compare(after, self._client.state.watch().revision)
             quorate = self._client.is_("quorate")
         except MltbError:
             return  # It is the watch that says what is wrong with the daemon.
         if quorate is False and self._quorate:
             self._say("there is no quorum, so nothing changes until there is one again")
         self._quorate = quorate is not False
+        if self._quorate and not self._compared:
+            self._compare(after)
 
-    def _compare(self, after: int, present: int) -> None:
+    def _compare(self, after: int) -> None:
+        """The present revision is known where there is a quorum, and nowhere else."""
+        try:
+            present = self._client.state.watch().revision
+        except MltbError:
+            return
         self._compared = True
         if after > present:
             self._say(f"revision {after} is still to come, it is {present} now: what changes until then is not shown")

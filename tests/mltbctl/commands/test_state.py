@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mltbctl.commands import state
+from tests.mltbctl.fake_daemon import Refusal
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.terminal import run_here
 
@@ -131,7 +132,14 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient")
 def test_a_watch_says_once_why_nothing_comes(store: FakeStore, capsys: Capture) -> None:
+    """Without a quorum no read is answered that could tell how far the changes are."""
+
+    def unanswered(_: dict[str, Any]) -> dict[str, Any]:
+        store.set({"key": "k", "value": "1"})  # Let it end, unexplained.
+        raise Refusal(code="no_quorum", message="1 of 3 voters")
+
     store.quorate = False
+    store.daemons[0].answers["state_list"] = unanswered
     real, asked = store.daemons[0].answers["is"], []
 
     def is_(params: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def test_a_watch_says_once_why_nothing_comes(store: FakeStore, capsys: Capture) 
         return real(params)
 
     store.daemons[0].answers["is"] = is_
-    outcome = run_here(capsys, "state", "watch", "--limit", "1")
+    outcome = run_here(capsys, "state", "watch", "--after", "0", "--limit", "1")
     assert (outcome.code, outcome.out) == (0, "1   k   1\n")
     assert outcome.err.count("there is no quorum, so nothing changes until there is one again") == 1
 
@@ -158,4 +166,4 @@ def test_a_watch_of_what_is_still_to_come(store: FakeStore, capsys: Capture) -> 
     store.daemons[0].answers["is"] = is_
     outcome = run_here(capsys, "state", "watch", "--after", "4", "--limit", "1")
     assert (outcome.code, outcome.out) == (0, "5   k   1\n")
-    assert outcome.err == "revision 4 is still to come, it is 1 now: what changes until then is not shown\n"
+    assert outcome.err == "revision 4 is still to come, it is 2 now: what changes until then is not shown\n"
