@@ -231,10 +231,18 @@ class AsyncWatch:
         return self._news.revision
 
     def __await__(self) -> Generator[Any, None, AsyncWatch]:
-        if not self._begun:
-            yield from self._lines.play(self._news.begin(self._after)).__await__()
-            self._begun = True
+        return self._begin_in_turn().__await__()
+
+    async def _begin_in_turn(self) -> AsyncWatch:
+        async with self._turn:
+            await self._begin()
         return self
+
+    async def _begin(self) -> None:
+        """Once, whoever is first: a later beginning would leave out what was written since."""
+        if not self._begun:
+            await self._lines.play(self._news.begin(self._after))
+            self._begun = True
 
     def __aiter__(self) -> AsyncWatch:
         return self
@@ -242,7 +250,7 @@ class AsyncWatch:
     async def __anext__(self) -> Change:
         """As Watch's; of several tasks one after the other."""
         async with self._turn:
-            await self
+            await self._begin()
             change = await self._lines.play(self._news.following())
         if change is None:
             raise StopAsyncIteration

@@ -233,3 +233,39 @@ def test_a_connection_that_nobody_wants_any_more_is_closed(
     run(story())
     goes_on.set()
     until(lambda: made and made[0]._shut)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_one_loop_after_the_other_leaves_nothing_open(store: FakeStore) -> None:
+    path = str(store.daemons[0].path)
+
+    async def story() -> None:
+        async with AsyncClient(path, timeout=30) as node:
+            await node.state.set("k", 1)
+
+    with Client(path, timeout=30) as other:
+        other.state.set("k", 0)
+        run(story())
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(4):
+            run(story())
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_one_client_in_many_loops_leaves_nothing_open(store: FakeStore) -> None:
+    path = str(store.daemons[0].path)
+
+    async def story() -> None:
+        await node.state.set("k", 1)
+
+    with Client(path, timeout=30) as other:
+        other.state.set("k", 0)
+        node = AsyncClient(path, timeout=30)
+        run(story())
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(4):
+            run(story())
+        assert len(os.listdir("/proc/self/fd")) <= before
+        run(node.close())
+        assert len(os.listdir("/proc/self/fd")) < before
