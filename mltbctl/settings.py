@@ -123,6 +123,8 @@ def local_sockets(environ: Mapping[str, str]) -> list[str]:
             paths += sorted(directory.glob("*.sock"))
         except PermissionError:
             raise _forbidden(str(directory)) from None
+        except OSError as error:
+            raise _unable(str(directory), error) from error
     listening = [str(path) for path in paths[:SOCKETS_MAX] if listens(str(path))]
     if listening:
         return listening
@@ -142,7 +144,11 @@ def listens(path: str) -> bool:
     """Whether a daemon does, at this socket."""
     import socket
 
-    with socket.socket(socket.AF_UNIX) as probe:
+    try:
+        probe = socket.socket(socket.AF_UNIX)
+    except OSError as error:
+        raise _unable(path, error) from error
+    with probe:
         probe.settimeout(PROBE_S)
         try:
             probe.connect(path)
@@ -153,6 +159,14 @@ def listens(path: str) -> bool:
         except OSError:
             return False  # A socket left behind, or a path too long to be one.
     return True
+
+
+def _unable(path: str, error: OSError) -> Unreachable:
+    """It is this process that cannot look: for it has too many files open, say."""
+    from mltb_transport.control import unable
+
+    told = unable(path, error)
+    return Unreachable(told.message, told.hint)
 
 
 def _forbidden(path: str) -> CliError:

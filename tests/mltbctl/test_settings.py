@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_named_nodes_in_order_of_precedence() -> None:
     assert named_nodes([], {}) == ()
     with pytest.raises(CliError, match=f"at most {NODES_MAX}"):
         named_nodes(["n1"] * (NODES_MAX + 1), {})
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_without_descriptors_it_is_this_process_that_cannot_look(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "n1.sock").touch()
+    monkeypatch.setattr(*((socket, "socket", full) if left else (Path, "glob", full)))
+    with pytest.raises(Unreachable, match="can be made: Too many open files") as caught:
+        local_sockets({"MLTB_RUNTIME_DIR": str(tmp_path)})
+    assert caught.value.hint == "run `ulimit -n`"
 
 
 def test_runtime_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
