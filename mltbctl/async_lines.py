@@ -106,14 +106,15 @@ class AsyncLines:
 
     async def _changed(self, hub: Hub, row: Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         """As Lines does it."""
-        changing = Settling(self._lines, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        kept_s = self._lines.kept_s(ask)
+        changing = Settling(self._lines, hub, ask.method, ask.params, row)
         try:
-            return await self._run(changing)
+            return await self._run(changing.within(deadline - kept_s, allowed_s, ask.wait_s))
         except UnknownOutcome:
-            if ask.retreat is None or not ask.wait_s:
+            if ask.retreat is None or not kept_s:
                 raise
             with contextlib.suppress(MltbError):
-                return await self._run(giving_up(self._lines, hub, row, ask, ask.retreat))
+                return await self._run(giving_up(self._lines, hub, row, ask, ask.retreat, kept_s))
             raise
 
     async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask, retreat: Retreat) -> None:

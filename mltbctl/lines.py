@@ -149,6 +149,12 @@ class Lines:
         """How long it may take in all."""
         return (self.timeout_s if ask.timeout_s is None else ask.timeout_s) + ask.wait_s
 
+    def kept_s(self, ask: Ask) -> float:
+        """Of that, what is kept back for giving up a wait."""
+        if ask.retreat is None or not ask.wait_s:
+            return 0.0
+        return min(RETREAT_S, (self.allowed_s(ask) - ask.wait_s) / 2)
+
     def _settled(self, hub: hubs.Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         if not ask.changes:
             reading = Settling(self, hub, ask.method, ask.params, None)
@@ -181,15 +187,16 @@ class Lines:
 
     def _changed(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         """A wait without a definite answer is given up like one that is interrupted: else nobody would stand in line,
-        and get the lock. What that finds out is the answer."""
-        changing = Settling(self, hub, ask.method, ask.params, row).within(deadline, allowed_s, ask.wait_s)
+        and get the lock. What that finds out is the answer. Time is kept back for it."""
+        kept_s = self.kept_s(ask)
+        changing = Settling(self, hub, ask.method, ask.params, row).within(deadline - kept_s, allowed_s, ask.wait_s)
         try:
             return self._run(changing)
         except UnknownOutcome:
-            if ask.retreat is None or not ask.wait_s:
+            if ask.retreat is None or not kept_s:
                 raise
             with suppress(MltbError):
-                return self._run(giving_up(self, hub, row, ask, ask.retreat))
+                return self._run(giving_up(self, hub, row, ask, ask.retreat, kept_s))
             raise
 
     def _run(self, settling: Settling) -> dict[str, Any]:
@@ -236,10 +243,12 @@ class Lines:
             return  # It ends by its own time limits.
 
 
-def giving_up(lines: Lines, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat) -> Settling:
+def giving_up(
+    lines: Lines, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat, allowed_s: float = RETREAT_S
+) -> Settling:
     """The same change once more, as `retreat` says."""
     settling = Settling(lines, hub, ask.method, {**ask.params, **retreat.params}, row)
-    return settling.within(time.monotonic() + RETREAT_S, RETREAT_S, 0.0)
+    return settling.within(time.monotonic() + allowed_s, allowed_s, 0.0)
 
 
 @contextmanager

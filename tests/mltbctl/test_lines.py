@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,23 @@ def test_a_wait_without_an_answer_is_given_up_and_leaves_nobody_in_line(serve: S
         with pytest.raises(LockNotAcquired):
             asyncio.run(story())
         assert [grant.lock_id for grant in store.lines["l"]] == [held.lock_id]
+
+
+def test_giving_up_a_wait_takes_no_longer_than_was_allowed(serve: Serve) -> None:
+    """A second of it is kept back, half of it where it is short."""
+    daemon = serve("n2", lock_acquire=silent)
+
+    async def story() -> None:
+        async with AsyncClient(timeout=1.0) as node:
+            await node.locks.acquire("l", wait=0.1)
+
+    with Client(timeout=1.0) as node:
+        for acquire in (lambda: node.locks.acquire("l", wait=0.1), lambda: asyncio.run(story())):
+            began = time.monotonic()
+            with pytest.raises(UnknownOutcome, match=r"no answer within 1\.1 s"):
+                acquire()
+            assert time.monotonic() - began < 1.1 + 0.8
+    assert [params["wait"] for _, params in daemon.calls] == [0.1, 0.0] * 2, "given up"
 
 
 def test_an_unknown_outcome_names_the_change_and_where_to_look(serve: Serve) -> None:
