@@ -125,7 +125,7 @@ class State:
         """The entries whose keys begin with `prefix`, in the order of their keys.
 
         A list longer than one answer (256 entries, less where they are large) is put together from several, each
-        true at its own revision; `revision` is that of the first.
+        true at its own revision; `revision` is that of the first. With a `limit` of 0 nothing but that is asked for.
         """
         return self._lines.play(listing(prefix, stale, limit))
 
@@ -201,18 +201,21 @@ def deleting(key: str, expected_version: int | None, token: Token) -> Steps[bool
 
 
 def listing(prefix: str, stale: bool, limit: int | None) -> Steps[Listing]:
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit of {limit} is below 0")
     found = Listing()
     after: str | None = None
-    while limit is None or len(found) < limit:
-        page = PAGE if limit is None else min(PAGE, limit - len(found))
+    while True:
+        page = PAGE if limit is None else min(PAGE, max(1, limit - len(found)))
         answer = yield Ask("state_list", _given(prefix=prefix, stale=stale or None, limit=page, after=after))
         if after is None:
             found.revision, found.age_seconds = answer["revision"], answer.get("age_seconds")
+        if limit == 0:
+            return found  # Only where the state is was asked for.
         found += [entry_of(entry, answer.get("age_seconds")) for entry in answer["entries"]]
-        if not answer["more"] or not answer["entries"]:
-            break
+        if not answer["more"] or not answer["entries"] or len(found) == limit:
+            return found
         after = found[-1].key
-    return found
 
 
 class News:

@@ -70,6 +70,10 @@ def test_long_lists_come_in_pages(store: FakeStore) -> None:
     with Client() as node:
         assert [entry.key for entry in node.state.list("p/")] == keys
         assert [entry.key for entry in node.state.list("p/", limit=2)] == keys[:2]
+        nothing = node.state.list("p/", stale=True, limit=0)
+        assert (nothing, nothing.revision, nothing.age_seconds) == ([], store.revision, 0.25)
+        with pytest.raises(ValueError, match="limit of -1"):
+            node.state.list("p/", limit=-1)
         assert len(node.state.list()) == PAGE + 4
         assert node.state.list("x") == []
     pages = [params.get("after") for method, params in store.daemons[0].calls if method == "state_list"]
