@@ -375,8 +375,7 @@ def test_a_channel_gives_back_what_it_opened(daemon: FakeDaemon) -> None:
     first.retire()
 
 
-@pytest.mark.parametrize("left", [0, 1])
-@pytest.mark.parametrize("daemon", ["remote"], indirect=True)
+@pytest.mark.parametrize(("daemon", "left"), [("remote", 0), ("remote", 1)], indirect=["daemon"])
 def test_who_finds_no_descriptor_watches_nothing_and_may_try_again(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
