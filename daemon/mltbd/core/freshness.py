@@ -15,13 +15,13 @@ class Freshness:
         self._commit, self._told_at, self._waits = 0, 0.0, False
 
     def heard(self, message: Append, consensus: Consensus, now: float, applied: int) -> None:
-        """The word of a leader, after consensus has judged it."""
-        if consensus.acked_at == now:
+        """The word of a leader, after consensus has judged it. Without a level it is not in charge yet."""
+        if consensus.acked_at == now and message.level:
             self.told(max(message.commit, consensus.commit), now, applied)
 
     def leads(self, consensus: Consensus, applied: int) -> None:
-        """We may lead ourselves: then we know as long as a quorum confirms it."""
-        if consensus.reign is not None:
+        """We may lead ourselves: then we know as long as a quorum confirms it, and not before we are in charge."""
+        if consensus.reign is not None and consensus.in_charge:
             self.told(consensus.commit, consensus.reign.confirmed_at, applied)
 
     def told(self, commit: int, at: float, applied: int) -> None:
