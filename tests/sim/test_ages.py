@@ -69,6 +69,22 @@ class Ages:
 
 
 @by_seed
+def test_whoever_is_cut_off_with_the_old_leader_does_not_believe_it(seed: int) -> None:
+    cluster = healthy(voters(5), seed)
+    ages = Ages(cluster)
+    ages.run_for(1.0)
+    old = leader(cluster).name
+    few = {old, next(name for name in cluster.machines if name != old)}
+    cut = [(a, b) for a in cluster.machines for b in cluster.machines if (a in few) != (b in few)]
+    cluster.network.block(cut)
+    ages.run_for(6.0)
+    assert leader(cluster).name not in few
+    cluster.network.unblock(cut)
+    ages.run_for(3.0)
+    ages.ends()
+
+
+@by_seed
 def test_a_leader_that_does_not_know_yet_what_is_committed_tells_nobody_that_it_is_all(seed: int) -> None:
     """Its predecessor committed something and could tell nobody; it holds that, and cannot commit anything itself, for
     the disk of the other voter hangs."""

@@ -183,6 +183,7 @@ class Append:
     """COORDINATOR, heartbeat and log in one: entries after (prev_index, prev_term), and a round to acknowledge.
 
     `level`: of the cluster, as the leader has applied it; 0 while it does not know.
+    `confirmed_s`: how long ago, as this was sent, the youngest round began that a quorum has acknowledged.
     """
 
     term: int
@@ -193,6 +194,7 @@ class Append:
     alive: tuple[str, ...]  # members that acknowledged this leader lately
     entries: tuple[Entry, ...]
     level: int = 0
+    confirmed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

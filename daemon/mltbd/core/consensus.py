@@ -207,10 +207,10 @@ class Consensus(Voting):
         peer.next_index += len(entries)  # In flight; a gap is refused and sent again.
 
     def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
-        reign = self._must_reign()
-        alive, before = reign.alive(now, self.silence_s), self.log.term_at(previous)
+        reign, before = self._must_reign(), self.log.term_at(previous)
+        alive, ago_s = reign.alive(now, self.silence_s), round(now - reign.confirmed_at, 2)
         level = self.level if reign.first_index <= self.level_at else 0  # Until then it may have risen unseen.
-        return reign.once(Append(self.term, reign.round, previous, before, self.commit, alive, entries, level))
+        return reign.once(Append(self.term, reign.round, previous, before, self.commit, alive, entries, level, ago_s))
 
     # -- snapshots -------------------------------------------------------------------------------------------
 

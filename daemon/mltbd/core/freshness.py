@@ -16,8 +16,9 @@ class Freshness:
 
     def heard(self, message: Append, consensus: Consensus, now: float, applied: int) -> None:
         """The word of a leader, after consensus has judged it. Without a level it is not in charge yet."""
-        if consensus.acked_at == now and message.level:
-            self.told(max(message.commit, consensus.commit), now, applied)
+        if message.term == consensus.term and message.level:
+            # Cut off together with us it may be replaced already: what it says is as old as a quorum's word for it.
+            self.told(max(message.commit, consensus.commit), now - message.confirmed_s, applied)
 
     def leads(self, consensus: Consensus, applied: int) -> None:
         """We may lead ourselves: then we know as long as a quorum confirms it, and not before we are in charge."""

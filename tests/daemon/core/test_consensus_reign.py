@@ -157,6 +157,22 @@ def test_a_request_is_confirmed_by_a_round_of_its_own() -> None:
     assert member.consensus.confirmations == ["tag"]
 
 
+def test_it_says_how_long_ago_a_quorum_confirmed_it_in_one_message_for_all() -> None:
+    member = Member()
+    now = member.lead("n2")
+    member.sent(Append)
+    member.acked("n2", 1, 2, now + 0.3)
+    member.out.take()
+    member.consensus.begin_round(now + 0.4)
+    (_, second), (_, third) = member.sent(Append)
+    assert second.confirmed_s == 0.4
+    assert third is second
+    member.acked("n3", 2, 2, now + 0.5)
+    member.out.take()
+    member.consensus.begin_round(now + 1.0)
+    assert {append.confirmed_s for _, append in member.sent(Append)} == {0.6}
+
+
 def test_requests_to_confirm_have_a_limit() -> None:
     member = Member()
     now = member.lead("n2")

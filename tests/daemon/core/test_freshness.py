@@ -7,7 +7,7 @@ from mltb_transport.store import SET, packed
 from mltbd.core.effects import Outcomes
 from mltbd.core.events import Submit
 from mltbd.core.freshness import Freshness
-from tests.daemon.core.core_kit import THREE
+from tests.daemon.core.core_kit import FIVE, THREE
 from tests.daemon.core.node_kit import Wired
 
 
@@ -90,3 +90,23 @@ def test_a_leader_that_does_not_know_yet_what_is_committed_makes_nobody_fresh() 
     for name in ("n2", "n3"):
         assert wired.has(name)
         assert wired.now - wired.fresh_at(name) < 1.0
+
+
+def test_who_is_cut_off_with_its_leader_does_not_take_its_word_for_that_of_a_quorum() -> None:
+    """Two of five: the other three have a leader of their own before the old one gives up."""
+    wired = Ages(*FIVE)
+    wired.settled()
+    few, many = FIVE[:2], FIVE[2:]
+    wired.cut |= {pair for one in few for other in many for pair in ((one, other), (other, one))}
+    assert wired.until(lambda: any(wired.nodes[name].consensus.in_charge for name in many))
+    (led,) = (name for name in many if wired.nodes[name].consensus.in_charge)
+    wrote_at = wired.writes(led)
+    assert wrote_at == wired.now
+    for _ in range(100):
+        wired.run(0.05)
+        for name in few:
+            assert not wired.has(name)
+            assert wired.fresh_at(name) <= wrote_at, f"{name} lacks what was written then"
+    wired.cut.clear()
+    wired.run(3.0)
+    assert all(wired.has(name) and wired.now - wired.fresh_at(name) < 1.0 for name in FIVE)
