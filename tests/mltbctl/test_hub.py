@@ -150,7 +150,7 @@ def test_one_who_answers_and_is_the_only_one_is_not_left(serve: Serve) -> None:
 
 
 def test_a_first_change_that_was_never_applied_costs_the_next_one_nothing(serve: Serve) -> None:
-    """When the table of clients was full, the state does not know who sends its second change."""
+    """The state does not know who sends its second change when it has not remembered the first."""
     store = FakeStore()
     full = ["full"]
     real = store.answers()["state_set"]

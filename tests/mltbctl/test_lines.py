@@ -91,6 +91,7 @@ def test_an_answer_that_was_lost_is_asked_for_again(serve: Serve) -> None:
         (("unknown_outcome", "usage"), UnknownOutcome),
         (("unknown_outcome", "auth"), UnknownOutcome),
         (("unknown_outcome", "refused"), Refused),
+        (("unknown_outcome", "overloaded"), UnknownOutcome),
         (("unknown_outcome", "off"), UnknownOutcome),
         (("off",), Refused),
         (("refused",), Refused),

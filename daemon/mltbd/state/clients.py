@@ -52,7 +52,7 @@ class Clients:
             oldest = next(iter(self._last.values()))
             if index - oldest.place < KEEP_ENTRIES:
                 why = f"{CLIENTS_MAX} clients were active in the last {KEEP_ENTRIES} entries of the log"
-                return _error("full", why)
+                return _error("overloaded", why)  # Not for good: a repeat under this number may find room.
         return None
 
     def remember(self, client: str, seq: int, outcome: Outcome, index: int, stands: Callable[[Outcome], bool]) -> None:

@@ -30,7 +30,7 @@ def test_the_oldest_client_makes_room_once_nothing_of_it_can_be_on_its_way(
     monkeypatch.setattr(clients_module, "CLIENTS_MAX", 2)
     story.set("k", client="a")
     story.set("k", client="b")
-    assert story.set("k", client="c")[:2] == ("error", "full")
+    assert story.set("k", client="c")[:2] == ("error", "overloaded")
     story.set("k", client="a")
     story.index += KEEP_ENTRIES - 2
     assert story.set("k", client="c", seq=1)[0] == "ok"
@@ -48,7 +48,7 @@ def test_room_is_made_by_how_far_the_log_has_come_since(
     for place, client in enumerate("ab", start=5 * KEEP_ENTRIES):
         clients.remember(client, 1, OK, place, lambda _: False)
     refused = clients.known("c", 1, 5 * KEEP_ENTRIES + entries)
-    assert (refused is not None and refused[:2] == ("error", "full")) == full
+    assert (refused is not None and refused[:2] == ("error", "overloaded")) == full
 
 
 def test_who_holds_a_lock_or_waits_for_it_is_not_forgotten(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
