@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.errors import Compacted
+from mltbctl.errors import Compacted, MltbError
 from mltbctl.steps import Ask, Steps
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Change:
 
 def entry_of(data: dict[str, Any], age: float | None = None) -> Entry:
     """The entry in an answer; its `value` is JSON text."""
-    return Entry(data["key"], json.loads(data["value"]), data["version"], data["revision"], age)
+    return Entry(data["key"], decoded(data["value"]), data["version"], data["revision"], age)
 
 
 def encoded(value: Any) -> str:
@@ -76,9 +76,17 @@ def encoded(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def decoded(text: str) -> Any:
+    """The value that is kept as this text."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise MltbError("a value is nested too deeply to be read from here") from error
+
+
 def kept(value: Any, text: str) -> Any:
     """What a read will give back for it: tuples become lists, and keys become texts."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.loads(text)
+    return value if value is None or isinstance(value, bool | int | float | str) else decoded(text)
 
 
 def guarded(token: Token) -> dict[str, Any] | None:
@@ -267,7 +275,7 @@ class News:
             )
         for change in answer["changes"]:
             text = change["value"]
-            value = None if text is None else json.loads(text)
+            value = None if text is None else decoded(text)
             self._waiting.append(Change(change["key"], value, change["version"], change["revision"], change["kind"]))
         if not self._waiting:
             self.revision = max(self.revision, int(answer["revision"]))

@@ -31,6 +31,20 @@ def test_what_json_cannot_say_is_refused_before_it_is_sent(store: FakeStore, val
     assert not store.daemons[0].calls
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda state: state.get("k"),
+        lambda state: state.list("k"),
+        lambda state: next(state.watch("k", after=0)),
+    ],
+)
+def test_a_value_too_deep_for_this_stack_is_an_error_like_any_other(store: FakeStore, read: Callable[..., Any]) -> None:
+    store.set({"key": "k", "value": "[" * 20_000 + "]" * 20_000})
+    with Client() as node, pytest.raises(MltbError, match="a value is nested too deeply to be read from here"):
+        read(node.state)
+
+
 def test_stale_reads_tell_their_age(store: FakeStore) -> None:
     with Client() as node:
         node.state.set("k", 1)

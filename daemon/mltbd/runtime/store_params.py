@@ -18,6 +18,8 @@ from mltbd.state.store import ANY_VERSION
 CLIENT_BYTES_MAX = 64
 SEQ_MAX = 2**53
 HOLDER_BYTES_MAX = 255
+LEVELS_MAX = 100
+"""Of lists and objects within each other in a value: whoever reads it, from however deep a stack, must be able to."""
 LIMIT_MAX = 1000
 ANSWER_CHARS_MAX = TEXT_CHARS_MAX // 2
 """Of the rows of one answer, as they are spelled in it. The largest single one is a value: thrice its bytes."""
@@ -145,10 +147,26 @@ def flaw_of_value(value: str) -> str:
     """Why this text is no value; empty when it is one."""
     try:
         length = len(value) if value.isascii() else len(value.encode())
-        json.loads(value)
-    except (ValueError, RecursionError):
+        deep = _is_deep(value, json.loads(value))
+    except ValueError:
         return "`value` is not JSON"
+    except RecursionError:
+        deep = True
+    if deep:
+        return f"`value` is nested deeper than {LEVELS_MAX} levels"
     return f"`value` is longer than {VALUE_BYTES_MAX // 1024} KiB" if length > VALUE_BYTES_MAX else ""
+
+
+def _is_deep(value: str, parsed: Any) -> bool:
+    if value.count("[") + value.count("{") <= LEVELS_MAX:
+        return False  # As nearly all are.
+    nested = [parsed]
+    for _ in range(LEVELS_MAX + 1):
+        nested = [each for each in nested if isinstance(each, list | dict)]
+        if not nested:
+            return False
+        nested = [item for each in nested for item in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def flaw_of_name(value: str) -> str:

@@ -148,6 +148,7 @@ def test_each_kind_has_its_outcome(three: Live) -> None:
         (packed("w", 0, DELETE, "k", -1, "", 0).body, "not a client"),
         (put("w", 1, "a b"), "a name is"),
         (put("w", 1, "k", "{"), "is not JSON"),
+        (put("w", 1, "k", "[" * 101 + "]" * 101), "nested deeper than 100 levels"),
         (packed("w", 1, ACQUIRE, "l", 99, 0, 0, "me").body, "`ttl` is a number"),
         (packed("w", 1, ACQUIRE, "l", 1000, 3_600_001, 0, "me").body, "`wait` is a number"),
         (packed("w", 1, ACQUIRE, "l", 1000, 0, -1, "me").body, "`delay` is a number"),

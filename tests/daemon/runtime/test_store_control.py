@@ -298,7 +298,7 @@ def test_status_counts_locks_and_revisions(three: Live) -> None:
         ("state_set", {"key": "k" * 256, "value": "1"}, "`key` is 1 to 255"),
         ("state_set", {"key": "k", "value": 1}, "`value` is JSON as a text"),
         ("state_set", {"key": "k", "value": "{"}, "`value` is not JSON"),
-        ("state_set", {"key": "k", "value": "[" * 40_000}, "`value` is not JSON"),
+        ("state_set", {"key": "k", "value": "[" * 101 + "]" * 101}, "`value` is nested deeper than 100 levels"),
         ("state_set", {"key": "k", "value": json.dumps("x" * VALUE_BYTES_MAX)}, "longer than 64 KiB"),
         ("state_set", {"key": "k", "value": "1", "if_version": -1}, "`if_version` is a whole number"),
         ("state_set", {"key": "k", "value": "1", "token": 7}, "`token` is {lock, token}"),
