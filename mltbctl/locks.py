@@ -68,6 +68,12 @@ class HeldLock:
         self._until = max(self._until, began + proven_s(self.ttl, self.reserve_s))
 
 
+class LockListing(list[dict[str, Any]]):
+    """What a list found. `age_seconds`: of a stale one, also where there is no lock."""
+
+    age_seconds: float | None = None
+
+
 class Locks:
     """Mutual exclusion with a time limit, first come first served.
 
@@ -115,7 +121,7 @@ class Locks:
         as one answer holds), and of a stale one age_seconds; None when nobody has to do with it."""
         return self._lines.play(showing(name, stale))
 
-    def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
+    def list(self, prefix: str = "", *, stale: bool = False) -> LockListing:
         """The locks that are held and whose names begin with `prefix`, as `show` has them, with the first few waiters.
 
         A list longer than one answer is put together from several.
@@ -180,12 +186,14 @@ def showing(name: str, stale: bool) -> Steps[dict[str, Any] | None]:
     return None if answer["lock"] is None else _aged(answer["lock"], answer)
 
 
-def listing(prefix: str, stale: bool) -> Steps[list[dict[str, Any]]]:
-    found: list[dict[str, Any]] = []
+def listing(prefix: str, stale: bool) -> Steps[LockListing]:
+    found = LockListing()
     params: dict[str, Any] = {"prefix": prefix, **({"stale": True} if stale else {})}
     more = True
     while more:
         answer = yield Ask("lock_list", params)
+        if "after" not in params:
+            found.age_seconds = answer.get("age_seconds")
         found += [_aged(lock, answer) for lock in answer["locks"]]
         more = answer["more"]
         params = {**params, "after": found[-1]["name"] if found else ""}

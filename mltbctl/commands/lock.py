@@ -106,9 +106,8 @@ def list_(session: Session, client: Client, prefix: str, *, stale: bool) -> Resu
     locks = client.locks.list(prefix, stale=stale)
     data: dict[str, Any] = {"locks": locks}
     if stale:
-        age_s = locks[0]["age_seconds"] if locks else None
-        data |= {"stale": True, "age_seconds": age_s}
-        session.say(session.talk.dim(as_known(age_s) if locks else "no lock as far as this node knows"))
+        data |= {"stale": True, "age_seconds": locks.age_seconds}
+        session.say(session.talk.dim(("" if locks else "no lock ") + as_known(locks.age_seconds)))
     return Result(
         data,
         lambda style: "\n".join(table(_COLUMNS, [_row(lock, style) for lock in locks], style, indent=0)),

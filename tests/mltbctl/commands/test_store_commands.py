@@ -43,6 +43,7 @@ COMMANDS: dict[str, str] = {
     "lock-list-stale": "lock list --stale",
     "lock-list-stale-json": "lock list de --stale -o json",
     "lock-list-stale-none": "lock list x --stale",
+    "lock-list-stale-none-json": "lock list x --stale -o json",
     "lock-run-no-command": "lock run backup",
     "lock-run-short-ttl": "lock run spare --ttl 0.2 -- true",
     "lock-no-such-command": "lock aquire x",
