@@ -5,6 +5,9 @@ from __future__ import annotations
 from mltb_transport.messages import Append
 from mltbd.core.consensus import Consensus
 
+ON_TIME = 1.5
+"""Where a leader was silent for so many heartbeats more than it accounts for, its word was held up, or we were."""
+
 
 class Freshness:
     """One commit at a time that the leader told: once it is applied, all that was committed when it was told is."""
@@ -13,10 +16,17 @@ class Freshness:
         self.began_at = now
         self._at: float | None = None
         self._commit, self._told_at, self._waits = 0, 0.0, False
+        self._heard_at, self._news_at = float("inf"), now
 
     def heard(self, message: Append, consensus: Consensus, now: float, applied: int) -> None:
         """The word of a leader, after consensus has judged it. Without a level it is not in charge yet."""
-        if message.term == consensus.term and message.level:
+        if message.term != consensus.term:
+            return
+        heartbeat_s = consensus.timing.heartbeat_s
+        if now - message.confirmed_s - self._heard_at > ON_TIME * heartbeat_s:
+            self._news_at = now + heartbeat_s  # What comes until then may have waited, on the way or here.
+        self._heard_at = now
+        if message.level and now >= self._news_at:
             # Cut off together with us it may be replaced already: what it says is as old as a quorum's word for it.
             self.told(max(message.commit, consensus.commit), now - message.confirmed_s, applied)
 

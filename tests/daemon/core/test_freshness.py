@@ -6,8 +6,8 @@ from mltb_transport.messages import Append, Message
 from mltb_transport.store import SET, packed
 from mltbd.core.effects import Outcomes
 from mltbd.core.events import Submit
-from mltbd.core.freshness import Freshness
-from tests.daemon.core.core_kit import FIVE, THREE
+from mltbd.core.freshness import ON_TIME, Freshness
+from tests.daemon.core.core_kit import FIVE, THREE, TIMING, Member
 from tests.daemon.core.node_kit import Wired
 
 
@@ -110,3 +110,24 @@ def test_who_is_cut_off_with_its_leader_does_not_take_its_word_for_that_of_a_quo
     wired.cut.clear()
     wired.run(3.0)
     assert all(wired.has(name) and wired.now - wired.fresh_at(name) < 1.0 for name in FIVE)
+
+
+def test_what_comes_after_a_silence_may_have_waited_and_is_no_news_for_a_heartbeat() -> None:
+    member, fresh, heartbeat_s = Member("n2"), Freshness(0.0), TIMING.heartbeat_s
+
+    def hears(now: float, confirmed_s: float = 0.0) -> float | None:
+        """The moment of which the view is, after n1 has spoken."""
+        heartbeat = Append(1, 1, 1, 1, 1, ("n1",), (), 1, confirmed_s)
+        member.consensus.append("n1", heartbeat, now)
+        fresh.heard(heartbeat, member.consensus, now, 1)
+        return fresh.fresh_at(1)
+
+    assert hears(9.0) == 9.0, "nothing waits for a daemon that begins"
+    on_time = 9.0 + ON_TIME * heartbeat_s
+    assert hears(on_time) == on_time
+    assert hears(20.0) == on_time
+    assert hears(20.0) == on_time
+    assert hears(20.0 + 0.9 * heartbeat_s) == on_time
+    assert hears(20.0 + heartbeat_s) == 20.0 + heartbeat_s
+    slow = 20.0 + 9 * heartbeat_s
+    assert hears(slow, 8 * heartbeat_s) == slow - 8 * heartbeat_s, "with a longer lease than ours it speaks more rarely"
