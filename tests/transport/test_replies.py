@@ -7,8 +7,8 @@ import json
 import pytest
 
 from mltb_transport.limits import ERROR_CODES, READ_METHODS, TEXT_CHARS_MAX
-from mltb_transport.messages import Request
-from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
+from mltb_transport.messages import Request, Response
+from mltb_transport.replies import ParamsError, body_of, failed, params_of, permitted, succeeded
 
 
 def test_a_viewer_reads_and_an_admin_does_all() -> None:
@@ -30,6 +30,12 @@ def test_parameters() -> None:
 def test_parameters_that_are_not_an_object(params: str) -> None:
     with pytest.raises(ParamsError, match="the parameters of `is` are not"):
         params_of(Request(1, "is", params))
+
+
+@pytest.mark.parametrize("body", ["[]", "7", "{", "[" * 100_000, '{"a":NaN}', '{"a":-Infinity}', '{"a":1e999}'])
+def test_what_another_daemon_answers_is_an_object_of_json_or_nothing(body: str) -> None:
+    assert body_of(Response(1, True, body)) is None
+    assert body_of(Response(1, True, f'{{"a":{len(body)}.5}}')) == {"a": len(body) + 0.5}
 
 
 def test_a_result() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from mltb_transport.limits import ERROR_CODES, READ_METHODS, TEXT_CHARS_MAX
@@ -27,6 +28,22 @@ def params_of(request: Request) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise ParamsError(f"the parameters of `{request.method}` are not a JSON object")
     return params
+
+
+def body_of(response: Response) -> dict[str, Any] | None:
+    """What another daemon answered; None where it is no JSON object. JSON knows neither NaN nor infinity."""
+    try:
+        body = json.loads(response.body, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def succeeded(request: int, result: dict[str, Any]) -> Response:

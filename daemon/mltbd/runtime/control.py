@@ -11,16 +11,19 @@ from typing import Any
 from mltb_transport.addresses import spelled
 from mltb_transport.bus import REFUSED, Bus, Route
 from mltb_transport.messages import Request, Response
-from mltb_transport.replies import ParamsError, failed, params_of, permitted, succeeded
+from mltb_transport.replies import ParamsError, body_of, params_of, permitted
 from mltb_transport.store import Bundle, BundleAnswer
 from mltbd.core.effects import Outcomes, Refusals, Reply
 from mltbd.core.events import INCARNATION_SPAN, Ask
+from mltbd.core.log import InvariantViolation
 from mltbd.runtime import history_control, views
 from mltbd.runtime.asks import ASKS, BadRequest, ask_of, help_of, text
 from mltbd.runtime.checks import Checks
 from mltbd.runtime.checks import view as checks_view
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.shield import Done, broken, lead_of, shielded
+from mltbd.runtime.shield import response as response_of
 from mltbd.runtime.simulate_control import Simulations
 from mltbd.runtime.store_control import METHODS, BadStoreRequest, StoreControl
 
@@ -34,7 +37,6 @@ LEAD = "lead"
 LEADER_ONLY = ("lock_show", "lock_list")
 """Passed on, because the leader alone knows how much of a lock's time is left."""
 
-Done = Callable[[bool, dict[str, Any]], None]
 Extra = Callable[[dict[str, Any], Done], None]
 """A method that another room answers."""
 
@@ -93,7 +95,7 @@ class Control:
         """A request of a command line; the answer goes back by its route."""
 
         def answer(ok: bool, body: dict[str, Any]) -> None:
-            self._bus.reply(route, self.driver.frame(_response(request.id, ok, body)))
+            self._bus.reply(route, self.driver.frame(response_of(request.id, ok, body)))
 
         if not permitted(role, request.method):
             answer(False, _forbidden(f"call `{request.method}`"))
@@ -119,17 +121,14 @@ class Control:
         """A request that another daemon passes on."""
 
         def answer(ok: bool, body: dict[str, Any]) -> None:
-            self.driver.send(sender, _response(request.id, ok, body))
+            self.driver.send(sender, response_of(request.id, ok, body))
 
         self._serve(request, answer, "node")
 
     def response(self, response: Response) -> None:
         """Another daemon's answer to what we passed on."""
-        try:
-            body = json.loads(response.body)
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
+        body = body_of(response)
+        if body is None:
             self.counters["late"] += 1
             return
         self._resolve(response.id, response.ok, body)
@@ -160,6 +159,10 @@ class Control:
         except (BadRequest, BadStoreRequest) as error:
             hint = getattr(error, "hint", "") or help_of(request.method)
             answer(False, failure("usage", f"`{request.method}`: {error}", hint))
+        except InvariantViolation:
+            raise
+        except Exception:
+            answer(False, broken())
 
     def _call(self, request: Request, params: dict[str, Any], answer: Done, role: str) -> None:
         node, forwarded = self.driver.node, role == "node"
@@ -195,12 +198,12 @@ class Control:
 
         def show(ok: bool, body: dict[str, Any]) -> None:
             refusing = [where for where, state in self._bus.connections().items() if state == REFUSED]
-            answer(True, views.status(node, boottime(), body if ok else None, refusing))
+            answer(True, views.status(node, boottime(), lead_of(body) if ok else None, refusing))
 
         if not leader or leader == node.me or not views.has_quorum(node, boottime()):
             show(False, {})
         else:
-            self._forward(leader, LEAD, "{}", ASIDE_S, show)
+            self._forward(leader, LEAD, "{}", ASIDE_S, shielded(answer, show))
 
     def _health(self, params: dict[str, Any], answer: Done, role: str) -> None:
         run, checks = params.get("run", False), self._checks
@@ -254,7 +257,7 @@ class Control:
             return
         number = self._wait(self._operation_s, answer)
         if number is not None:
-            self.driver.handle(replace(ask, request=number))
+            self._give(replace(ask, request=number))
 
     def _is(self, what: str, target: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()
@@ -266,7 +269,7 @@ class Control:
 
             number = self._wait(ASIDE_S * 5, confirmed)
             if number is not None:
-                self.driver.handle(Ask(number, "confirm"))
+                self._give(Ask(number, "confirm"))
             return
         if what == "primary" and target == node.me:
             runs = [name for name in node.owner.workloads if node.owner.holds_now(name, now)]
@@ -277,6 +280,10 @@ class Control:
     def ask(self, node: str, method: str, timeout_s: float, done: Done, params: dict[str, Any] | None = None) -> None:
         """Ask another daemon. `done` hears its answer, or that none came."""
         self._forward(node, method, json.dumps(params or {}), timeout_s, done)
+
+    def _give(self, ask: Ask) -> None:
+        """The node's, and apart from the request: where the node fails, this daemon has to end."""
+        asyncio.get_running_loop().call_soon(self.driver.handle, ask)
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
@@ -311,10 +318,6 @@ class Control:
     def _expire(self, number: int) -> None:
         why = "no answer from the leader in time: the request may or may not have taken effect"
         self._resolve(number, False, failure("unknown_outcome", why, "mltbctl status"))
-
-
-def _response(request: int, ok: bool, body: dict[str, Any]) -> Response:
-    return succeeded(request, body) if ok else failed(request, **body)
 
 
 def _judge_paused(paused: dict[str, Any] | None, me: str, quorate: bool) -> dict[str, Any]:

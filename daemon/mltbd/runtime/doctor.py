@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from mltb_transport.access import fingerprint
 from mltb_transport.addresses import spelled
@@ -26,10 +26,11 @@ from mltbd.config.settings import Loaded
 from mltbd.runtime import level_views, views
 from mltbd.runtime.clock import boottime, wall_ms
 from mltbd.runtime.clocks import Clocks, Sample
-from mltbd.runtime.control import Control, Done
+from mltbd.runtime.control import Control
 from mltbd.runtime.driver import Driver
 from mltbd.runtime.notify import watchdog_s
 from mltbd.runtime.recent import Recent
+from mltbd.runtime.shield import Done, shielded
 
 log = logging.getLogger("mltbd")
 
@@ -43,6 +44,7 @@ CLOCKS_EVERY_S = 30.0
 MARK_EVERY_S = 30.0
 """Frames and connections that should not be are told for ten minutes."""
 PEER_ANSWERS_S = 2.0
+CLOCK_S_MAX = 1e12
 CLOCKS_MAX = 64
 """With so many members the clock is compared."""
 PAGE_MEMBERS = 16
@@ -161,7 +163,7 @@ class CheckUp:
         if params.get("quick"):
             answer(True, self._here())
             return
-        self._probe(lambda disk: answer(True, self._here() | {"disk": disk}))
+        self._probe(shielded(answer, lambda disk: answer(True, self._here() | {"disk": disk})))
 
     def _survey(self, params: dict[str, Any], answer: Done) -> None:
         """The facts of the members, by name, that come after `after`; None, and why, for those that do not answer.
@@ -183,7 +185,7 @@ class CheckUp:
         quick = {"quick": bool(params.get("quick"))}
         for name in asked:
             if name != self._driver.node.me:
-                self._control.ask(name, "facts", PEER_ANSWERS_S, partial(told, name), quick)
+                self._control.ask(name, "facts", PEER_ANSWERS_S, shielded(answer, partial(told, name)), quick)
         if self._driver.node.me in asked:
             self._facts(quick, partial(told, self._driver.node.me))
 
@@ -341,7 +343,12 @@ class CheckUp:
     def _compared(self, node: str, asked: float, ok: bool, body: dict[str, Any]) -> None:
         now = boottime()
         theirs, wall, incarnation = (body.get(name) for name in ("boottime", "wall", "incarnation"))
-        if ok and isinstance(theirs, float) and isinstance(wall, float) and isinstance(incarnation, int):
+        if ok and _is_clock(theirs) and _is_clock(wall) and isinstance(incarnation, int):
             rtt = now - asked
             ahead = wall - (wall_ms() / 1000 - rtt / 2)
             self._clocks.note(node, Sample(incarnation, now - rtt / 2, theirs, ahead, rtt))
+
+
+def _is_clock(seconds: object) -> TypeGuard[float]:
+    """What a clock can show, and what can be reckoned with."""
+    return isinstance(seconds, float) and 0 <= seconds < CLOCK_S_MAX

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from mltb_transport.replies import ParamsError
 from mltbd.core.describe import sentence
 from mltbd.core.node import Node
+from mltbd.runtime.instants import instant
 from mltbd.state.audit import DONE, FAILED, MOVES, OPENINGS, Event
 
 PAGE_EVENTS_MAX = 200
@@ -21,11 +21,6 @@ STANDING = ("order", "grant")
 """Phases in which nobody can have run the workload. It may run before the end of `start`: that is when it was told."""
 
 Answer = tuple[bool, dict[str, Any]]
-
-
-def instant(wall_ms: int) -> str:
-    """RFC 3339 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall_ms % 1000:03d}Z"
 
 
 def downtime_s(event: Event) -> float | None:
@@ -52,8 +47,8 @@ def event_view(event: Event) -> dict[str, Any]:
     return {
         "id": event.id,
         "kind": event.kind,
-        "at": instant(event.at),
-        "ended": instant(event.ended),
+        "at": instant(event.at, thousandths=True),
+        "ended": instant(event.ended, thousandths=True),
         "changed": event.changed,
         "state": event.state,
         "text": sentence(event),
@@ -121,7 +116,7 @@ def event(node: Node, params: dict[str, Any]) -> Answer:
         "event": None if chosen is None else event_view(chosen),
         "founding": None if founding is None else event_view(founding),
         "placements": [
-            {"workload": p.workload, "owner": p.owner or None, "since": instant(p.since) if p.since else None}
+            {"workload": p.workload, "owner": p.owner or None, "since": instant(p.since, thousandths=True)}
             for _, p in sorted(node.state.placements.by_workload.items())
         ],
     }

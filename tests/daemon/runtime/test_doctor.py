@@ -15,8 +15,8 @@ from mltb_transport.keys import new_secret
 from mltb_transport.limits import TEXT_CHARS_MAX
 from mltbd.core.peers import NODE_CHARS_MAX
 from mltbd.runtime import doctor
-from mltbd.runtime.control import Done
 from mltbd.runtime.doctor import PAGE_MEMBERS, PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
+from mltbd.runtime.shield import Done
 from tests.daemon.config.machines import SECRET, loaded
 from tests.daemon.runtime.live import Live
 
