@@ -1,11 +1,16 @@
-"""Addresses to bind: which may be exposed without keys, and what libzmq takes."""
+"""Addresses: which may be bound without keys, what libzmq takes, and what stands behind a name."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mltb_transport.bus import BindError, InsecureBind
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def is_loopback(address: str) -> bool:
@@ -44,3 +49,12 @@ def bindable(address: str) -> str:
     except (OSError, ValueError) as error:
         raise BindError(f"cannot listen on `{address}`: it has no address") from error
     return str(found[0][4][0])
+
+
+async def look_up(loop: asyncio.AbstractEventLoop, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[str]:
+    """The numeric addresses of a name. Raises OSError; ValueError for what is no host name at all.
+
+    In the executor of the loop: whose `getaddrinfo` may use threads that the process has to wait for (uvloop's does).
+    """
+    call = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+    return [str(each[4][0]) for each in await loop.run_in_executor(None, call)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import socket as sockets_of_the_kernel
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import zmq
 
+from mltb_transport.addresses import look_up
 from mltb_transport.bus import DOWN, REFUSED, UP
 from mltb_transport.sockets import Drain, RawSocket, endpoint
 
@@ -197,8 +197,7 @@ class Links:
 
     async def _resolve(self, link: Link) -> None:
         try:
-            found = await self._loop.getaddrinfo(link.address, link.port, type=sockets_of_the_kernel.SOCK_STREAM)
-            numeric = _chosen([str(each[4][0]) for each in found], link)
+            numeric = _chosen(await look_up(self._loop, link.address, link.port), link)
         except (OSError, ValueError):  # ValueError: not a host name at all
             self._counters["resolve_failed"] += 1
             numeric = ""

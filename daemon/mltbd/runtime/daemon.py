@@ -49,6 +49,7 @@ from mltbd.runtime.met import Met
 from mltbd.runtime.notify import Notifier
 from mltbd.runtime.reload import Origin, Reloader
 from mltbd.runtime.route import Route
+from mltbd.runtime.unjoined import Unjoined
 from mltbd.runtime.wiring import node_config, offer
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
@@ -109,9 +110,11 @@ async def _open(
     environ: Mapping[str, str],
     origin: Origin,
 ) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(Unjoined())
     guard = GuardLine(settings, str(socket_path), environ)
-    ending = Ending(asyncio.get_running_loop())
-    room = DiskRoom(asyncio.get_running_loop(), state_dir)
+    ending = Ending(loop)
+    room = DiskRoom(loop, state_dir)
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed, room.say, BALLAST_BYTES)
     try:
         checks = Checks(settings, Environment(settings, str(socket_path), environ), mark_of(str(state_dir)))

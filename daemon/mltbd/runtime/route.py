@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from mltb_transport.addresses import look_up
 from mltbd.config.derive import ANYWHERE, is_loopback
 from mltbd.config.layers import Sourced
 from mltbd.config.machine import ELSEWHERE, outward_address
@@ -99,9 +100,8 @@ class Route:
 
     async def _towards(self, host: str, port: int) -> str | None:
         try:
-            loop = asyncio.get_running_loop()
-            known = await loop.getaddrinfo(host, port, family=self._family, type=socket.SOCK_STREAM)
+            known = await look_up(asyncio.get_running_loop(), host, port, self._family)
         except (OSError, ValueError):  # ValueError: not a host name at all
             return None
-        ways = [self._outward(str(each[4][0])) for each in known]
+        ways = map(self._outward, known)
         return next((way for way in ways if way and not is_loopback(way)), None)

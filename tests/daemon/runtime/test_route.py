@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,10 +85,10 @@ def test_any_of_the_others_may_lead_to_the_address(seeds: str, met: Places, towa
 
 def test_a_seed_given_by_name_is_looked_up_and_the_node_itself_is_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
-        async def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        def getaddrinfo(host: str, port: int, *_: object) -> list[tuple[object, ...]]:
             return [(0, 0, 0, "", ("10.0.1.9" if host == "n2.example" else host, port))]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         network = Network()
         network.ways["10.0.1.9"] = "10.0.1.1"
         settled = await route(network, "CLUSTER_SEED_NODES=n2.example:7946,10.0.1.1:7946").settle()
