@@ -123,7 +123,7 @@ async def _open(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
         met = Met(state_dir)
-        route = Route(settings, origin.loaded.effective["CLUSTER_ADVERTISE_ADDRESS"], met.places)
+        route = Route(settings, origin.loaded.effective["CLUSTER_ADVERTISE_ADDRESS"], met.places, state_dir)
         settings = await route.settle()
         config = node_config(settings, str(uuid.uuid4()), version)
         founder = marked(state_dir, config.founder, begun=recovered.last_index > 0)

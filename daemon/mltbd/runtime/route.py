@@ -1,16 +1,19 @@
 """Where the others reach this node, while no route tells: a machine may start before its network does.
 
 Without a route nobody can be told a wrong address, so the node starts all the same: alone it may be a majority. As soon
-as there is a route the daemon ends and its guard starts the next one, which derives the address from it.
+as there is a route the daemon ends and its guard starts the next one, which derives the address from it. Where that
+takes too long again, as a slow resolver does, it goes by the address that was found.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from mltb_transport.addresses import look_up
 from mltbd.config.derive import ANYWHERE, is_loopback
@@ -20,6 +23,9 @@ from mltbd.config.settings import Settings
 
 LOOK_S = 0.5
 """Between two looks for a route."""
+FILE = "route"
+"""Beside the journal: the address that a route was found from."""
+ADDRESS_CHARS_MAX = 64
 START_S = 1.0
 """How long names may take to be looked up before the node starts: a resolver may not answer."""
 _NO_PORT = 9
@@ -43,10 +49,12 @@ class Route:
         settings: Settings,
         advertised: Sourced,
         met: Iterable[tuple[str, int]],
+        state_dir: Path,
         outward: Callable[[str], str | None] = outward_address,
     ) -> None:
         self._settings = settings
         self._places = {*settings.seeds, *met, (ELSEWHERE, _NO_PORT)}
+        self._path = state_dir / FILE
         self._outward = outward
         self._family = socket.AF_INET if settings.address == ANYWHERE[0] else socket.AF_UNSPEC
         self._missing = is_missing(settings, advertised)
@@ -62,6 +70,7 @@ class Route:
                 found = await self._address()
         except TimeoutError:
             found = None
+        found = found or _kept(self._path)
         if found is None:
             log.warning("no route to the others: nobody can reach this node until there is one")
             return settings
@@ -82,6 +91,10 @@ class Route:
     async def _watch(self, anew: Callable[[], None]) -> None:
         while True:
             if found := await self._address():
+                try:
+                    self._path.write_text(found)
+                except OSError as error:
+                    log.warning("cannot keep the address of this node: %s", error)
                 log.info("there is a route, from %s: the daemon starts anew, the workload runs on", found)
                 anew()
                 return
@@ -105,3 +118,17 @@ class Route:
             return None
         ways = map(self._outward, known)
         return next((way for way in ways if way and not is_loopback(way)), None)
+
+
+def _kept(path: Path) -> str | None:
+    """The address an earlier run found; None where it is no longer one of this machine."""
+    try:
+        with path.open() as file:
+            address = ipaddress.ip_address(file.read(ADDRESS_CHARS_MAX))
+        if address.is_loopback or address.is_unspecified:
+            return None
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except (OSError, ValueError):
+        return None
+    return str(address)

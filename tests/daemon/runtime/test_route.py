@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from mltb_transport.keys import new_secret
-from mltbd.config.machine import ELSEWHERE
-from mltbd.runtime.route import Route, is_missing
+from mltbd.config.machine import ELSEWHERE, outward_address
+from mltbd.runtime.route import FILE, Route, is_missing
 from tests.daemon.config.machines import SECRET, loaded, machine
 from tests.daemon.config.machines import settings as settings_of
 from tests.deploy.nodes import READY_S, picture, running
@@ -38,9 +38,9 @@ class Network:
         return self.ways.get(target) if len(self.asked) > self.after else None
 
 
-def route(network: Network, *sets: str, met: Places = ()) -> Route:
+def route(network: Network, *sets: str, met: Places = (), folder: Path = Path(os.devnull)) -> Route:
     found = loaded("CLUSTER_ENABLED=1", f"CLUSTER_SECRET={SECRET}", *sets, on=machine(route=None))
-    return Route(settings_of(found), found.effective[ADVERTISED], met, network.outward)
+    return Route(settings_of(found), found.effective[ADVERTISED], met, folder, network.outward)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,42 @@ def test_the_daemon_starts_anew_once_there_is_a_route() -> None:
         await asyncio.wait_for(anew.wait(), READY_S)
         assert len(network.asked) > 4, "it kept looking"
         one.close()
+
+    asyncio.run(play())
+
+
+def own_address() -> str:
+    """One of this machine, not on loopback."""
+    return outward_address(ELSEWHERE) or pytest.skip("this machine has no route")
+
+
+def test_a_route_that_is_found_late_again_is_known_from_the_last_time(tmp_path: Path) -> None:
+    """Or a daemon that finds it would end as soon as it has begun, and the next one as well."""
+
+    async def play() -> None:
+        network, own, anew = Network(after=1), own_address(), asyncio.Event()
+        network.ways[ELSEWHERE] = own
+        one = route(network, folder=tmp_path)
+        assert (await one.settle()).advertise_address == "127.0.0.1"
+        one.watch(anew.set)
+        await asyncio.wait_for(anew.wait(), READY_S)
+        one.close()
+        network = Network(after=99)
+        again = route(network, folder=tmp_path)
+        assert (await again.settle()).advertise_address == own
+        again.watch(lambda: pytest.fail("it is known"))
+        again.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "192.0.2.1", "2001:db8::1", "127.0.0.1", "n1.example", "0.0.0.0", "10.0.1.1\n", "\0", "9" * 9999]
+)
+def test_an_address_that_is_none_of_this_machine_is_not_kept(tmp_path: Path, kept: str) -> None:
+    async def play() -> None:
+        (tmp_path / FILE).write_text(kept)
+        assert (await route(Network(), folder=tmp_path).settle()).advertise_address == "127.0.0.1"
 
     asyncio.run(play())
 
