@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,12 +166,19 @@ def _credential(environ: Mapping[str, str]) -> Path | None:
     if not directory or "\0" in directory:
         return None
     path = Path(directory) / CREDENTIAL
-    return path if path.is_file() else None
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return path  # To start without it would be worse than to say why it cannot be read.
+    return path
 
 
 def _read(path: Path) -> Secrets:
-    if path.exists() and not path.is_file():
-        raise SecretError(f"`{path}` is not a regular file")  # To open a pipe would wait for its writer.
+    with contextlib.suppress(OSError):  # Which is told better by reading it.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SecretError(f"`{path}` is not a regular file")  # To open a pipe would wait for its writer.
     return read_secrets(path)
 
 

@@ -166,7 +166,7 @@ def _verdict(loaded: Loaded) -> dict[str, Any]:
         "errors": [_problem(problem) for problem in errors(loaded.problems)],
         "warnings": [_problem(problem) for problem in warnings(loaded.problems)],
         "preset": loaded.preset,
-        "config": str(loaded.config_path) if loaded.config_path.is_file() else None,
+        "config": str(loaded.config_path) if os.path.isfile(loaded.config_path) else None,
     }
 
 

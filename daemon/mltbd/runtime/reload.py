@@ -50,7 +50,11 @@ class Reloader:
 
     def reload(self) -> str:
         """Returns what was done, in words; they are logged as well."""
-        new = self._source.again()
+        try:
+            new = self._source.again()
+        except Exception as error:  # Whatever is wrong with it: this daemon has one that it can go on with.
+            log.exception("the configuration cannot be read anew")
+            return _told(logging.ERROR, f"nothing reloaded: {error}")
         if new.settings is None:
             for problem in errors(new.problems):
                 log.error("%s: %s", problem.key, problem.message)

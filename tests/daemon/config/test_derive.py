@@ -171,6 +171,19 @@ def test_the_secret_may_be_a_systemd_credential(tmp_path: Path) -> None:
     assert settings(loaded(environ={"CREDENTIALS_DIRECTORY": str(tmp_path / "none")})).secret is None
 
 
+LONG = "a" * 300
+
+
+def test_a_secret_file_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    """By a name that is too long, as a directory that is closed or a disk that is lost would be."""
+    for found in (
+        loaded(f"CLUSTER_SECRET_FILE={tmp_path / LONG}"),
+        loaded(environ={"CREDENTIALS_DIRECTORY": str(tmp_path / LONG)}),
+    ):
+        assert found.settings is None
+        assert [each.message for each in found.problems if "File name too long" in each.message]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
 def test_a_secret_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = secret_file(tmp_path, mode=mode)

@@ -60,6 +60,12 @@ def test_an_invalid_configuration_exits_2_and_names_the_place(tmp_path: Path) ->
     assert errors["HA_MIN_NODES"]["origin"] == "env HA_MIN_NODES"
 
 
+def test_a_file_that_cannot_be_looked_at_is_invalid(tmp_path: Path) -> None:
+    body, code = run("validate", "--config", str(tmp_path / ("a" * 300)))
+    assert (code, body["config"]) == (2, None)
+    assert "file name too long" in body["errors"][0]["message"]
+
+
 def test_show_lists_what_was_given_and_effective_everything() -> None:
     given, code = answer(["show", ALONE, "--set", "CLUSTER_PORT=80", "--preset=development"], {})
     assert code == 0

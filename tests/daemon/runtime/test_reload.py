@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_the_options_named_exist() -> None:
 def test_nothing_changed(tmp_path: Path) -> None:
     done = Reloaded(tmp_path)
     assert (done.words, done.anew) == ("reloaded: nothing has changed", 0)
+
+
+def test_a_configuration_that_cannot_be_looked_at_changes_nothing(tmp_path: Path) -> None:
+    def again() -> Loaded:
+        raise OSError(errno.EIO, "disk lost")
+
+    reloader = Reloader(Origin(loaded(*BEFORE), again), lambda: pytest.fail("nothing to start anew for"))
+    assert reloader.reload() == "nothing reloaded: [Errno 5] disk lost"
+    done = Reloaded(tmp_path, f"CLUSTER_SECRET_FILE=/{'a' * 300}")
+    assert (done.words, done.anew) == ("nothing reloaded: the configuration is invalid", 0)
 
 
 def test_the_level_of_the_log_is_taken_over_in_place(tmp_path: Path) -> None:
