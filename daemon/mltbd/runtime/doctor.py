@@ -31,6 +31,7 @@ from mltbd.runtime.driver import Driver
 from mltbd.runtime.notify import watchdog_s
 from mltbd.runtime.recent import Recent
 from mltbd.runtime.shield import Done, shielded
+from mltbd.runtime.unmet import unmet
 
 log = logging.getLogger("mltbd")
 
@@ -171,7 +172,8 @@ class CheckUp:
         A page: `more` says whether the next one is to be asked for, after `last`.
         """
         after = str(params.get("after") or "")
-        members = sorted(name for name in self._members() if name > after)
+        unknown = unmet(self._driver.node)
+        members = sorted(name for name in {*self._members(), *unknown} if name > after)
         asked = members[:PAGE_MEMBERS]
         found: dict[str, tuple[bool, dict[str, Any]]] = {}
 
@@ -184,7 +186,9 @@ class CheckUp:
             answer(True, self._page({}, after))
         quick = {"quick": bool(params.get("quick"))}
         for name in asked:
-            if name != self._driver.node.me:
+            if name in unknown:
+                told(name, False, {"message": "nobody has met it since this node started"})
+            elif name != self._driver.node.me:
                 self._control.ask(name, "facts", PEER_ANSWERS_S, shielded(answer, partial(told, name)), quick)
         if self._driver.node.me in asked:
             self._facts(quick, partial(told, self._driver.node.me))

@@ -15,6 +15,7 @@ from mltbd.core.retreat import spent, way_back
 from mltbd.core.voting import LEADER
 from mltbd.runtime import control_views, level_views
 from mltbd.runtime.instants import instant
+from mltbd.runtime.unmet import unmet, unmet_view
 from mltbd.state.copies import is_copy
 from mltbd.state.placements import Operation, Placement
 
@@ -55,6 +56,7 @@ def status(
     lead = leader_facts(node, now) if node.consensus.role == LEADER else lead or {}
     near = reachable(node, now)
     members = [member_view(node, member, near, now) for member in node.membership.members(now)]
+    members = sorted(members + [unmet_view(node, name) for name in unmet(node)], key=lambda member: str(member["id"]))
     known = [member.record for member in node.membership.members(now)]
     workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
     cluster = cluster_view(node, members, workloads, near, now)

@@ -71,6 +71,17 @@ def test_a_survey_asks_every_member_and_names_those_that_do_not_answer() -> None
         assert torn["facts"]["n1"]["node"] == "n1"
 
 
+def test_a_survey_tells_of_a_voter_that_nobody_has_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Live(2) as live:
+        live.formed()
+        monkeypatch.setattr(doctor, "unmet", lambda _: ["n0", "n3"])
+        found = live.ask("n1", "survey", {"quick": True})
+    assert {name: facts is not None for name, facts in found["facts"].items()} == {
+        "n0": False, "n1": True, "n2": True, "n3": False,
+    }  # fmt: skip
+    assert found["silent"]["n3"] == "nobody has met it since this node started"
+
+
 def test_a_survey_of_as_many_as_replicate_with_the_longest_names_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """In pages, whatever each of them tells."""
     names = [f"{number:02}".rjust(NODE_CHARS_MAX, "n") for number in range(64)]

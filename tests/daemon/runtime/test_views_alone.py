@@ -64,3 +64,23 @@ def test_a_picture_is_as_old_as_what_its_disk_holds_and_not_as_its_leaders_silen
     wired.run(6.0)
     assert node.consensus.leader == "n1", "it is heard all the time"
     assert (views.age(node, wired.now) or 0.0) > 5.0
+
+
+def test_a_voter_that_nobody_has_met_since_is_listed_as_unreachable() -> None:
+    town = Town().formed()
+    for house in town.house.values():
+        house.kill()
+    town.house["n2"].open()
+    town.run(5)
+    alone = town.house["n2"].view()
+    assert [(node["id"], node["state"], node["voter"]) for node in alone["nodes"]] == [
+        ("n1", "UNREACHABLE", True), ("n2", "JOINING", True), ("n3", "UNREACHABLE", True),
+    ]  # fmt: skip
+    met, unmet = alone["nodes"][1], alone["nodes"][0]
+    assert unmet.keys() == met.keys()
+    assert (unmet["answers"], unmet["health"], unmet["last_seen_seconds"]) == (False, "UNKNOWN", None)
+    town.house["n1"].open()
+    town.run(20)
+    seen = town.house["n2"].view()
+    assert (seen["cluster"]["state"], seen["cluster"]["quorum"]["reachable"]) == ("DEGRADED", 2)
+    assert [node["answers"] for node in seen["nodes"]] == [True, True, False]
