@@ -21,6 +21,7 @@ from typing import Any
 from mltb_transport.bus import BindError, Source
 from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
+from mltb_transport.sockets import TransportUnusable
 from mltb_transport.store import Bundle
 from mltb_transport.wire import Delivery, Inbound
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
@@ -80,9 +81,9 @@ def run(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_open(settings, state_dir, socket_path, version, environ, origin))
-    except (JournalError, SnapshotError, GuardGone, NotSpoken) as error:
+    except (JournalError, SnapshotError, GuardGone, NotSpoken, TransportUnusable) as error:
         log.error("%s", _said(error))
-        return EXIT_CONFIG if isinstance(error, NewerJournal | NotSpoken) else EXIT_FATAL
+        return EXIT_CONFIG if isinstance(error, NewerJournal | NotSpoken | TransportUnusable) else EXIT_FATAL
 
 
 def _said(error: Exception) -> str:

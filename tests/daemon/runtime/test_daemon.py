@@ -48,14 +48,14 @@ command = ["bot"]
 class Child:
     """A daemon of ours, and what it told its guard. Leaving the block kills it if it still runs."""
 
-    def __init__(self, base: Path, port: int) -> None:
+    def __init__(self, base: Path, port: int, program: tuple[str, str] = ("-m", "mltbd.main")) -> None:
         self.base = base
         (base / "mltb.toml").write_text(TOML.format(port=port))
         (base / "mltb.toml").chmod(0o600)
         self.path = base / "run" / "mltb" / "n1.sock"
         self.guard, theirs = channel()
         argv = [
-            sys.executable, "-P", "-m", "mltbd.main", "daemon", "--config", str(base / "mltb.toml"),
+            sys.executable, "-P", *program, "daemon", "--config", str(base / "mltb.toml"),
             "--state-dir", str(base / "state"), "--runtime-dir", str(base / "run"),
         ]  # fmt: skip
         self._log = (base / f"log-{os.urandom(3).hex()}").open("w+")
@@ -223,6 +223,16 @@ def test_a_runtime_directory_that_cannot_be_made_is_fatal_and_named(tmp_path: Pa
     with Child(tmp_path, port) as child:
         assert child.ends() == EXIT_FATAL
         assert f"cannot use `{tmp_path / 'run' / 'mltb'}`: not a directory" in child.log()
+        assert "Traceback" not in child.log()
+
+
+OLD = "import zmq; zmq.zmq_version_info = lambda: (4, 3, 4); from mltbd.main import main; raise SystemExit(main())"
+
+
+def test_a_libzmq_that_is_too_old_is_named_and_not_tried_again(tmp_path: Path, port: int) -> None:
+    with Child(tmp_path, port, ("-c", OLD)) as child:
+        assert child.ends() == EXIT_CONFIG
+        assert "libzmq 4.3.4 is too old" in child.log()
         assert "Traceback" not in child.log()
 
 
