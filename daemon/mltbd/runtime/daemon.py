@@ -12,6 +12,7 @@ import resource
 import secrets
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -123,7 +124,7 @@ async def _open(
         log.info(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index
         )
-        met = Met(state_dir)
+        met = Met(state_dir, lambda work: threading.Thread(target=work, name="mltb-met", daemon=True).start())
         route = Route(settings, origin.loaded.effective["CLUSTER_ADVERTISE_ADDRESS"], met.places, state_dir)
         settings = await route.settle()
         config = node_config(settings, str(uuid.uuid4()), version)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mltbd.core.membership import SEEDS_MAX
-from mltbd.runtime.met import FILE, HOST_CHARS_MAX, MET_MAX, Met
+from mltbd.runtime.met import DAMAGED, FILE, HOST_CHARS_MAX, MET_MAX, Met
 
 
 def test_what_one_run_saw_the_next_one_knows(tmp_path: Path) -> None:
@@ -57,9 +58,49 @@ def test_it_knocks_at_the_newest_and_at_no_more_than_a_node_takes(tmp_path: Path
 @pytest.mark.parametrize(
     "text", ["", "{", "1", '{"a": 1}', '[1, "x", "host:0", ":1", "host:99999", "h:1x"]', "[" * 9000, "\xff"]
 )
-def test_junk_is_nobody(tmp_path: Path, text: str) -> None:
+def test_junk_is_nobody_and_is_put_aside(tmp_path: Path, text: str) -> None:
+    """For `mltbctl recover`, which must not go by what was met since alone."""
     (tmp_path / FILE).write_text(text, encoding="latin-1")
-    assert Met(tmp_path).found == ()
+    met = Met(tmp_path)
+    assert met.found == ()
+    met.keep([("a", 1)])
+    assert Met(tmp_path).found == ("a:1",)
+    assert (tmp_path / DAMAGED).read_text(encoding="latin-1") == text
+
+
+def test_without_a_thread_it_is_written_all_the_same(tmp_path: Path) -> None:
+    def aside(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    Met(tmp_path, aside).keep([("a", 1)])
+    assert Met(tmp_path).found == ("a:1",)
+
+
+def test_what_can_be_read_of_a_damaged_file_is_known(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('["a:1", "b", "c:3"]')
+    assert Met(tmp_path).found == ("a:1", "c:3")
+    assert (tmp_path / DAMAGED).exists()
+
+
+def test_what_is_damaged_and_cannot_be_put_aside_stays(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("{")
+    (tmp_path / DAMAGED).mkdir()
+    Met(tmp_path).keep([("a", 1)])
+    assert (tmp_path / FILE).read_text() == "{"
+
+
+def test_the_disk_is_waited_for_elsewhere_and_the_newest_is_written_once(tmp_path: Path) -> None:
+    waiting: list[Callable[[], None]] = []
+    met = Met(tmp_path, waiting.append)
+    for port in (1, 2, 3):
+        met.keep([("a", port)])
+    assert len(waiting) == 1
+    assert not (tmp_path / FILE).exists()
+    waiting.pop()()
+    assert Met(tmp_path).found == ("a:3", "a:2", "a:1")
+    met.keep([("a", 4)])
+    waiting.pop()()
+    assert Met(tmp_path).found[0] == "a:4"
 
 
 def test_a_directory_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
