@@ -132,6 +132,7 @@ async def _open(
         seeds = met.seeds(config.seeds, f"{config.address}:{config.port}")
         config = replace(config, founder=founder, seeds=seeds)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
+        ending.leaves = lambda: node.owner.leaving
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -160,10 +161,14 @@ class Ending:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.code: asyncio.Future[int] = loop.create_future()
+        self.leaves: Callable[[], bool] = lambda: False
+        """Whether this node is leaving: then its guard starts no other daemon, and stops what was not handed over."""
         loop.set_exception_handler(self._failed)
 
     def say(self, code: int) -> None:
-        if not self.code.done():
+        if code == EXIT_ANEW and self.leaves():
+            log.info("this node is leaving: no daemon starts anew")
+        elif not self.code.done():
             self.code.set_result(code)
 
     def halt(self, why: str) -> None:
