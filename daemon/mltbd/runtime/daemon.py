@@ -56,8 +56,8 @@ from mltbd.runtime.wiring import node_config, offer
 
 EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
-SWITCH_S = 0.0002
 FILES = 65_536
+SWITCH_S = 0.0002
 """How long the loop may keep the interpreter while the journal's thread wants it: Python's 5 ms are longer than a write
 to disk, and everything acknowledged waits for that."""
 log = logging.getLogger("mltbd")
@@ -132,6 +132,7 @@ async def _open(
         seeds = met.seeds(config.seeds, f"{config.address}:{config.port}")
         config = replace(config, founder=founder, seeds=seeds)
         node = Node(config, recovered, SeededEntropy(seed), boottime())
+        del recovered  # The node lets go of entries, in time.
         ending.leaves = lambda: node.owner.leaving
         gc.collect()
         gc.freeze()

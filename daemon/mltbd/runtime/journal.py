@@ -121,8 +121,10 @@ class Journal:
                     raise
                 self._file = reopen()
             self._full = not self._ballast.take()
-            self._weigh(self._file.recovered.snapshot)
-            born.put(self._file.recovered)
+            recovered = self._file.recovered()
+            self._weigh(recovered.snapshot)
+            born.put(recovered)
+            del recovered
         except Exception as error:  # Whatever it is: somebody waits for this thread, and would wait for ever.
             born.put(as_ours(error))
             return
@@ -164,6 +166,7 @@ class Journal:
             self._full = True
             self._on_room(False)
             self._file = reopen()
+            self._file.recovered()  # Nobody asks for it again.
             self._file.write(saves)
 
     def _weigh(self, snapshot: Snapshot | None) -> None:

@@ -64,7 +64,13 @@ class JournalFile:
             opened.pop_all()
         state = self._state
         base = (state.base, state.base_term)
-        self.recovered = Recovered(state.store, state.incarnation, state.term, state.vote, entries, snapshot, base)
+        self._recovered: list[Recovered] = [
+            Recovered(state.store, state.incarnation, state.term, state.vote, entries, snapshot, base)
+        ]
+
+    def recovered(self) -> Recovered:
+        """What was in it when it was opened. Once: the entries would stay in memory for as long as the file is open."""
+        return self._recovered.pop()
 
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""

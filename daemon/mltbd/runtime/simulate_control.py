@@ -7,24 +7,21 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
 from mltbd.runtime import views
+from mltbd.runtime.shield import Done
 from mltbd.whatif.faults import FAULT_CHARS_MAX
 from mltbd.whatif.position import packed, position_of
 
-METHOD = "simulate"
 WALL_S = 30.0
 """The process has a limit on its own time as well; this one is for a machine that does not let it run."""
 ANSWER_BYTES_MAX = 128 * 1024
 INHERITED = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 """What the child is told of our environment: no secret among it."""
 COMMAND = (sys.executable, "-P", "-m", "mltbd.whatif.child")
-
-Done = Callable[[bool, dict[str, Any]], None]
 
 
 class Simulations:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mltbd.core.effects import Save
+from mltbd.core.events import Recovered
 from mltbd.runtime import journal as rules
 from mltbd.runtime.journal_errors import (
     InvalidSave,
@@ -26,6 +28,14 @@ from mltbd.runtime.journal_errors import (
 from mltbd.runtime.journal_file import JOURNAL, MARK, JournalFile, prepare
 from mltbd.runtime.state_directory import MarkFile
 from tests.daemon.runtime.journal_kit import PATIENCE_S, Book, entries, save
+from tests.waiting import until
+
+
+def test_the_entries_of_the_start_are_not_kept_beside_the_nodes_own(tmp_path: Path) -> None:
+    """The node lets go of them once they are in a snapshot."""
+    with Book(tmp_path) as book:
+        found, book.recovered = [book.recovered], Recovered("", 0, 0, "", ())
+        until(lambda: sys.getrefcount(found[0]) == sys.getrefcount(object()) + 1, PATIENCE_S, "let go of")
 
 
 def test_a_new_journal_is_empty_and_private(tmp_path: Path) -> None:

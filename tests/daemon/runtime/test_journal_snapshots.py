@@ -43,7 +43,7 @@ def written(directory: Path, *saves: Save) -> Recovered:
 def found(directory: Path) -> Recovered:
     file = JournalFile(directory, "n1")
     file.close()
-    return file.recovered
+    return file.recovered()
 
 
 def test_a_compacted_log_comes_back_with_its_tail(tmp_path: Path) -> None:
