@@ -34,6 +34,8 @@ class Origin:
 def differing(old: Loaded, new: Loaded) -> list[str]:
     """What differs, by the names the operator knows."""
     options = [name for name in new.effective if old.effective[name].value != new.effective[name].value]
+    checks = ({check for check in loaded.checks if not check.workload} for loaded in (old, new))
+    options += sorted({f"check.{check.name}" for check in set.symmetric_difference(*checks)})
     before, after = ({workload.name: workload for workload in loaded.workloads} for loaded in (old, new))
     once, then = ({name for name, spec in specs.items() if spec.singleton} for specs in (before, after))
     if before.keys() != after.keys() or once != then:  # A copy has a name of its own.

@@ -78,6 +78,7 @@ def test_the_level_of_the_log_is_taken_over_in_place(tmp_path: Path) -> None:
         (("FAILOVER_MODE=manual",), BOT, "FAILOVER_MODE"),
         ((f"CLUSTER_SECRET={SECRET}",), BOT, "CLUSTER_SECRET"),
         ((), BOT.replace("bot", "better"), "workload.main"),
+        ((), BOT + '[[check]]\nkind = "disk"\npath = "/"\n', "check.disk"),
     ],
 )
 def test_other_changes_start_the_daemon_anew(tmp_path: Path, sets: tuple[str, ...], toml: str, named: str) -> None:
