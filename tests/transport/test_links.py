@@ -229,6 +229,29 @@ def test_renewing_looks_the_name_up_too() -> None:
     run(scene(), {"peer": "127.0.0.77"})
 
 
+def test_a_first_link_without_a_descriptor_is_made_once_there_is_one() -> None:
+    async def scene() -> None:
+        counters, full = new_counters(), [True]
+        async with links(counters, lambda: full[0]) as (made, _):
+            for host in ("127.0.0.77", "127.0.0.78", "127.0.0.79"):
+                made.add(host, PORT)
+            made.remove("127.0.0.78", PORT)
+            made.sweep()
+            assert (made.by_address, counters["links_refused"]) == ({}, 4), "where one cannot be made the rest wait"
+            assert made.has_room("127.0.0.79", PORT, 2)
+            assert not made.has_room("127.0.0.80", PORT, 2)
+            full[0] = False
+            with listener("127.0.0.77"):
+                made.sweep()
+                assert made.by_address.keys() == {("127.0.0.77", PORT), ("127.0.0.79", PORT)}
+                await until(lambda: made.by_address["127.0.0.77", PORT].state == UP)
+            assert counters["links_refused"] == 4
+            made.sweep()
+            assert len(made.by_address) == 2
+
+    run(scene(), {})
+
+
 def test_a_link_that_cannot_be_made_anew_works_on_until_it_can() -> None:
     async def scene() -> None:
         counters, full = new_counters(), [False]

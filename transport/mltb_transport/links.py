@@ -78,11 +78,23 @@ class Links:
         self._counters = counters
         self._keys = keys
         self._dress = dress
+        self._waiting: set[tuple[str, int]] = set()
+        """Links that there was no descriptor for."""
         self._subscriptions: dict[str, int] = {}  # two names of one node share a subscription
 
+    def has_room(self, address: str, port: int, links_max: int) -> bool:
+        """Whether one to this address makes no more than so many, those that wait for a descriptor among them."""
+        return len({(address, port), *self.by_address, *self._waiting}) <= links_max
+
     def add(self, address: str, port: int) -> None:
-        """Connect as soon as the numeric address is known."""
-        dealer, watch = self._open(0, lambda event: self._told(link, event))
+        """Connect as soon as the numeric address is known; without a descriptor in a later sweep."""
+        try:
+            dealer, watch = self._open(0, lambda event: self._told(link, event))
+        except zmq.ZMQError:  # This peer has to wait, the others work on.
+            self._counters["links_refused"] += 1
+            self._waiting.add((address, port))
+            return
+        self._waiting.discard((address, port))
         link = Link(address, port, dealer, watch)
         self.by_address[address, port] = link
         if is_numeric(address):
@@ -126,6 +138,7 @@ class Links:
 
     def remove(self, address: str, port: int) -> None:
         """Drop the connections."""
+        self._waiting.discard((address, port))
         link = self.by_address.pop((address, port), None)
         if link is not None:
             self._forget(link)
@@ -146,9 +159,14 @@ class Links:
             if now - link.resolved_at >= patience_s:
                 link.patience_s = min(2 * patience_s, RESOLVE_ANYWAY_S)
                 self._look_up(link)
+        for where in tuple(self._waiting):
+            self.add(*where)
+            if where in self._waiting:
+                break
 
     def close(self) -> None:
         """Drop everything. The dealers keep the linger time they have."""
+        self._waiting.clear()
         for link in self.by_address.values():
             self._forget(link)
         self.by_address.clear()

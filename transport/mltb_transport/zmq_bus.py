@@ -111,13 +111,10 @@ class ZmqBus:
         links = self._opened()
         if (address, port) in links.by_address:
             return
-        if len(links.by_address) >= self._config.links_max or not 1 <= port <= PORT_MAX or not address:
+        if not links.has_room(address, port, self._config.links_max) or not 1 <= port <= PORT_MAX or not address:
             self.counters["links_refused"] += 1
             return
-        try:
-            links.add(address, port)
-        except zmq.ZMQError:  # No more file descriptors: this peer has to wait, the others work on.
-            self.counters["links_refused"] += 1
+        links.add(address, port)
 
     def relink(self, address: str, port: int) -> None:
         """Connect anew at once; also a first `link`."""
