@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mltbctl.errors import LockLost
+    from mltbctl.locks import LockListing
     from mltbctl.store_client import Change, Conflict, Entry, Listing
 
 T = TypeVar("T")
@@ -289,7 +290,7 @@ class AsyncLocks:
     async def show(self, name: str, *, stale: bool = False) -> dict[str, Any] | None:
         return await self._lines.play(locks.showing(name, stale))
 
-    async def list(self, prefix: str = "", *, stale: bool = False) -> list[dict[str, Any]]:
+    async def list(self, prefix: str = "", *, stale: bool = False) -> LockListing:
         return await self._lines.play(locks.listing(prefix, stale))
 
 

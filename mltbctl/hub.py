@@ -245,6 +245,9 @@ class Hub:
         if node not in members:
             known = ", ".join(f"`{name}`" for name in sorted(members))
             raise MltbError(f"`{node}` is no member, known are {known}", "run `mltbctl nodes`", code="usage")
+        if members[node]["address"] is None:
+            why = f"where `{node}` is, is not known here: nobody has met it since this node started"
+            raise MltbError(why, "name it by its address: `--node HOST:PORT`", code="unreachable")
         return spelled(members[node]["address"], members[node]["port"] + 1)
 
 

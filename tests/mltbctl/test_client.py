@@ -217,6 +217,10 @@ def test_member_by_id_is_asked_at_its_control_port(
             assert node.status()["view"]["node"] == "n2"
         with Client("n9") as node, pytest.raises(MltbError, match="`n9` is no member"):
             node.status()
+        picture["nodes"][2] |= {"address": None, "port": None}
+        with Client("n3") as node, pytest.raises(MltbError, match="nobody has met it") as caught:
+            node.status()
+        assert caught.value.code == "unreachable"
 
 
 @pytest.mark.parametrize("variable", ["MLTB_SOCKET", "MLTB_NODE"])
