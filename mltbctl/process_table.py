@@ -52,6 +52,7 @@ class Process(NamedTuple):
     parent: int
     started: int
     is_zombie: bool
+    """Nothing of it runs any more. The kernel shows `Z` as soon as its first thread has ended; others may work on."""
 
 
 def process(pid: int) -> Process | None:
@@ -62,7 +63,8 @@ def process(pid: int) -> Process | None:
     except OSError:
         return None
     fields = text[text.rindex(b")") + 2 :].split()
-    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
+    ended, threads = fields[0] in (b"Z", b"X"), int(fields[17])
+    return Process(pid, int(fields[1]), int(fields[19]), is_zombie=ended and threads <= 1)
 
 
 def below(root: int) -> list[Process]:
@@ -114,12 +116,11 @@ def ask_to_end(rows: Iterable[Process]) -> None:
         send(row, signal.SIGCONT)
 
 
-def kill_below(root: int, spared: Iterable[int] = ()) -> bool:
+def kill_below(root: int) -> bool:
     """One round of SIGKILL for all that descends from `root`; returns whether anything lives. Call it until not."""
-    kept = set(spared)
     stopped: dict[int, Process] = {}
     for _ in range(SCANS_MAX):
-        fresh = [row for row in below(root) if not row.is_zombie and row.pid not in stopped and row.pid not in kept]
+        fresh = [row for row in below(root) if not row.is_zombie and row.pid not in stopped]
         if not fresh:
             break
         for row in fresh:

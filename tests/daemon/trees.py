@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -73,6 +74,20 @@ while True:
     )
 
 
+def headless(base: Path) -> list[str]:
+    """Its first thread has ended, so the kernel shows a zombie; another works on. Ignores SIGTERM."""
+    (base / "headless.py").write_text(
+        f"import ctypes, os, threading, time\n{DEAF}\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+        f"{_tell(base, 'ready')}\nctypes.CDLL(None).pthread_exit(None)"
+    )
+    return [sys.executable, "-S", str(base / "headless.py")]
+
+
+def headless_child(base: Path) -> list[str]:
+    """The child of a shell that dies of SIGTERM."""
+    return ["bash", "-c", f"{shlex.join(headless(base))} & wait"]
+
+
 def stopped(base: Path) -> list[str]:
     return _python(f"{_tell(base, 'ready')}\nos.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(600)")
 
@@ -100,5 +115,6 @@ STUBBORN = {
     "daemonised": daemonised,
     "unmarked": unmarked,
     "forking": forking,
+    "headless": headless_child,
     "stopped": stopped,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -66,7 +67,7 @@ class Held:
     def __exit__(self, *_: object) -> None:
         left = [row.pid for row in below(self.process.pid)]
         for pid in [self.process.pid, *left, *self.pids]:
-            if lives(pid):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.communicate()
 

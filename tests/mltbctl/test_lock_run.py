@@ -6,12 +6,15 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mltbctl.clock import boottime
 from mltbctl.lock_run import grace_s
+from tests.daemon import trees
+from tests.daemon.guarded import state
 from tests.mltbctl.fake_store import FakeStore
 from tests.mltbctl.lock_run_kit import FAMILY, PYTHON, Held, gone, in_a_session, run
 from tests.mltbctl.terminal import DEADLINE_S, Outcome, Terminal, environment
@@ -94,6 +97,21 @@ def test_what_the_command_leaves_behind_is_ended_before_the_release(
     assert run(runtime, "k", "--", PYTHON, "-c", script).code == 0
     assert gone([int(mark.read_text())])
     assert store.lines["k"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("where", ["root", "child"])
+def test_a_process_whose_first_thread_has_ended_is_ended_like_any_other(
+    store: FakeStore, runtime: Path, tmp_path: Path, where: str
+) -> None:
+    ready = tmp_path / "ready"
+    argv = trees.headless(tmp_path) if where == "root" else trees.headless_child(tmp_path)
+    with Held(runtime, "k", "--ttl", "60", "--", *argv) as held:
+        until(lambda: ready.exists() and state(int(ready.read_text())) == "Z", DEADLINE_S)
+        held.pids = [int(ready.read_text())]
+        held.process.send_signal(signal.SIGTERM if where == "child" else signal.SIGKILL)
+        until(lambda: held.process.poll() is not None and state(held.pids[0]) == "-", DEADLINE_S)
+    assert where == "root" or store.lines["k"] == []
 
 
 def test_a_daemonised_grandchild_counts_as_the_command(store: FakeStore, runtime: Path, mark: Path) -> None:
