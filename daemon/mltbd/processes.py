@@ -123,11 +123,28 @@ def mark_of(state_dir: str) -> str:
 
 def has_mark(pid: int, mark: str) -> bool:
     """Whether this process was started with a mark that begins with `mark`."""
+    return f"\0{MARK}={mark}".encode() in b"\0" + _environment(pid)
+
+
+def _environment(pid: int) -> bytes:
+    """Empty where it cannot be told. Where the first thread has ended, which has none any more, that of another."""
     try:
-        environment = read(f"/proc/{pid}/environ")
+        text = read(f"/proc/{pid}/environ")
+    except PermissionError:
+        return b""
+    except GONE:  # Newer kernels say so where older ones show nothing.
+        text = b""
+    if text:
+        return text
+    try:
+        others = [task for task in os.listdir(f"/proc/{pid}/task") if task != str(pid)]
     except GONE:
-        return False
-    return f"\0{MARK}={mark}".encode() in b"\0" + environment
+        return b""
+    for task in others:
+        with contextlib.suppress(*GONE):
+            if text := read(f"/proc/{pid}/task/{task}/environ"):
+                return text
+    return b""
 
 
 def marked(mark: str) -> list[Process]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection
 
 from mltbd.cages import Cage, Site, cage_name
-from mltbd.processes import Process, boottime_s, descendants, has_mark, marked, processes, send, signal_group
+from mltbd.processes import Process, boottime_s, descendants, has_mark, marked, process, processes, send, signal_group
 
 SCANS_MAX = 8
 """Scans for newly forked processes within one round of the walk; the next round goes on."""
@@ -118,11 +118,14 @@ def clear(mark: str, directories: Collection[str], patience_s: float, also: Coll
         cages = [Cage.found(path) for directory in directories for path in _caged(directory, mark)]
         for cage in cages:
             cage.kill()
+        # One by one as well: `cgroup.kill` ends no process whose first thread has ended.
+        caged = [row for cage in cages for pid in cage.pids() if (row := process(pid)) is not None]
         left = [*marked(mark), *(row for row in also if row.lives())]
-        for row in left:
+        for row in [*caged, *left]:
             send(row, signal.SIGKILL)
-        pids = {row.pid for row in left}.union(*(cage.pids() for cage in cages if not cage.empty()))
-        if not pids:
+        full = [cage for cage in cages if not cage.empty()]  # It can be so for a moment after the last pid is gone.
+        pids = {row.pid for row in left}.union(*(cage.pids() for cage in full))
+        if not full and not pids:
             for cage in cages:
                 cage.remove()
             return pids

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mltbd.processes import Process, boottime_s, descendants, marked, process, processes
+from mltbd.processes import Process, boottime_s, descendants, mark_of, marked, process, processes
 from mltbd.tree import clear
 from tests.waiting import PATIENCE_S, until
 
@@ -32,9 +32,17 @@ def state(pid: int) -> str:
         return "-"
 
 
+def threads(pid: int) -> int:
+    """How many it has, its first one included; 0 for no process."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def alive(row: Process) -> bool:
-    """Whether it can still do anything: a zombie cannot."""
-    return row.lives() and state(row.pid) not in "ZX-"
+    """Whether it can still do anything: a zombie cannot, unless one of its threads works on."""
+    return row.lives() and (state(row.pid) not in "ZX-" or threads(row.pid) > 1)
 
 
 class Guarded:
@@ -82,8 +90,7 @@ class Guarded:
         family = descendants([self.guard.pid], processes())[1:]
         self.guard.kill()
         self.guard.wait()
-        place = self.state_dir.stat()
-        mark = f"{place.st_dev:x}-{place.st_ino:x}."
+        mark = mark_of(str(self.state_dir))
         try:
             with contextlib.suppress(AssertionError):
                 until(lambda: not marked(mark) and not any(map(alive, family)), 5.0)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,11 +43,15 @@ def another_sentinel(guarded: Guarded, lost: Process) -> Process:
     return guarded.sentinel()
 
 
+@pytest.mark.parametrize("tree", [trees.daemonised, trees.headless_child])
 @pytest.mark.parametrize("kill_path", [None, "walk"])
-def test_a_killed_guard_takes_everything_with_it(kill_path: str | None, tmp_path: Path) -> None:
+def test_a_killed_guard_takes_everything_with_it(
+    kill_path: str | None, tree: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
     with Guarded(tmp_path, kill_path).meet() as guarded:
-        first = guarded.run(trees.daemonised(tmp_path))
+        first = guarded.run(tree(tmp_path))
         helper = guarded.written("ready")
+        until(lambda: tree is trees.daemonised or state(helper.pid) == "Z")
         sentinel = guarded.sentinel()
         begin = boottime_s()
         os.kill(guarded.guard.pid, signal.SIGKILL)

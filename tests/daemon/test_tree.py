@@ -15,7 +15,7 @@ from mltbd.cages import Site, sites_here, works
 from mltbd.processes import MARK, marked, process, send
 from mltbd.tree import clear
 from tests.daemon import trees
-from tests.daemon.guarded import ROOT, alive
+from tests.daemon.guarded import ROOT, alive, state
 from tests.waiting import until
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "daemon")}
@@ -71,19 +71,42 @@ def test_clear_kills_what_is_marked_and_nothing_else() -> None:
         spared.kill()
 
 
-def test_clear_empties_and_removes_the_cages_of_another_guard() -> None:
-    usable = [site for site in sites_here() if works(site, mark())]
-    if not usable:
-        pytest.skip("no cgroup may be made here")
-    for site in usable:
-        ours = mark()
-        cage = site.cage(f"{ours}1")
-        cage.create()
-        with subprocess.Popen(["sleep", "600"], env={}) as doomed:
-            cage.adopt(doomed.pid)
-            assert clear(ours, [site.directory, "/nonexistent"], 5.0) == set()
-            assert doomed.wait() == -signal.SIGKILL
-        assert not Path(cage.directory).exists()
+def is_headless(base: Path) -> bool:
+    ready = base / "ready"
+    return ready.exists() and state(int(ready.read_text())) == "Z"
+
+
+def ended(doomed: subprocess.Popen[bytes]) -> None:
+    """It was killed; if not, it is now."""
+    try:
+        assert doomed.wait(5.0) == -signal.SIGKILL
+    finally:
+        doomed.kill()
+
+
+def test_clear_kills_what_is_marked_though_its_first_thread_has_ended(tmp_path: Path) -> None:
+    ours = mark()
+    with subprocess.Popen(trees.headless(tmp_path), env={**ENV, MARK: f"{ours}1"}) as doomed:
+        until(lambda: is_headless(tmp_path))
+        clear(ours, (), 5.0)
+        ended(doomed)
+
+
+@pytest.mark.parametrize("headless", [False, True])
+@pytest.mark.parametrize("site", dict.fromkeys(sites_here()), ids=lambda site: f"{site.path}:{site.directory}")
+def test_clear_empties_and_removes_the_cages_of_another_guard(site: Site, headless: bool, tmp_path: Path) -> None:
+    if not works(site, mark()):
+        pytest.skip(f"no cgroup with {site.path} may be made under {site.directory}")
+    ours = mark()
+    cage = site.cage(f"{ours}1")
+    cage.create()
+    argv = trees.headless(tmp_path) if headless else ["sleep", "600"]
+    with subprocess.Popen(argv, env={}, preexec_fn=lambda: cage.adopt(0)) as doomed:
+        until(lambda: not headless or is_headless(tmp_path))
+        left = clear(ours, [site.directory, "/nonexistent"], 5.0)
+        ended(doomed)
+    assert not left
+    assert not Path(cage.directory).exists()
 
 
 def test_clear_says_who_does_not_die() -> None:
