@@ -1,18 +1,52 @@
-"""One line to stderr, for guard and sentinel, which must never wait for whoever reads there."""
+"""Words to stderr from those who must never wait for whoever reads there: guard, sentinel and daemon."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
+import socket
+import stat
+import sys
 
 LINE_BYTES_MAX = 1024
 
 
 def say(who: str, text: str) -> None:
-    """Dropped if nobody reads, or reads any more."""
-    with contextlib.suppress(OSError):
-        writable = select.poll()
-        writable.register(2, select.POLLOUT)
-        if any(event & select.POLLOUT for _, event in writable.poll(0)):
-            os.write(2, f"{who}: {text}\n".encode(errors="replace")[:LINE_BYTES_MAX])
+    """One line, dropped if nobody reads, or reads any more."""
+    write(f"{who}: {text}\n".encode(errors="replace")[:LINE_BYTES_MAX])
+
+
+def write(data: bytes) -> bool:
+    """To stderr what it takes at once; whether that was all."""
+    if sys.stderr is None:
+        return False  # We were started without one, so that 2 may be the number of any file.
+    try:
+        kind = os.fstat(2).st_mode
+        if stat.S_ISSOCK(kind):
+            with socket.socket(fileno=os.dup(2)) as line:
+                return line.send(data, socket.MSG_DONTWAIT) == len(data)
+        own = _own() if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else None
+        if own is None:
+            return _writable() and os.write(2, data) == len(data)
+        try:
+            return os.write(own, data) == len(data)
+        finally:
+            os.close(own)
+    except OSError:
+        return False
+
+
+def _own() -> int | None:
+    """A descriptor that never blocks for the same pipe or terminal: O_NONBLOCK on 2 would hold for all who have it. Not
+    for a file, which each descriptor would write from its own beginning. None where there is none to be had."""
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _writable() -> bool:
+    """Of a terminal it means only that some of a line fits."""
+    poller = select.poll()
+    poller.register(2, select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poller.poll(0))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mltbd.say import LINE_BYTES_MAX
 from tests.daemon.guarded import ROOT
 
-CODE = "from mltbd.say import say; say('guard', 'x' * {}); print('on')"
+CODE = "from mltbd.say import say; [say('guard', 'x' * {}) for _ in range({})]; print('on')"
 
 
-def said(stderr: int, count: int) -> tuple[str, str]:
+def said(stderr: int, count: int, lines: int = 1) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", CODE.format(count)], env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
+        [sys.executable, "-c", CODE.format(count, lines)], env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
         stdout=subprocess.PIPE, stderr=stderr, text=True, check=True, timeout=30,
     )  # fmt: skip
     return done.stdout, done.stderr or ""
@@ -42,3 +44,28 @@ def test_where_nobody_reads_it_goes_on(closed: bool) -> None:
     os.close(writer)
     if not closed:
         os.close(reader)
+
+
+@pytest.mark.parametrize("count", [20, 100, 1000])
+@pytest.mark.parametrize("kind", ["terminal", "stream", "datagrams"])
+def test_what_says_it_is_ready_and_is_not_for_a_whole_line_holds_up_nobody(kind: str, count: int) -> None:
+    if kind == "terminal":
+        ends = os.openpty()
+    else:
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM)
+        ends = (pair[0].detach(), pair[1].detach())
+    try:
+        assert said(ends[1], count, 1000)[0] == "on\n"
+        assert os.read(ends[0], 4096).startswith(b"guard: xxx")
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def test_in_a_file_it_comes_after_what_others_wrote_there(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        file.write(b"first\n")
+        file.flush()
+        said(file.fileno(), 3)
+        file.write(b"last\n")
+    assert (tmp_path / "log").read_text() == "first\nguard: xxx\nlast\n"
