@@ -6,13 +6,13 @@ Standard library at the top: the guard stays small, and `mltbd --help` fast.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from functools import partial
 from pathlib import Path
 
 from mltb_transport.limits import RELEASE
+from mltbd.say import write
 
 EXIT_CONFIG = 2
 
@@ -95,8 +95,7 @@ def _daemon(options: argparse.Namespace) -> int:
 
 def _say(*lines: str) -> None:
     """To the log. One that is full, or that nobody reads any more, keeps no daemon from starting."""
-    with contextlib.suppress(OSError):
-        print(*lines, sep="\n", file=sys.stderr, flush=True)
+    write("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
 
 def _forget_unwritten() -> None:

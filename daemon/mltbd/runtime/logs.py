@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
 
 from mltbd.config.settings import Settings
+from mltbd.say import write
+
+
+class Stderr(logging.Handler):
+    """A line that stderr does not take at once is dropped, and the next one that goes through says how many were: the
+    loop must not wait for whoever reads there, or a healthy workload would lose its lease."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._lost and self._written(_lost(self._lost)):
+                self._lost = 0
+            if self._lost or not self._written(record):
+                self._lost += 1
+        except Exception:  # What is logged wrongly must not end who logs it.
+            self.handleError(record)
+
+    def _written(self, record: logging.LogRecord) -> bool:
+        return write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+
+
+def _lost(count: int) -> logging.LogRecord:
+    text = "%d lines before this one are lost: stderr did not take them"
+    return logging.LogRecord("mltbd", logging.WARNING, "", 0, text, (count,), None)
 
 
 class JsonLines(logging.Formatter):
@@ -42,7 +68,7 @@ def set_up(settings: Settings) -> None:
     form = JsonLines(settings.node_id) if settings.log_format == "json" else plain(settings.node_id)
     root = logging.getLogger()
     if not root.handlers:
-        root.addHandler(logging.StreamHandler(sys.stderr))
+        root.addHandler(Stderr())
     for handler in root.handlers:
         handler.setFormatter(form)
     root.setLevel(settings.log_level)

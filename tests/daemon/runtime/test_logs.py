@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from types import SimpleNamespace
@@ -12,6 +17,8 @@ from typing import Any
 import pytest
 
 from mltbd.runtime import logs
+from tests.daemon.guarded import ROOT
+from tests.waiting import PATIENCE_S
 
 log = logging.getLogger("mltbd.test")
 
@@ -63,3 +70,52 @@ def test_a_reload_changes_form_and_level(stderr: StringIO) -> None:
     log.info("not this")
     log.error("this")
     assert stderr.getvalue() == "E n1 this\n"
+
+
+WRITES = """
+import logging, sys
+from types import SimpleNamespace
+from mltbd.runtime import logs
+logs.set_up(SimpleNamespace(node_id="n1", log_format="plain", log_level="INFO"))
+for line in sys.stdin:
+    logging.info("%s", line.strip())
+    print("on", flush=True)
+"""
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_it_lost() -> None:
+    reader, writer = os.pipe()
+    filled = fill(writer)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES], env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writer, text=True,
+    ) as daemon:  # fmt: skip
+        os.close(writer)
+        assert daemon.stdin
+        assert daemon.stdout
+        try:
+            for line in ("one", "two"):
+                daemon.stdin.write(f"{line}\n")
+                daemon.stdin.flush()
+                assert select.select([daemon.stdout], [], [], PATIENCE_S)[0], "it waits for a reader"
+                assert daemon.stdout.readline() == "on\n"
+            while filled:
+                filled -= len(os.read(reader, filled))
+            daemon.communicate("three\nfour\n", timeout=PATIENCE_S)
+        finally:
+            daemon.kill()
+    said = os.read(reader, 4096).decode()
+    os.close(reader)
+    assert said == ("W n1 2 lines before this one are lost: stderr did not take them\nI n1 three\nI n1 four\n")
+
+
+def fill(pipe: int) -> int:
+    """Until it takes no byte more; how many it took."""
+    os.set_blocking(pipe, False)
+    filled = 0
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(pipe, b"x" * size)
+    os.set_blocking(pipe, True)
+    return filled
