@@ -11,9 +11,10 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mltbd.config.checks import CheckSpec
@@ -24,13 +25,16 @@ T = TypeVar("T")
 ANSWER_BYTES_MAX = 64 * 1024
 SAID_CHARS_MAX = 160
 WORDS_BYTES_MAX = 4096
-ASIDE_MAX = 64
+SWEEPS_MAX = 16
+"""At once. More of them than that hang at some process, as one more would."""
 REAP_S = 2.0
 """How long a killed command is waited for; a process that survives SIGKILL longer sleeps in the kernel."""
 
 
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
-_aside = threading.BoundedSemaphore(ASIDE_MAX)
+_aside: dict[Hashable, Future[Any]] = {}
+"""What is under way in threads, by what it is about."""
+_sweeps = threading.BoundedSemaphore(SWEEPS_MAX)
 
 
 class Failed(Exception):
@@ -78,39 +82,36 @@ async def look(spec: CheckSpec, target: Target) -> str | None:
     return ""
 
 
-async def aside(call: Callable[[], T]) -> T:
-    """Run what may hang in the kernel (a dead mount, a slow resolver) in a thread that nobody ever waits for."""
-    if not _aside.acquire(blocking=False):
-        raise Failed(f"{ASIDE_MAX} checks hang in the kernel already")
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+async def aside(what: Hashable, call: Callable[[], T]) -> T:
+    """Do what may hang in the kernel (a dead mount, a slow resolver) in a thread that nobody ever waits for. Where the
+    last call for `what` has not returned, it is waited for, so that something that hangs holds one thread, not all."""
+    future: Future[T] | None = _aside.get(what)
+    if future is None:
+        future = _begun(what, call)
+    return await asyncio.wrap_future(future)
 
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return  # Given up meanwhile.
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+
+def _begun(what: Hashable, call: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # Who gives up waiting takes it from nobody else.
 
     def work() -> None:
-        result: T | None = None
-        failure: BaseException | None = None
         try:
             result = call()
         except Exception as error:
-            failure = error
-        finally:
-            _aside.release()
-        with contextlib.suppress(RuntimeError):  # The loop has ended before us.
-            loop.call_soon_threadsafe(tell, result, failure)
+            del _aside[what]
+            future.set_exception(error)
+        else:
+            del _aside[what]
+            future.set_result(result)
 
+    _aside[what] = future
     try:
         threading.Thread(target=work, name="check", daemon=True).start()
-    except RuntimeError as error:  # No thread to be had: it must not cost a place as well.
-        _aside.release()
+    except RuntimeError as error:  # No thread to be had.
+        del _aside[what]
         raise Failed(str(error)) from error
-    return await future
+    return future
 
 
 async def _process(_spec: CheckSpec, target: Target) -> None:
@@ -127,13 +128,14 @@ async def _process(_spec: CheckSpec, target: Target) -> None:
 
 
 async def _connect(host: str, port: int, tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    context = await aside(_trust) if tls else None
+    context = await aside("trust", _trust) if tls else None
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
     except socket.gaierror:
         try:
-            found = await aside(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            resolve = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await aside(("resolve", host, port), resolve)
         except socket.gaierror as error:
             raise Failed(f"cannot resolve `{host}`: {(error.strerror or str(error)).lower()}") from error
     trouble: OSError | None = None
@@ -221,7 +223,7 @@ async def _command(spec: CheckSpec, target: Target) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         said = words.close()
-        await aside(lambda: sweep(mark))
+        _sweep_aside(mark)
         if process.returncode is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), REAP_S)
@@ -268,6 +270,23 @@ def sweep(mark: str, but: str = "") -> None:
             send(row, signal.SIGKILL)
 
 
+def _sweep_aside(mark: str) -> None:
+    """Nobody waits for it: a command that has passed has passed. What it misses, the next daemon sweeps."""
+    if not _sweeps.acquire(blocking=False):
+        return
+
+    def work() -> None:
+        try:
+            sweep(mark)
+        finally:
+            _sweeps.release()
+
+    try:
+        threading.Thread(target=work, name="sweep", daemon=True).start()
+    except RuntimeError:
+        _sweeps.release()
+
+
 async def _heartbeat(spec: CheckSpec, target: Target) -> None:
     """The file was touched lately. Only that it changed counts, and when we saw it: no wall clock is compared.
 
@@ -276,7 +295,7 @@ async def _heartbeat(spec: CheckSpec, target: Target) -> None:
     now = boottime()
     seen: tuple[int, int] = (0, 0)
     try:
-        stat = await aside(lambda: os.stat(target.beat_path))
+        stat = await aside(("stat", target.beat_path), lambda: os.stat(target.beat_path))
         seen = (stat.st_mtime_ns, stat.st_size)
     except FileNotFoundError:
         seen = target.beat or seen  # Not touched yet.
@@ -292,7 +311,7 @@ async def _heartbeat(spec: CheckSpec, target: Target) -> None:
 
 async def _disk(spec: CheckSpec, _target: Target) -> None:
     """Enough room, and enough inodes where the file system counts them."""
-    space = await aside(lambda: os.statvfs(spec.path))
+    space = await aside(("statvfs", spec.path), lambda: os.statvfs(spec.path))
     free = 100.0 * space.f_bavail / space.f_blocks if space.f_blocks else 0.0
     if free < spec.min_free_percent:
         raise Failed(f"{spec.path} has {free:.1f} % free, {spec.min_free_percent:g} % are wanted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -49,7 +50,8 @@ class Checks:
         self._node, self._report = node, report
         if self.specs:
             # Commands of a daemon that was killed in the middle of them have nobody else to end them.
-            self._tasks.append(asyncio.ensure_future(aside(lambda: sweep(self._family, but=self._mark))))
+            left = functools.partial(sweep, self._family, but=self._mark)
+            self._tasks.append(asyncio.ensure_future(aside(("sweep", self._mark), left)))
         self._tasks += [asyncio.ensure_future(self._watch(spec)) for spec in self.specs]
         for task in self._tasks:
             task.add_done_callback(_ended)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pytest
 
 from mltbd.config.checks import CheckSpec
 from mltbd.processes import MARK, marked
-from mltbd.runtime.check_kinds import ASIDE_MAX, Target, look, sweep
+from mltbd.runtime import check_kinds
+from mltbd.runtime.check_kinds import SWEEPS_MAX, Target, look, sweep
 from tests.waiting import until
 
 PATIENCE_S = 30.0
@@ -220,30 +222,75 @@ def test_memory() -> None:
     assert "100 % are wanted" in found("memory", min_free_percent=100.0)
 
 
-def test_what_hangs_in_the_kernel_holds_up_nobody_and_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    thaw = threading.Event()
-    monkeypatch.setattr(os, "statvfs", lambda _: thaw.wait(PATIENCE_S))
-    spec = CheckSpec("disk", "disk", path="/", timeout_s=0.2)
+def dead_mount(monkeypatch: pytest.MonkeyPatch, path: str) -> threading.Event:
+    """No look at this path returns before the event is set."""
+    thaw, statvfs = threading.Event(), os.statvfs
+
+    def hangs(looked_at: str) -> os.statvfs_result:
+        if looked_at == path:
+            thaw.wait(PATIENCE_S)
+        return statvfs(looked_at)
+
+    monkeypatch.setattr(os, "statvfs", hangs)
+    return thaw
+
+
+def test_what_hangs_in_the_kernel_holds_one_thread_and_no_other_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    thaw = dead_mount(monkeypatch, str(tmp_path))
+    spec = CheckSpec("disk", "disk", path=str(tmp_path), timeout_s=0.2, min_free_percent=0.0)
+    before = threading.active_count()
 
     async def many() -> list[str]:
-        return list(await asyncio.gather(*(told(spec, Target({}, "test.")) for _ in range(ASIDE_MAX + 1))))
+        return list(await asyncio.gather(*(told(spec, Target({}, "test.")) for _ in range(70))))
 
     try:
-        said = asyncio.run(many())
+        for _ in range(2):
+            assert set(asyncio.run(many())) == {"no answer within 0.2 s"}
+        assert threading.active_count() <= before + 1
+        assert found("command", argv=("true",)) == ""
+        assert found("disk", path="/", min_free_percent=0.0) == ""
     finally:
         thaw.set()
-    assert said.count("no answer within 0.2 s") == ASIDE_MAX
-    assert said.count(f"{ASIDE_MAX} checks hang in the kernel already") == 1
-    monkeypatch.undo()
-    until(lambda: found("disk", path="/", min_free_percent=0.0) == "", what="threads that returned are free again")
+    assert found("disk", path=str(tmp_path), min_free_percent=0.0) == ""
 
 
-def test_a_thread_that_cannot_be_had_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(_self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+def test_looks_at_the_same_moment_share_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    thaw = dead_mount(monkeypatch, str(tmp_path))
+    slow = CheckSpec("disk", "disk", path=str(tmp_path), timeout_s=PATIENCE_S, min_free_percent=0.0)
 
-    monkeypatch.setattr(threading.Thread, "start", none)
-    for _ in range(ASIDE_MAX + 1):
-        assert found("disk", path="/") == "can't start new thread"
+    async def both() -> tuple[str, str]:
+        looks = [asyncio.ensure_future(told(slow, Target({}, "test."))) for _ in range(2)]
+        hasty = await told(replace(slow, timeout_s=0.05), Target({}, "test."))
+        thaw.set()
+        return hasty, max(await asyncio.gather(*looks))
+
+    assert asyncio.run(both()) == ("no answer within 0.05 s", ""), "who gives up takes it from nobody else"
+
+
+@pytest.mark.parametrize("why", ["hangs", "cannot be begun"])
+def test_a_command_that_passed_has_passed_whatever_becomes_of_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    thaw, start = threading.Event(), threading.Thread.start
+    if why == "hangs":
+        monkeypatch.setattr(check_kinds, "marked", lambda _: thaw.wait(PATIENCE_S) and [])
+    else:
+        monkeypatch.setattr(threading.Thread, "start", lambda it: no_thread(it) if it.name == "sweep" else start(it))
+    try:
+        for _ in range(SWEEPS_MAX + 2):
+            assert found("command", argv=("true",), timeout_s=5.0) == ""
+    finally:
+        thaw.set()
+
+
+def no_thread(_self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_thread_that_cannot_be_had_is_said_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert found("disk", path="/") == "can't start new thread"
     monkeypatch.undo()
     assert found("disk", path="/", min_free_percent=0.0) == ""
