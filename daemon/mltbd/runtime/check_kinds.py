@@ -115,16 +115,19 @@ def _begun(what: Hashable, call: Callable[[], T]) -> Future[T]:
 
 
 async def _process(_spec: CheckSpec, target: Target) -> None:
-    """There, and neither stopped nor a zombie."""
+    """There, and neither stopped nor a zombie. `Z` alone tells of its first thread; others may work on."""
     if not LINUX:
         os.kill(target.pid, 0)
         return
     try:
-        state = read(f"/proc/{target.pid}/stat").rpartition(b")")[2].split()[0].decode()
+        fields = read(f"/proc/{target.pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         raise Failed(f"there is no process {target.pid}") from None
-    if state in "TtZX":
-        raise Failed(f"process {target.pid} is {'stopped' if state in 'Tt' else 'dead'}")
+    state, threads = fields[0].decode(), int(fields[17])
+    if state in "Tt":
+        raise Failed(f"process {target.pid} is stopped")
+    if state in "ZX" and threads <= 1:
+        raise Failed(f"process {target.pid} is dead")
 
 
 async def _connect(host: str, port: int, tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

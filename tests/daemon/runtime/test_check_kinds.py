@@ -22,6 +22,8 @@ from mltbd.config.checks import CheckSpec
 from mltbd.processes import MARK, marked
 from mltbd.runtime import check_kinds
 from mltbd.runtime.check_kinds import SWEEPS_MAX, Target, look, sweep
+from tests.daemon import trees
+from tests.daemon.guarded import state
 from tests.waiting import until
 
 PATIENCE_S = 30.0
@@ -183,6 +185,16 @@ def test_process() -> None:
         child.kill()
         child.wait()
     assert found("process", target) == f"there is no process {child.pid}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_process_whose_first_thread_has_ended_is_not_dead_while_another_works(tmp_path: Path) -> None:
+    with subprocess.Popen(trees.headless(tmp_path)) as child:
+        try:
+            until(lambda: state(child.pid) == "Z")
+            assert found("process", Target({}, "test.", child.pid)) == ""
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("left_behind", [False, True], ids=["no file yet", "file of an earlier run"])
