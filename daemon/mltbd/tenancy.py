@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -28,13 +29,23 @@ def _lock(state_dir: str) -> tuple[int, str]:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd, os.pread(fd, NOTE_BYTES_MAX, 0).decode(errors="surrogateescape").partition("\n")[2].strip()
+            note = os.pread(fd, NOTE_BYTES_MAX, 0).decode(errors="surrogateescape")
+            return fd, note.partition("\n")[2].partition("\n")[0]
         except BlockingIOError:
             if boottime_s() >= until:
                 holder = os.pread(fd, NOTE_BYTES_MAX, 0).decode(errors="replace").partition("\n")[0]
                 os.close(fd)
                 raise TenancyError(f"another mltbd (pid {holder}) uses `{state_dir}`") from None
         time.sleep(0.01)
+
+
+def _note(lock: int, text: bytes) -> None:
+    """Who holds the lock, for whoever finds it taken, and where our cages are, for the next guard. In this order it
+    needs no room where a note was before. A full disk is no reason not to run: then the next guard looks in the cgroups
+    it sees itself."""
+    with contextlib.suppress(OSError):
+        os.pwrite(lock, text, 0)
+        os.ftruncate(lock, len(text))
 
 
 def take(state_dir: str, kill_path: str | None) -> tuple[Forest, int]:
@@ -50,6 +61,5 @@ def take(state_dir: str, kill_path: str | None) -> tuple[Forest, int]:
         raise TenancyError(f"processes of an earlier run do not die: {' '.join(map(str, sorted(left)))}")
     mark = f"{state_mark}{os.urandom(4).hex()}."
     site = detect(mark, kill_path)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, os.fsencode(f"{os.getpid()}\n{site.directory if site else ''}\n"), 0)
+    _note(lock, os.fsencode(f"{os.getpid()}\n{site.directory if site else ''}\n"))
     return Forest(mark, site), lock

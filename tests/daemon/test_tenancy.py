@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -54,6 +55,25 @@ def test_a_fresh_guard_empties_what_an_earlier_one_left(tmp_path: Path) -> None:
         assert alive(helper)
         with Guarded(tmp_path).meet():
             assert not alive(helper)
+
+
+def test_a_guard_starts_though_there_is_no_room_for_its_note(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        started = Guarded(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with started.meet() as guarded:
+        assert (guarded.state_dir / "guard.lock").read_bytes() == b""
+        assert alive(guarded.run(trees.plain(tmp_path)))
+
+
+def test_a_note_takes_the_place_of_a_longer_one(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/guard.lock").write_text(f"1\n/no/such/{'x' * 100}\n")
+    with Guarded(tmp_path, "walk").meet() as guarded:
+        assert (guarded.state_dir / "guard.lock").read_text() == f"{guarded.guard.pid}\n\n"
 
 
 @pytest.mark.parametrize(("path", "code"), [("pray", 2), ("walk", 1)])
