@@ -195,20 +195,35 @@ class Run:
         """A round of killing, if one is due, until nothing is left. Looks at every process; never waits."""
         if self._killing_since is None or now < self._next_round:
             return
-        if self._tree.empty():
+        if self._all_dead():
             if self._lives_on(now):
                 return
             self._forget()
             self.over = True
             yield self._obituary()
             return
-        self._tree.kill()
         now = boottime_s()
         elapsed = now - self._killing_since
         self._next_round = now + next(pause for limit, pause in ROUNDS_S if elapsed < limit)
         if elapsed >= STUBBORN_S and not self._stubborn:
             self._stubborn = True
-            yield {"log": f"`{self.start.workload}` does not die: {len(self._tree.strays())} processes left"}
+            yield {"log": f"`{self.start.workload}` does not die: {self._left()}"}
+
+    def _all_dead(self) -> bool:
+        """If not, it was struck once more. Where no file can be opened nobody is seen, and nobody called dead."""
+        try:
+            if self._tree.empty():
+                return True
+            self._tree.kill()
+        except OSError:
+            pass
+        return False
+
+    def _left(self) -> str:
+        try:
+            return f"{len(self._tree.strays())} processes left"
+        except OSError as error:
+            return f"its processes cannot be seen: {(error.strerror or str(error)).lower()}"
 
     def _lives_on(self, now: float) -> bool:
         """All is dead: post_stop may run now, in the same tree and under the same lease."""

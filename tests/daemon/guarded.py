@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -173,6 +174,19 @@ class Guarded:
             row = process(int(pid))
             if row and Path(f"/proc/{pid}/comm").read_text().strip() == "mltb-sentinel":
                 yield row
+
+    @contextlib.contextmanager
+    def without_files(self) -> Iterator[None]:
+        """The guard can open none more, as when the system's table of files is full."""
+        pid = self.guard.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), before[1]))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
     def written(self, name: str) -> Process:
         """The process whose pid a workload wrote to this file."""

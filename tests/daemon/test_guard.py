@@ -217,3 +217,19 @@ def test_the_guard_is_made_of_the_standard_library_alone() -> None:
         "mltb_transport", "mltb_transport.continuer",
     }  # fmt: skip
     assert not {"asyncio", "threading", "multiprocessing", "concurrent", "logging"} & set(loaded)
+
+
+@pytest.mark.parametrize("kill_path", [None, "walk"])
+def test_a_guard_that_can_open_no_file_lives_on_and_calls_nobody_dead(kill_path: str | None, tmp_path: Path) -> None:
+    with Guarded(tmp_path, kill_path).meet() as guarded:
+        healthy = guarded.run(trees.plain(tmp_path), workload="healthy")
+        ends = guarded.run(["sleep", "600"], workload="ends")
+        with guarded.without_files():
+            os.kill(ends.pid, signal.SIGKILL)
+            until(lambda: not ends.lives())
+            with pytest.raises(TimeoutError):
+                guarded.news("gone", 0.5)
+            assert guarded.guard.poll() is None
+            assert alive(healthy)
+        assert guarded.news("gone")["workload"] == "ends"
+        assert alive(healthy)
