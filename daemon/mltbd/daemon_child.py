@@ -47,7 +47,11 @@ class DaemonChild:
 
     def start(self) -> None:
         """Begins a life. OSError if there can be no process now."""
-        ours, theirs = channel()
+        try:
+            ours, theirs = channel()
+        except OSError:
+            self.postpone()
+            raise
         try:
             env = {name: value for name, value in os.environ.items() if name not in (MARK, "PYTHONDONTWRITEBYTECODE")}
             # Its bytecode is kept where it can be: after a crash it must be back before the lease ends.

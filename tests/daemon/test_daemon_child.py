@@ -144,3 +144,16 @@ def test_the_daemon_dies_with_its_guard(tmp_path: Path) -> None:
         os.kill(daemon.pid, signal.SIGSTOP)  # It cannot see for itself.
         os.kill(guarded.guard.pid, signal.SIGKILL)
         until(lambda: not alive(daemon))
+
+
+def test_a_daemon_that_cannot_be_started_for_want_of_files_is_tried_again_with_pauses(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        first = guarded.run(trees.plain(tmp_path))
+        with guarded.without_files():
+            guarded.send(b"exit 1")
+            until(lambda: "cannot start a process" in guarded.errors.read_text())
+            with contextlib.suppress(AssertionError):
+                until(lambda: guarded.errors.read_text().count("cannot start a process") > 10, 1.0)
+            assert guarded.errors.read_text().count("cannot start a process") <= 10, "it spins"
+        guarded.meet()
+        assert alive(first)
