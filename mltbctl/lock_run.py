@@ -158,9 +158,9 @@ class _Run:
             if boottime() >= held.until - grace_s(held.ttl):  # We stood still since the grant.
                 raise self._not_begun()
             self._watcher.tell(GRACE, moment=grace_s(held.ttl))
+            self._lock.keep()  # Before the command begins: where there is no thread to be had, nothing has begun.
             self._watcher.tell(GO, held.token, held.until)
             self._continuer.set(_last_moment(held))
-            self._lock.keep()
             while not self._ended():
                 info = signal.sigtimedwait({*heeded, signal.SIGCHLD}, self._look_s())
                 if info is not None and info.si_signo in heeded:

@@ -228,6 +228,29 @@ def test_a_time_of_the_node_that_is_too_short_to_end_a_command_in_is_refused(sto
     assert store.lines["k"] == []
 
 
+NO_KEEPER = """
+import contextlib, os, sys, threading
+from mltbctl.cli import app
+from tests.waiting import until
+start = threading.Thread.start
+def refused(self):
+    if self.name != "mltb-lock":
+        return start(self)
+    with contextlib.suppress(AssertionError):
+        until(lambda: os.path.exists(sys.argv[-1]), 0.5)
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refused
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.usefixtures("store")
+def test_where_nobody_can_extend_the_lock_the_command_does_not_begin(runtime: Path, mark: Path) -> None:
+    done = in_a_session(runtime, NO_KEEPER, "lock", "run", "k", "--ttl", "60", "--", "touch", str(mark))
+    assert done.returncode
+    assert not mark.exists()
+
+
 def test_who_stands_still_after_the_grant_does_not_begin_the_command(store: FakeStore, runtime: Path) -> None:
     """Here before a stderr that nobody reads, on which it says which node it asked."""
     reader, writer = os.pipe()
