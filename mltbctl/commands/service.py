@@ -152,7 +152,8 @@ WantedBy={target}
 def _quoted(word: str) -> str:
     """One word of a command line as systemd reads it."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return escaped if escaped == word and not any(map(str.isspace, word)) else f'"{escaped}"'
+    is_plain = escaped == word and "'" not in word and not any(map(str.isspace, word))
+    return escaped if is_plain else f'"{escaped}"'
 
 
 # Another user than root would look in its own directories.

@@ -96,9 +96,13 @@ def test_a_unit_for_an_invalid_configuration_is_refused(
     assert not systemctl.exists()
 
 
-def test_a_path_with_blanks_is_quoted() -> None:
-    said = words(unit(Wish(config="/a b/%m.toml"), PROGRAM, 1))
-    assert said["ExecStart"] == f'{PROGRAM} run --config "/a b/%%m.toml"'
+@pytest.mark.parametrize(
+    ("path", "quoted"),
+    [("/a b/%m.toml", '"/a b/%%m.toml"'), ("/it's/m.toml", '"/it\'s/m.toml"'), ("/m.toml", "/m.toml")],
+)
+def test_a_path_that_systemd_would_not_read_as_one_word_is_quoted(path: str, quoted: str) -> None:
+    said = words(unit(Wish(config=path), PROGRAM, 1))
+    assert said["ExecStart"] == f"{PROGRAM} run --config {quoted}"
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> Outcome:
