@@ -46,7 +46,6 @@ class Consensus(Voting):
         super().__init__(
             me, recovered, timing, entropy, outbox, company, priority=priority, quorum_size=quorum_size, now=now
         )
-        self.commit = 0
         self.durable = self.log.last_index
         self._checked = (0, self.log.covered)  # commit and snapshot at the last check: neither ever goes back
         self.alive: tuple[str, ...] = ()  # as the leader last told us
@@ -60,7 +59,6 @@ class Consensus(Voting):
         self.piece_bytes = PIECE_BYTES_MAX
         self.speaks = Speaks()
         self.level, self.level_at = 0, 0  # of the cluster after this entry, the last that was applied
-        self._shipments = Shipments(0, 0.0)
 
     @property
     def in_charge(self) -> bool:
@@ -122,7 +120,7 @@ class Consensus(Voting):
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
         self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
-        self._shipments = Shipments(self.term, 2 * self.timing.heartbeat_s, self.piece_bytes)
+        self.reign.shipments = Shipments(self.term, 2 * self.timing.heartbeat_s, self.piece_bytes)
         self._out.note("info", describe.leads(self.term, sorted(tally.ages)))
         self.reign.replicate_to(self._company.learners(), self.log.last_index + 1)
         self.reign.first_index = self.log.last_index + 1
@@ -186,7 +184,7 @@ class Consensus(Voting):
         """Speak to every follower; whoever answers acknowledges this round."""
         reign = self._must_reign()
         reign.replicate_to(self._company.learners(), self.log.last_index + 1)
-        self._shipments.keep(reign.peers)
+        reign.shipments.keep(reign.peers)
         reign.begin_round(now)
         self.acked_at = now  # A leader acknowledges its own round as it begins.
         self._heartbeat_at = now + self.timing.heartbeat_s
@@ -200,7 +198,7 @@ class Consensus(Voting):
         if peer.next_index <= self.log.base_index:
             self._send_piece(node, peer, now)
             return
-        self._shipments.drop(node)
+        self._must_reign().shipments.drop(node)
         entries = self.log.batch(peer.next_index)
         peer.told_commit = self.commit
         self._out.send(node, self._append_message(peer.next_index - 1, entries, now))
@@ -218,12 +216,12 @@ class Consensus(Voting):
         """A heartbeat for a follower that needs the snapshot; it matches as soon as that one has it."""
         self._out.send(node, self._append_message(self._must_snapshot().index, (), now))
         if now - peer.acked_at > self.silence_s:
-            self._shipments.drop(node)
+            self._must_reign().shipments.drop(node)
 
     def _send_piece(self, node: str, peer: Progress, now: float) -> None:
         if now - peer.acked_at > self.silence_s:
             return  # It would speak to nobody.
-        piece = self._shipments.next_piece(node, self._must_snapshot(), now)
+        piece = self._must_reign().shipments.next_piece(node, self._must_snapshot(), now)
         if piece is not None:
             self._out.send(node, piece)
 
@@ -232,7 +230,7 @@ class Consensus(Voting):
         peer = self.reign.peers.get(follower) if self.reign is not None else None
         if peer is None or answer.term != self.term or answer.store != peer.store:
             return
-        index = self._shipments.answered(follower, answer)
+        index = self._must_reign().shipments.answered(follower, answer)
         if index:
             peer.match_index = max(peer.match_index, index)
             peer.next_index = max(peer.next_index, index + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mltb_transport.messages import Command, Entry
+from mltb_transport.messages import Entry
 from mltb_transport.operations import Drain, Pause, Resume, Undrain
 from mltbd.core.events import Ask
 from mltbd.core.failover import Facts
@@ -120,8 +120,3 @@ def _unless_known(ask: Ask, known: Sequence[str], otherwise: str) -> Verdict:
         return Verdict(target=ask.target, message=otherwise)
     listed = ", ".join(known)
     return Verdict(code="refused", message=f"no node `{ask.target}` here, only {listed}", hint="mltbctl nodes")
-
-
-def control_of(command: Command | None) -> bool:
-    """Whether this entry changes the controls."""
-    return isinstance(command, CONTROLS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mltb_transport.messages import Append, AppendAnswer
 from mltbd.core import quorum
+from mltbd.core.shipping import Shipments
 from mltbd.core.stream import Stream
 
 PEERS_MAX = 64
@@ -74,6 +75,7 @@ class Leadership:
         self.peers: dict[str, Progress] = {}
         self.stream = Stream(self.peers)
         self.disk = OwnDisk()
+        self.shipments = Shipments(0, 0.0)  # end with the reign: each holds a whole snapshot
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
         self._said: Append | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from mltbd.core.events import Received, Recovered, Saved
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.node_config import NodeConfig
+from mltbd.core.shipping import Shipment
 from mltbd.core.snapshots import Snapshot, SnapshotError
 from mltbd.state.machine import State
 from tests.daemon.core.core_kit import THREE, TIMING, WALL, Fixed, Member, entries, founding, log_of, of, saves
@@ -310,6 +313,28 @@ def test_nothing_is_sent_to_a_follower_that_is_gone() -> None:
     member.out.take()
     member.consensus.begin_round(now + 2 * TIMING.election_s + 0.1)
     assert member.sent(Piece) == []
+
+
+def test_what_was_being_sent_is_kept_no_longer_than_the_reign() -> None:
+    member, _, now = leader()
+    member.acked("n2", 1, 1, now, ok=False)
+    assert kept_by(member.consensus, Shipment)
+    member.consensus.append("n2", Append(4, 1, 0, 0, 0, ("n2",), ()), now)
+    assert not kept_by(member.consensus, Shipment)
+
+
+def kept_by(root: object, kind: type[object]) -> bool:
+    """Whether a value of this kind is held by this one, by whatever way."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if isinstance(thing, kind):
+            return True
+        if id(thing) not in seen and not isinstance(thing, type | ModuleType | FunctionType):
+            seen.add(id(thing))
+            waiting += gc.get_referents(thing)
+    return False
 
 
 def test_a_leader_compacts_behind_its_followers_with_a_tail() -> None:
