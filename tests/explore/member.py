@@ -189,8 +189,8 @@ class Member:
         self.out.saved_number, self.out.save_number = 0, self.out.save_number - done
         self.out._waiting = deque((number - done, effect) for number, effect in self.out._waiting)
         self.core._saving = [(number - done, index, term) for number, index, term in self.core._saving]
-        if self.core._own_vote is not None:
-            self.core._own_vote -= done
+        if self.core._ballot is not None:
+            self.core._ballot -= done
         for _ in range(len(self.pending)):
             save = self.pending.popleft()
             self.pending.append(Save(save.save - done, save.term, save.vote, save.entries, save.snapshot, save.base))

@@ -199,9 +199,8 @@ def own_vote_unsaved(patch: pytest.MonkeyPatch) -> None:
 
     def at_once(self: Consensus, stage: str, now: float, wall: int) -> None:
         stand(self, stage, now, wall)
-        if self._own_vote is not None and self._tally is not None:
-            self._own_vote = None
-            self._tally.ages[self.me] = self._own_age
+        if self._campaigns and self._ballot is not None:
+            self._ballot_saved(now, wall)
 
     patch.setattr(Consensus, "_stand", at_once)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mltb_transport.level import FIRST, LEVEL_OF
 from mltb_transport.limits import PIECE_BYTES_MAX
 from mltb_transport.messages import Append, AppendAnswer, Command, Entry, NoOp, TimeoutNow
@@ -83,7 +85,7 @@ class Consensus(Voting):
             return min(self._heartbeat_at, self._look_at, self._news_at, self.reign.stream.due_at, disk_due_at)
         if not self.may_stand:
             return self.heard_at + self.silence_s if self.leader else float("inf")
-        return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
+        return self._due_at
 
     def tick(self, now: float, wall: int) -> None:
         if self.reign is not None:
@@ -126,7 +128,7 @@ class Consensus(Voting):
         self.reign.first_index = self.log.last_index + 1
         self.reign.election_s = 0.0 if self._stood_at is None else now - self._stood_at
         self._append(first_entry(self.reign, tally, doubted=self._doubted, reborn=self.acked_at is None), wall)
-        self._stood_at, self._doubted = None, False
+        self._stood_at, self._doubted, self._patience_s = None, False, self.timing.election_s
         self.begin_round(now)
 
     # -- the log ---------------------------------------------------------------------------------------------
@@ -174,10 +176,8 @@ class Consensus(Voting):
             _, index, term = self._saving.pop(0)
             if self.log.term_at(index) == term:
                 self.durable = max(self.durable, index)
-        if self._own_vote is not None and self._own_vote <= number and self._tally is not None:
-            self._own_vote = None
-            self._tally.ages[self.me] = self._own_age
-            self._proceed(now, wall)
+        if self._ballot is not None and self._ballot <= number:
+            self._ballot_saved(now, wall)
         self._advance(now)
 
     def begin_round(self, now: float) -> None:
@@ -270,7 +270,7 @@ class Consensus(Voting):
             raise InvariantViolation(f"{leader} leads term {self.term} as well")
         if message.term > self.term or self.role != FOLLOWER or self.leader != leader:
             self._follow(message.term, leader, now, f"{leader} leads term {message.term}")
-        self._yielded = False
+        self._yielded, self._patience_s = False, self.timing.election_s
         self._calm(now)
         self.acked_at = now
         self.alive = message.alive
@@ -299,7 +299,10 @@ class Consensus(Voting):
             self.term, message.round, ok, index, self.store, ready or (), self._company.listens(), speaks.oldest,
             speaks.newest, ready is not None,
         )  # fmt: skip
-        self._out.send_when_saved(leader, answer)
+        if ok and not message.entries and self._ballot is None:  # A round needs nothing of a slow disk but the term.
+            self._out.send(leader, replace(answer, index=min(index, self.durable)))
+        if not ok or message.entries or self._ballot is not None or index > self.durable:
+            self._out.send_when_saved(leader, answer)
 
     def append_answered(self, follower: str, answer: AppendAnswer, now: float) -> None:
         if answer.term > self.term:

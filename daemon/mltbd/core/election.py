@@ -21,6 +21,7 @@ class Ballot:
     last_index: int
     leader_alive: bool  # it heard a leader of this term within the election timeout
     is_wiped: bool  # as far as we know, the voter of our name has another disk: its vote is lost, not ours to give
+    campaigns: bool = False  # it asks for votes itself, and its attempt is not over
 
 
 def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
@@ -34,6 +35,8 @@ def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
         return f"term {asked.term} is over"
     if mine.leader_alive and asked.stage in (PRE, VOTE):
         return "the leader is alive"
+    if mine.campaigns and asked.stage == PRE:
+        return "I ask for votes myself"
     if asked.term == mine.term and mine.vote not in ("", candidate):
         return f"I voted for {mine.vote}"
     if (asked.last_term, asked.last_index) < (mine.last_term, mine.last_index):

@@ -121,9 +121,6 @@ class Leadership:
         peer = self.peers.get(sender)
         if peer is None:
             return None
-        if now - peer.acked_at > silence_s:
-            peer.since = now
-        peer.acked_at = now
         peer.acked_round = max(peer.acked_round, min(answer.round, self.round))
         if peer.store != answer.store:
             # Another disk than before: what the lost one held is not there, and must be sent again.
@@ -133,6 +130,11 @@ class Leadership:
             if peer.speaks != (answer.oldest, answer.newest) or now - peer.said_at > silence_s:
                 peer.speaks, peer.said_since = (answer.oldest, answer.newest), now
             peer.said_round, peer.said_at = min(answer.round, self.round), now
+        # Who still lacks on disk what it was sent, and no less than before, hears us, but nothing can be left to it.
+        if not answer.ok or answer.index > peer.match_index or answer.index >= peer.next_index - 1:
+            if now - peer.acked_at > silence_s:
+                peer.since = now
+            peer.acked_at = now
         if answer.ok:
             peer.match_index = max(peer.match_index, answer.index)
             peer.next_index = max(peer.next_index, peer.match_index + 1)

@@ -48,6 +48,10 @@ class Outbox:
         snapshot: Snapshot | None = None,
         base: tuple[int, int] = (0, 0),
     ) -> int:
+        """Make this durable; the number of the save. One of term and vote alone that has not left yet goes with it."""
+        last = self._effects[-1] if self._effects else None
+        if isinstance(last, Save) and not last.entries and last.snapshot is None:
+            self._effects.pop()
         self.save_number += 1
         self._effects.append(Save(self.save_number, term, vote, entries, snapshot, base))
         return self.save_number

@@ -32,7 +32,8 @@ class Timing:
     step_s: float
     """Delay per live, higher-ranked voter."""
     election_max_s: float
-    """Upper bound on the rank delay, and on one attempt at an election."""
+    """Upper bound on how long one attempt waits for the others' votes, from when its own is on disk; and, as the lease
+    is, on the rank delay."""
 
     @classmethod
     def derive(cls, lease_s: float, stop_timeout_s: float = 1.0, election_max_s: float = 10.0) -> Timing:
@@ -52,7 +53,7 @@ class Timing:
             heartbeat_s=heartbeat_s,
             election_s=election_s,
             step_s=max(NETWORK_S, election_s / 4),
-            election_max_s=min(election_max_s, lease_s),
+            election_max_s=election_max_s,
         )
 
     def within(self, lease_s: float) -> Timing:

@@ -18,6 +18,8 @@ from mltbd.core.ports import Entropy
 from mltbd.core.timing import Timing
 
 FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+WRITES = 4
+"""An attempt has time for so many like our own, or half of that: the others write as well, and may have to twice."""
 
 
 class Company(Protocol):
@@ -80,8 +82,10 @@ class Voting(ABC):
         self._tally: Tally | None = None
         self._stand_at: float | None = None
         self._yielded = False
-        self._own_vote: int | None = None  # the save that makes our own vote count
+        self._ballot: int | None = None  # the save of our present term and vote, until it is done
+        self._cast_at = now
         self._own_age = 0.0
+        self._patience_s = timing.election_s  # of the next attempt; doubled by each that fails in one silence
         self._stood_at: float | None = None  # when the present attempts to lead began
         self._doubted = False  # a broken connection to the leader made us look
 
@@ -135,6 +139,36 @@ class Voting(ABC):
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
         """The election is won."""
 
+    # -- term and vote ---------------------------------------------------------------------------------------
+
+    @property
+    def _campaigns(self) -> bool:
+        """We have won our pre-votes, and ask for votes."""
+        return self._tally is not None and self._tally.stage in (VOTE, TRANSFER)
+
+    def _cast(self, term: int, vote: str, now: float) -> None:
+        self.term, self.vote = term, vote
+        self._ballot, self._cast_at = self._save(()), now
+
+    def _ballot_saved(self, now: float, wall: int) -> None:
+        """Only now do others hear what we asked them, or granted them: their time counts from here."""
+        self._ballot = None
+        if self._tally is not None and self._campaigns:
+            patience_s = min(max(self._patience_s, WRITES * (now - self._cast_at)), self.timing.election_max_s)
+            self._stand_at = now + patience_s * self._entropy.uniform(0.5, 1.0)
+            self._tally.ages[self.me] = self._own_age
+            self._proceed(now, wall)
+        elif self.vote and not self.leader and self.role == FOLLOWER:
+            self.heard_at = now
+
+    @property
+    def _due_at(self) -> float:
+        """When to look for a leader, or to try again. Nobody stands before its last word is on disk: others would be
+        asked for votes it has no use for any more when they come."""
+        if self._ballot is not None:
+            return float("inf")
+        return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
+
     # -- the leader is silent --------------------------------------------------------------------------------
 
     def thaw(self, now: float) -> None:
@@ -154,8 +188,10 @@ class Voting(ABC):
 
     def _silence(self, now: float, wall: int) -> None:
         """The leader is silent, or an attempt ran out: wait for our rank, then stand."""
-        if self._stand_at is None or (self._tally is not None and self._tally.stage in (VOTE, TRANSFER)):
-            self._tally = self._own_vote = None
+        if self._stand_at is None or self._campaigns:
+            if self._campaigns:
+                self._patience_s = min(2 * self._patience_s, self.timing.election_max_s)
+            self._tally = None
             self._stand_at = now + self._rank_delay(now)
             if self._stand_at > now:
                 return
@@ -164,7 +200,8 @@ class Voting(ABC):
     def _rank_delay(self, now: float) -> float:
         above = rank(self.me, self.priority, {n: p for n, p in self._company.rivals(now).items() if n in self.voters})
         step = self.timing.step_s
-        return min(above * step + self._entropy.uniform(0, step / 2), self.timing.election_max_s)
+        delay_s = above * step + self._entropy.uniform(0, step / 2)
+        return min(delay_s, self.timing.election_max_s, self.timing.lease_s)
 
     # -- ELECTION and ANSWER ---------------------------------------------------------------------------------
 
@@ -180,9 +217,8 @@ class Voting(ABC):
         if stage == PRE:
             self._stand_at = now + self.timing.step_s + self._entropy.uniform(0, self.timing.step_s)
         elif stage != PROBE:
-            self.term, self.vote = term, self.me
-            self._own_vote, self._own_age = self._save(()), self._age(now)
-            self._stand_at = now + self.timing.election_s * self._entropy.uniform(0.5, 1.0)
+            self._own_age = self._age(now)
+            self._cast(term, self.me, now)
             self._out.note("info", f"stands for term {term}")
         for voter in self._tally.voters:
             if voter != self.me:
@@ -211,15 +247,18 @@ class Voting(ABC):
             self.log.last_index,
             self.leader_alive(now),
             self.voters.get(self.me, self.store) != self.store,
+            self._campaigns,
         )
         why = refusal(candidate, ask, mine)
         granted = not why
         if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
-            self.vote = candidate
-            self._save(())
+            self._cast(self.term, candidate, now)
+            self._tally = None  # Who has asked for pre-votes meanwhile would stand against its own vote.
             self._calm(now)
         answer = Answer(ask.term if granted else self.term, ask.stage, granted, self._age(now), self.store)
-        self._out.send_when_saved(candidate, answer)
+        # A pre-vote promises nothing, so there is nothing to forget: it need not wait for a slow disk.
+        send = self._out.send if ask.stage in (PROBE, PRE) else self._out.send_when_saved
+        send(candidate, answer)
         if why:
             self._out.note("debug", f"refuses {candidate} term {ask.term} ({ask.stage}): {why}")
         if ask.stage == PRE:
@@ -227,7 +266,7 @@ class Voting(ABC):
 
     def _bully(self, candidate: str, ask: Election, granted: bool, now: float, wall: int) -> None:
         """A higher-ranked node answers an ELECTION by standing itself; a lower-ranked one lets it pass, once."""
-        if self.leader_alive(now) or not self.may_stand or self.role == LEADER:
+        if self.leader_alive(now) or not self.may_stand or self.role == LEADER or self._ballot is not None:
             return
         above = rank(self.me, self.priority, {candidate: ask.priority}) == 0
         standing = self._tally is not None
@@ -272,12 +311,11 @@ class Voting(ABC):
         if self.role == LEADER:
             self._out.note("warning", describe.steps_down(self.term, why))
             self.heard_at = now
-        self.role, self.reign, self._tally, self._own_vote = FOLLOWER, None, None, None
+        self.role, self.reign, self._tally = FOLLOWER, None, None
         self.leader = leader
         self._stand_at = None
         if term > self.term:
-            self.term, self.vote = term, ""
-            self._save(())
+            self._cast(term, "", now)
 
     def _calm(self, now: float) -> None:
         self.heard_at, self._stand_at = now, None

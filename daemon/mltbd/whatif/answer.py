@@ -44,7 +44,7 @@ def play(position: Position, fault: Fault, seed: int) -> Outcome:
     """One world from the present position, through the fault, to where it comes to rest."""
     timing = position.config.timing
     world = World(position, seed)
-    long_s = 2 * timing.lease_s + 2 * timing.election_max_s + SLACK_S
+    long_s = 2 * timing.lease_s + 2 * min(timing.election_max_s, timing.lease_s) + SLACK_S
     wanted = {name for mate in position.mates for name, _ in mate.runs}
     world.run_for(long_s, lambda: world.leader is not None and wanted <= set(world.owners()))
     if world.leader is None and _has_quorum(position, _left(position, None)):

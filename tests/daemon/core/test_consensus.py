@@ -50,13 +50,30 @@ def test_entries_are_on_disk_before_they_are_acknowledged() -> None:
     member = Member()
     append(member, 2, 2, prev=(1, 1))
     effects = member.out.take()
-    assert [save.entries for save in saves(effects)] == [(), entries(2, 2, first=2)]  # the term, then the log
+    assert [(save.term, save.entries) for save in saves(effects)] == [(2, entries(2, 2, first=2))]
     assert sent(AppendAnswer, effects) == []
     assert (member.consensus.durable, member.consensus.log.last_index) == (1, 3)
-    member.consensus.saved(1, 1.0, WALL)
-    assert sent(AppendAnswer, member.out.take()) == []
     assert sent(AppendAnswer, member.save()) == [("n2", AppendAnswer(2, 1, True, 3, "disk-n1", ("main",)))]
     assert member.consensus.durable == 3
+
+
+def test_a_round_is_acknowledged_however_slow_the_disk_is_but_nothing_that_is_not_on_it() -> None:
+    member = Member("n1", THREE, 2)
+    append(member, 2, 2, prev=(2, 2))
+    append(member, prev=(4, 2), round=2)
+    assert [answer.index for _, answer in member.sent(AppendAnswer)] == [2]
+    assert [answer.index for _, answer in sent(AppendAnswer, member.save())] == [4, 4]
+    append(member, prev=(4, 2), round=3)
+    assert [answer.index for _, answer in member.sent(AppendAnswer)] == [4], "once, where nothing is left to be said"
+
+
+def test_no_round_is_acknowledged_in_a_term_that_is_not_on_disk() -> None:
+    member = Member()
+    append(member, prev=(1, 1))
+    assert member.sent(AppendAnswer) == []
+    append(member, prev=(1, 1), round=2)
+    assert member.sent(AppendAnswer) == []
+    assert answered(member) == [(2, True, 1), (2, True, 1)]
 
 
 def test_a_heartbeat_makes_a_follower() -> None:
@@ -120,7 +137,7 @@ def test_what_is_repeated_is_acknowledged_and_not_saved_again() -> None:
 def test_a_conflicting_tail_is_cut_and_no_longer_durable() -> None:
     member = Member("n1", THREE, 1, 1, 1)
     append(member, 2, prev=(2, 1))
-    assert [save.entries for save in saves(member.out.take())] == [(), entries(2, first=3)]
+    assert [save.entries for save in saves(member.out.take())] == [entries(2, first=3)]
     assert (member.consensus.log.last_index, member.consensus.durable) == (3, 2)
     assert answered(member) == [(2, True, 3)]
     assert member.consensus.durable == 3
@@ -128,8 +145,8 @@ def test_a_conflicting_tail_is_cut_and_no_longer_durable() -> None:
 
 def test_a_save_of_what_was_cut_meanwhile_makes_nothing_durable() -> None:
     member = Member()
-    append(member, 2, 2, prev=(1, 1))  # saves 1 (term) and 2 (entries 2 and 3)
-    append(member, 3, prev=(1, 1), term=3)  # saves 3 and 4
+    append(member, 2, 2, prev=(1, 1))  # save 2: the term, and entries 2 and 3
+    append(member, 3, prev=(1, 1), term=3)  # save 4
     member.consensus.saved(2, 1.0, WALL)
     assert member.consensus.durable == 1
     member.consensus.saved(4, 1.0, WALL)

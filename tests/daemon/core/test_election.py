@@ -51,6 +51,12 @@ def test_a_living_leader_is_not_deposed_but_by_its_own_order(stage: str, granted
     assert why == ("" if granted else "the leader is alive")
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_who_asks_for_votes_refuses_pre_votes_alone(stage: str) -> None:
+    why = refusal("n2", ask(stage), replace(MINE, campaigns=True))
+    assert why == ("I ask for votes myself" if stage == PRE else "")
+
+
 @pytest.mark.parametrize("stage", [VOTE, TRANSFER])
 @pytest.mark.parametrize(("vote", "granted"), [("", True), ("n2", True), ("n3", False)])
 def test_one_vote_a_term(stage: str, vote: str, granted: bool) -> None:

@@ -21,7 +21,7 @@ def reign(*followers: str, voters: tuple[str, ...] = THREE, quorum_size: int = 0
     return led
 
 
-def answer(round_: int = 0, *, ok: bool = True, index: int = 0, disk: str = "") -> AppendAnswer:
+def answer(round_: int = 0, *, ok: bool = True, index: int = 10, disk: str = "") -> AppendAnswer:
     return AppendAnswer(3, round_, ok, index, disk, ("main",))
 
 
@@ -87,6 +87,19 @@ def test_alive_are_those_who_answered_lately() -> None:
     heard(led, "n2", now=100.6)
     assert led.alive(101.0, SILENCE_S) == ("n1", "n2", "n3")
     assert led.alive(101.1, SILENCE_S) == ("n1", "n2")
+
+
+def test_who_writes_nothing_acknowledges_rounds_but_nothing_can_be_left_to_it() -> None:
+    led = reign()
+    led.begin_round(100.5)
+    peer = heard(led, "n2", 1, now=100.5, index=7)
+    assert (peer.acked_at, peer.acked_round) == (100.5, 1), "what it has on disk is news"
+    led.begin_round(101.0)
+    peer = heard(led, "n2", 2, now=101.0, index=7)
+    assert (peer.acked_at, peer.acked_round) == (100.5, 2)
+    assert heard(led, "n2", 2, now=101.1, index=8).acked_at == 101.1, "it is only slow"
+    assert heard(led, "n2", 2, now=101.2, index=8, ok=False).acked_at == 101.2, "it lacks what it was never sent"
+    assert heard(led, "n2", 2, now=101.3, index=10).acked_at == 101.3, "the whole"
 
 
 # -- who counts ----------------------------------------------------------------------------------------------------

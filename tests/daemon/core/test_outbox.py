@@ -28,8 +28,20 @@ def test_effects_leave_in_the_order_they_came_and_once() -> None:
 
 def test_saves_are_numbered() -> None:
     out = Outbox()
-    assert [out.save(3, "n1"), out.save(4, "", entries(4))] == [1, 2]
-    assert out.take() == [Save(1, 3, "n1", ()), Save(2, 4, "", entries(4))]
+    assert [out.save(3, "n1", entries(3)), out.save(4, "", entries(4, first=2))] == [1, 2]
+    assert out.take() == [Save(1, 3, "n1", entries(3)), Save(2, 4, "", entries(4, first=2))]
+
+
+def test_term_and_vote_alone_need_no_write_of_their_own() -> None:
+    out = Outbox()
+    out.save(3, "")
+    out.send_when_saved("n2", ONE)
+    out.save(3, "n2")
+    assert out.take() == [Save(2, 3, "n2", ())]
+    out.save(4, "", entries(4))
+    assert out.take() == [Save(3, 4, "", entries(4))]
+    out.saved(2)
+    assert out.take() == [to_n2(ONE)]
 
 
 def test_nothing_waits_when_all_is_saved() -> None:

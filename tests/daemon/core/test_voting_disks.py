@@ -1,0 +1,91 @@
+"""Elections where a write takes long: whose time counts from when, what need not wait, and who waits for whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from mltb_transport.messages import Answer, Election
+from mltbd.core.election import PRE, VOTE
+from mltbd.core.voting import FOLLOWER, WRITES
+from tests.daemon.core.core_kit import TIMING, Member
+from tests.daemon.core.test_voting import INF, LATER, SILENT_S, answers, asked, beat, election
+
+
+def test_the_time_of_an_attempt_begins_when_others_hear_of_it() -> None:
+    member = Member()
+    now = member.stand()
+    member.grant(PRE, "n2", now=now)
+    assert member.consensus.next_deadline() == INF
+    member.save(now + 0.01)
+    assert member.consensus.next_deadline() == pytest.approx(now + 0.01 + SILENT_S / 2)
+
+
+def test_an_attempt_has_time_for_writes_like_our_own() -> None:
+    member = Member()
+    now = member.stand()
+    member.grant(PRE, "n2", now=now)
+    member.save(now + 2.0)
+    assert member.consensus.next_deadline() == pytest.approx(now + 2.0 + WRITES * 2.0 / 2)
+
+
+def test_each_attempt_in_vain_is_given_twice_the_time_until_a_leader_speaks() -> None:
+    member = Member()
+    now, lasted = member.stand(), []
+    for _ in range(6):
+        member.grant(PRE, "n2", now=now)
+        member.save(now)
+        lasted.append(member.consensus.next_deadline() - now)
+        while member.consensus.next_deadline() < INF and not member.sent(Election):
+            now = member.consensus.next_deadline()
+            member.tick(now)
+    expected = [min(SILENT_S * 2**tries, TIMING.election_max_s) / 2 for tries in range(6)]
+    assert lasted == pytest.approx(expected)
+    member.consensus.append("n2", beat(member.consensus.term), now)
+    member.save(now)
+    now = member.stand()
+    member.grant(PRE, "n2", now=now)
+    member.save(now)
+    assert member.consensus.next_deadline() == pytest.approx(now + SILENT_S / 2)
+
+
+def test_who_gave_its_vote_waits_from_when_it_is_heard() -> None:
+    member = Member()
+    asked(member, "n2", election(stage=VOTE))
+    assert member.consensus.next_deadline() == INF
+    member.save(LATER + 3.0)
+    assert member.consensus.next_deadline() == LATER + 3.0 + SILENT_S
+
+
+def test_who_waits_for_its_disk_is_not_roused_by_a_lower_rank() -> None:
+    member = Member(priority=200)
+    asked(member, "n2", election(stage=VOTE))
+    asked(member, "n3", election(3))
+    assert (member.consensus.role, member.sent(Election)) == (FOLLOWER, [])
+
+
+def test_who_gives_its_vote_away_asks_for_none_itself() -> None:
+    member = Member(term=2)
+    now = member.stand()
+    asked(member, "n2", election(2, VOTE), now)
+    member.save(now)
+    member.grant(PRE, "n3", now=now)
+    assert (member.consensus.term, member.consensus.vote) == (2, "n2")
+
+
+def test_a_pre_vote_does_not_wait_for_the_disk() -> None:
+    member = Member(priority=1)
+    asked(member, "n2", election(stage=VOTE))
+    asked(member, "n3", election(3))
+    assert member.sent(Answer) == [("n3", Answer(3, PRE, True, 0.0, "disk-n1"))]
+    assert answers(member) == [("n2", Answer(2, VOTE, True, 0.0, "disk-n1"))]
+
+
+def test_who_asks_for_votes_lets_nobody_overtake_it() -> None:
+    member = Member()
+    now = member.stand()
+    member.grant(PRE, "n2", now=now)
+    member.save(now)
+    asked(member, "n3", election(3), now)
+    assert member.sent(Answer) == [("n3", Answer(2, PRE, False, 0.0, "disk-n1"))]
+    asked(member, "n3", election(3, VOTE), now)
+    assert answers(member, now) == [("n3", Answer(3, VOTE, True, 0.0, "disk-n1"))], "who won its pre-votes may"

@@ -1,0 +1,158 @@
+"""Stories of disks that take long for each write: somebody leads all the same, and goes on leading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from mltb_transport.messages import AppendAnswer, Message
+from mltbd.core import voting
+from mltbd.core.leadership import Leadership
+from mltbd.core.outbox import Outbox
+from mltbd.core.timing import Timing
+from mltbd.core.voting import Voting
+from tests.sim.cluster import Cluster
+from tests.sim.stage import all_safe, apart, depositions, downs, healthy, leader, owner, until, ups, voters
+
+pytestmark = pytest.mark.sim
+
+by_seed = pytest.mark.parametrize("seed", range(1, 6))
+by_shape = pytest.mark.parametrize(("count", "lease_s"), [(3, 0.5), (3, 1.0), (3, 3.0), (5, 3.0)])
+
+
+def somebody_in_charge(cluster: Cluster) -> bool:
+    return cluster.leader is not None and cluster.leader.node is not None and cluster.leader.node.consensus.in_charge
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8, 2.0])
+@by_shape
+@by_seed
+def test_somebody_wins_however_slow_the_disks_are(seed: int, count: int, lease_s: float, share: float) -> None:
+    """Its own vote, another's, and its first entry: each may wait for a write that is under way."""
+    cluster = healthy(voters(count, lease_s), seed)
+    election_s = cluster.shape.timing.election_s
+    slowest_s = share * election_s
+    for machine in cluster.machines.values():
+        machine.disk.takes_s = (slowest_s / 2, slowest_s)
+    leader(cluster).crash_machine()
+    until(cluster, lambda: somebody_in_charge(cluster), "leader", 3 * election_s + 10 * slowest_s)
+    cluster.run_for(10.0)
+    all_safe(cluster)
+
+
+@by_seed
+def test_a_voter_that_is_needed_may_be_slow_alone(seed: int) -> None:
+    """Who stands first writes at once: nothing tells it how long the other takes, but that it waited in vain."""
+    cluster = healthy(voters(3, priorities=(100, 100, 1)), seed)
+    cluster.machines["n3"].disk.takes_s = (2.5, 3.0)
+    leader(cluster).crash_machine()
+    until(cluster, lambda: somebody_in_charge(cluster), "leader", 30.0)
+    all_safe(cluster)
+
+
+@by_shape
+@by_seed
+def test_heartbeats_go_on_while_the_followers_write(seed: int, count: int, lease_s: float) -> None:
+    """Each write of theirs lasts longer than a leader may be without answers."""
+    cluster = healthy(voters(count, lease_s), seed)
+    apart(cluster, same=True)
+    silence_s, began = 2 * cluster.shape.timing.election_s, cluster.now
+    for machine in cluster.machines.values():
+        if machine is not leader(cluster):
+            machine.disk.takes_s = (1.5 * silence_s, 2 * silence_s)
+    for verb in ("pause", "resume") * 5:
+        cluster.ask(leader(cluster), verb)
+        cluster.run_for(silence_s)
+    assert not depositions(cluster, began)
+    assert not downs(cluster, began)
+    all_safe(cluster)
+
+
+@by_seed
+def test_from_an_owner_whose_disk_hangs_the_workload_moves(seed: int) -> None:
+    """It answers, and what it is told is never on its disk: as if it were lost, from then on."""
+    cluster = healthy(voters(3), seed)
+    apart(cluster, same=False)
+    stuck, began = owner(cluster), cluster.now
+    stuck.disk.hangs = True
+    for verb in ("pause", "resume"):
+        cluster.ask(leader(cluster), verb)
+        cluster.run_for(0.1)
+    lease_s, election_s = cluster.shape.lease_s, cluster.shape.timing.election_s
+    until(cluster, lambda: bool(ups(cluster, began)), "other owner", lease_s + election_s + 0.5)
+    assert owner(cluster) is not stuck
+    all_safe(cluster)
+
+
+# -- they bite ------------------------------------------------------------------------------------------------------
+
+
+def hurries(patch: pytest.MonkeyPatch) -> None:
+    """An attempt lasts as long where writes take long as where they do not."""
+    patch.setattr(voting, "WRITES", 0)
+    derive = Timing.derive.__func__  # type: ignore[attr-defined]
+
+    def short(cls: type[Timing], lease_s: float, stop_timeout_s: float = 1.0, election_max_s: float = 10.0) -> Timing:
+        timing: Timing = derive(cls, lease_s, stop_timeout_s, election_max_s)
+        return replace(timing, election_max_s=timing.election_s)
+
+    patch.setattr(Timing, "derive", classmethod(short))
+
+
+def stands_before_it_has_written(patch: pytest.MonkeyPatch) -> None:
+    """The time of an attempt begins before anybody is asked."""
+    cast = Voting._cast
+
+    def at_once(self: Voting, term: int, vote: str, now: float) -> None:
+        cast(self, term, vote, now)
+        self._stand_at = now + self.timing.election_s if vote == self.me else None
+
+    patch.setattr(Voting, "_cast", at_once)
+    patch.setattr(Voting, "_due_at", property(lambda self: self._stand_at or self.heard_at + self.timing.election_s))
+
+
+def answers_when_all_is_written(patch: pytest.MonkeyPatch) -> None:
+    """A round is acknowledged when the disk has come after everything that was sent before."""
+    send = Outbox.send
+
+    def late(self: Outbox, to: str, message: Message) -> None:
+        if isinstance(message, AppendAnswer) and self.saved_number < self.save_number:
+            self.send_when_saved(to, message)
+        else:
+            send(self, to, message)
+
+    patch.setattr(Outbox, "send", late)
+
+
+def trusts_whoever_answers(patch: pytest.MonkeyPatch) -> None:
+    """Who answers is well, whatever it has on its disk."""
+    heard = Leadership.heard
+
+    def credulous(self: Leadership, sender: str, answer: object, now: float, silence_s: float) -> object:
+        peer = heard(self, sender, answer, now, silence_s)  # type: ignore[arg-type]
+        if peer is not None:
+            peer.acked_at = now
+        return peer
+
+    patch.setattr(Leadership, "heard", credulous)
+
+
+BITES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
+    (hurries, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
+    (hurries, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
+    (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
+    (answers_when_all_is_written, lambda: test_heartbeats_go_on_while_the_followers_write(1, 3, 3.0)),
+    (trusts_whoever_answers, lambda: test_from_an_owner_whose_disk_hangs_the_workload_moves(1)),
+]
+
+
+@pytest.mark.parametrize(("plant", "story"), BITES, ids=[plant.__name__ for plant, _ in BITES])
+def test_story_fails_without_its_rule(
+    plant: Callable[[pytest.MonkeyPatch], None], story: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story()
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        story()
