@@ -22,7 +22,8 @@ from mltbd.state.copies import is_copy
 from mltbd.state.placements import Placement
 
 SETTLED_S = 60.0
-"""After this long a placement has proven itself: earlier failed attempts are forgotten."""
+"""After this long, and no sooner than its checks can tell, a placement has proven itself: earlier failed attempts are
+forgotten."""
 
 
 @dataclass(slots=True)
@@ -320,7 +321,7 @@ class Owner:
         well = running and self.health.of(name) == HEALTHY
         if not well or not placement.attempts:
             self._settle_at.pop(name, None)
-        elif now >= self._settle_at.setdefault(name, now + SETTLED_S):
+        elif now >= self._settle_at.setdefault(name, now + max(SETTLED_S, self.health.notices_s(name))):
             self._settle_at[name] = now + SETTLED_S
             self._requests.append(Settled(name, workload.token))
         if not well or placement.proven == self.me:
