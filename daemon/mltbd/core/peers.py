@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from mltb_transport.records import Record, WorkloadView
 from mltbd.core.ports import Entropy
+from mltbd.core.senders import LEAP_MAX
 
 UNREACHABLE = "UNREACHABLE"
 RETRY_MIN_S = 0.03
@@ -121,6 +122,11 @@ class Peer:
 def version(record: Record) -> tuple[int, int]:
     """The order of what a node says of itself: the greater replaces the smaller."""
     return record.incarnation, record.seq
+
+
+def leaps(after: tuple[int, int], known: tuple[int, int] = (0, 0)) -> bool:
+    """Whether no honest counting leads from the one version to the other."""
+    return after[0] > known[0] + LEAP_MAX or after[1] > known[1] + LEAP_MAX
 
 
 def news(record: Record) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from mltb_transport.gossip import Loss
 from mltb_transport.messages import Suspicion, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Link, Note, Send
-from mltbd.core.peers import Peer, version
+from mltbd.core.peers import Peer, leaps, version
 from mltbd.core.strain import StrainScore
 
 MEMBERS_MAX = 1024
@@ -67,6 +67,8 @@ class Roster:
         before = peer.record
         if version(record) <= version(before):
             return []  # The newest stands: gossip repeats itself, and comes out of order.
+        if leaps(version(record), (peer.incarnation, before.seq)):
+            return self._leapt()
         if not heartbeat and peer.is_reachable(now, self.patience_s(peer, now)):
             peer.spoke(now)  # It lived after we last heard of it. Hearsay keeps a member, but raises none.
         peer.record = record
@@ -90,6 +92,8 @@ class Roster:
         if incarnation < peer.incarnation:
             self.counters["stale"] += 1  # Sent before it was restarted.
             return self._remind(peer, now)
+        if leaps((incarnation, 0), (peer.incarnation, 0)):
+            return self._leapt()
         effects: list[Effect] = []
         if incarnation > peer.incarnation:
             effects += self._reborn(peer, incarnation, now)
@@ -165,8 +169,14 @@ class Roster:
         if len(self._forgotten) > FORGOTTEN_MAX:
             del self._forgotten[next(iter(self._forgotten))]
 
+    def _leapt(self) -> list[Effect]:
+        self.counters["leap"] += 1
+        return []
+
     def _admit(self, record: Record, now: float) -> list[Effect]:
         before = self._forgotten.get(record.node)
+        if leaps(version(record), version(before) if before is not None else (0, 0)):
+            return self._leapt()
         if before is not None and version(record) <= version(before):
             if record.store == before.store and version(record) == version(before):
                 return []  # Others speak of it still.

@@ -11,7 +11,7 @@ from mltb_transport.messages import Heartbeat, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect, Note, Publish
 from mltbd.core.neighbourhood import Neighbourhood
-from mltbd.core.peers import JITTER, essence, version
+from mltbd.core.peers import JITTER, essence, leaps, version
 from mltbd.core.ports import Entropy
 from mltbd.core.roster import Roster
 
@@ -82,7 +82,7 @@ class Rumours:
             peer, at = self._roster.peers.get(loss.node), (loss.incarnation, loss.seq)
             if loss.node == own.node:
                 self.lives(own)
-            elif peer is None:
+            elif peer is None or leaps(at, (peer.incarnation, peer.record.seq)):
                 continue
             elif version(peer.record) > at:
                 if not peer.lost:

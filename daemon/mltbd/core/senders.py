@@ -6,8 +6,8 @@ from mltbd.core.events import Received
 
 SENDERS_MAX = 1024
 LEAP_MAX = 1 << 32
-"""Terms, runs and versions grow by one: no node that was merely away is so far behind. Nobody takes a number over who
-could not count on from it, or one broken node would end all elections, for ever."""
+"""Terms, runs and versions grow by one, from zero: no node that was merely away is so far behind. Nobody takes a number
+over whose owner could not count on from it, or one broken node would end all elections, for ever."""
 
 
 class Senders:
@@ -22,6 +22,8 @@ class Senders:
         if sender == me or (event.cluster and cluster and event.cluster != cluster):
             return "foreign"
         if getattr(event.message, "term", 0) > term + LEAP_MAX:
+            return "leap"
+        if event.incarnation > self._incarnations.get(sender, 0) + LEAP_MAX:
             return "leap"
         if event.incarnation < self._incarnations.get(sender, 0):
             return "stale"

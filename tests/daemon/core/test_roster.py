@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mltb_transport.gossip import Loss, News
 from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltbd.core.effects import Link, Note, Send
 from mltbd.core.membership import RECORDS_MAX, Membership
 from mltbd.core.roster import FORGET_S, FORGOTTEN_MAX, MEMBERS_MAX, STALE_S
+from mltbd.core.senders import LEAP_MAX
 from tests.daemon.core.membership_kit import (
     HEARTBEAT_S,
     TIMEOUT_S,
@@ -32,6 +36,34 @@ def test_higher_incarnation_wins_then_seq(incarnation: int, seq: int, taken: boo
     held = one.record("n2")
     assert held is not None
     assert (held.health == "DEGRADED") is taken
+
+
+@pytest.mark.parametrize(("incarnation", "seq"), [(2 + LEAP_MAX, 1), (1, 6 + LEAP_MAX), (2**61, 1), (1, 2**61)])
+def test_a_version_that_no_counting_led_to_is_not_taken_over(incarnation: int, seq: int) -> None:
+    one = started("n9")
+    one.heard("n2", 1, beat("n2", 5), 0.1)
+    before = one.record("n2")
+    lie = record("n2", incarnation, seq)
+    for message in (Sync((lie,), reply=False), Sync((replace(lie, node="n3"),), reply=False)):
+        one.heard("n9", 1, message, 0.2)
+    one.alive("n2", 2 + LEAP_MAX, 0.3)
+    assert (one.record("n2"), one.record("n3")) == (before, None)
+    assert one.counters["leap"] == 3
+    one.heard("n2", 2, beat("n2", 1, 2), 0.4)
+    assert one.record("n2") == beat("n2", 1, 2).record, "it itself counts on"
+
+
+def test_a_loss_in_a_version_that_no_counting_led_to_is_not_believed() -> None:
+    others = [f"n{number}" for number in range(2, 31)]
+    lost = []
+    for run in (1, 2**61):
+        one = started(*others)
+        one.tick(0.1)
+        losses = tuple(Loss(node, run, 9) for node in others[1:])
+        one.heard("n2", 1, News((), losses), 0.2)
+        lost.append([member.record.node for member in one.members(0.2) if member.state == "UNREACHABLE"])
+    assert lost[0]
+    assert not lost[1]
 
 
 def test_a_missed_publication_is_asked_for_at_most_once_a_heartbeat() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Append, Election, Message, Ping
+from dataclasses import replace
+
+from mltb_transport.messages import Append, Election, Message, Ping, Sync
 from mltbd.core.events import Received
 from mltbd.core.senders import LEAP_MAX, SENDERS_MAX, Senders
 from tests.daemon.core.core_kit import TIMING
@@ -42,6 +44,26 @@ def test_a_term_that_no_elections_led_to_is_not_taken_over() -> None:
     senders = Senders()
     assert heard(senders, "n2", message=Election(7 + LEAP_MAX, "vote", 1, 1, 100)) == ""
     assert heard(senders, "n2", message=Election(8 + LEAP_MAX, "vote", 1, 1, 100)) == "leap"
+
+
+def test_a_run_that_no_starts_led_to_is_not_taken_over() -> None:
+    senders = Senders()
+    runs = (LEAP_MAX + 1, 3, 4 + LEAP_MAX, 3 + LEAP_MAX)
+    assert [heard(senders, "n2", run) for run in runs] == ["leap", "", "leap", ""]
+
+
+def test_one_frame_in_anothers_name_does_not_end_all_elections() -> None:
+    """Nor does what a broken node tells of others by gossip."""
+    wired = Wired("n1", "n2", "n3").settled()
+    lie = replace(wired.nodes["n2"].membership.own, incarnation=2**61, seq=1)
+    wired.feed("n1", Received("n2", 2**61, "c1", PING))
+    wired.feed("n1", Received("n3", wired.nodes["n3"].incarnation, "c1", Sync((lie,), reply=False)))
+    wired.stop("n3")
+    assert wired.until(lambda: wired.leader() != "" and wired.running() != [], 20.0)
+    wired.run(5.0)
+    assert wired.leader() != ""
+    states = {member.record.node: member.state for member in wired.nodes["n1"].membership.members(wired.now)}
+    assert states["n2"] == "ACTIVE"
 
 
 def test_one_broken_node_does_not_end_all_elections() -> None:
