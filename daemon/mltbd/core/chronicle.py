@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mltb_transport.history import Phase
-from mltb_transport.messages import Command, Entry, Grant, Move, NoOp, Release, Started
+from mltb_transport.messages import Abandon, Command, Entry, Grant, Move, NoOp, Release, Started
 from mltbd.core.describe import choice
 from mltbd.core.election import TRANSFER, Tally
 from mltbd.core.failover import Facts, Policy
 from mltbd.core.leadership import Leadership
 from mltbd.core.lease import lease_of, may_pass_at
 from mltbd.core.timing import Timing
+from mltbd.state.placements import WORKLOADS_MAX
 
-MARKS_MAX = 256
-"""Four per workload."""
+MARKS_MAX = 3 * WORKLOADS_MAX
+"""Of each workload one move, one release and one grant. The oldest go first: their workload is no more."""
 FOUNDED = 1
 """The index of the founding entry."""
 
@@ -51,14 +52,19 @@ class Chronicle:
         """Another reign: what an earlier leader saw is not ours to tell."""
         self._at.clear()
 
-    def applied(self, entry: Entry, now: float) -> None:
+    def applied(self, entry: Entry, now: float, *, refused: bool = False) -> None:
+        """`refused`: it was to move a workload, and came to nothing."""
         match entry.command:
             case NoOp(leader) if leader:
                 # What was applied up to here happened long before: a leader that begins anew applies its whole log.
                 self.forget()
                 self._began_at = now
-            case Move(workload):
+            case Move(workload) if not refused:
                 self._mark("move", workload, now)
+            case Abandon(workload):
+                self._at.pop(("move", workload), None)
+            case Started(workload):
+                self._at.pop(("grant", workload), None)
             case Release(workload):
                 self._mark("release", workload, now)
             case _:
@@ -117,8 +123,10 @@ class Chronicle:
         return _told(*steps)
 
     def _mark(self, what: str, workload: str, now: float) -> None:
-        if (what, workload) in self._at or len(self._at) < MARKS_MAX:
-            self._at[what, workload] = now
+        self._at.pop((what, workload), None)
+        self._at[what, workload] = now
+        if len(self._at) > MARKS_MAX:
+            del self._at[next(iter(self._at))]
 
     def _since(self, what: str, workload: str, now: float) -> float:
         began = self._at.get((what, workload))

@@ -243,6 +243,7 @@ class Owner:
         grace_s = self.timing.within(hold.lease_s).grace_s
         if not workload.alive and workload.may_start(now) and now + grace_s < hold.until:
             self._out.note("info", f"{name}: starts under token {placement.token}")
+            hold.stop_at = None  # Whatever it was stopped for is over.
             workload.start(placement.token, grace_s, wall, self._out)
 
     def _forget(self, workload: Workload, wall: int) -> None:

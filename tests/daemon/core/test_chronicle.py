@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mltb_transport.history import Phase
-from mltb_transport.messages import Entry, Grant, Move, NoOp, Release, Settled, Started
+from mltb_transport.messages import Abandon, Entry, Grant, Move, NoOp, Release, Settled, Started
 from mltbd.core.chronicle import MARKS_MAX, Chronicle, first_entry, repeats
 from mltbd.core.election import TRANSFER, VOTE, Tally
 from mltbd.core.failover import Policy
 from mltbd.core.leadership import Leadership, Progress
-from mltbd.state.placements import Placement
+from mltbd.state.placements import WORKLOADS_MAX, Placement
 from tests.daemon.core.core_kit import TIMING
 from tests.daemon.core.placing_kit import facts, placed
 
@@ -108,6 +110,16 @@ def test_a_move_is_measured_step_by_step_and_forgotten_with_the_reign() -> None:
     assert chronicle.reported(Started("main", 11), 11.0) == Started("main", 11)
 
 
+@pytest.mark.parametrize("end", [Abandon("main", 9, "n2 is lost"), None])
+def test_a_move_that_came_to_nothing_began_no_stop(end: Abandon | None) -> None:
+    chronicle = Chronicle(TIMING)
+    chronicle.applied(Entry(9, 1, 0, Move("main", 5, "n3", "switchover")), 10.0, refused=end is None)
+    if end is not None:
+        chronicle.applied(Entry(10, 1, 0, end), 40.0)
+    left = Release("main", 5, "leaving", 0.5)
+    assert chronicle.reported(left, 3600.0) == left
+
+
 def test_a_first_placement_has_nothing_before_it() -> None:
     assert granted(Chronicle(TIMING), "", reign(), 0.0, 10.0) == []
 
@@ -117,6 +129,17 @@ def test_moments_have_a_limit() -> None:
     for number in range(2 * MARKS_MAX):
         chronicle.applied(Entry(9, 1, 0, Move(f"w{number}", 5, "n3", "switchover")), 10.0)
     assert len(chronicle._at) == MARKS_MAX
+    newest = Release(f"w{2 * MARKS_MAX - 1}", 5, "moved")
+    assert chronicle.reported(newest, 10.5) == replace(newest, took_s=0.5)
+    assert MARKS_MAX >= 3 * WORKLOADS_MAX, "a move, a release and a grant of each"
+
+
+def test_the_moment_of_a_grant_is_kept_until_its_start_is_known() -> None:
+    chronicle = Chronicle(TIMING)
+    granted(chronicle, "", reign(), 0.0, 10.0)
+    assert chronicle.reported(Started("main", 11), 11.0) == Started("main", 11, 1.0)
+    chronicle.applied(Entry(12, 1, 0, Started("main", 11)), 11.0)
+    assert chronicle._at == {}
 
 
 @pytest.mark.parametrize(

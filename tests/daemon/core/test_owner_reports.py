@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Settled
-from mltbd.core.events import Checked
+from mltb_transport.messages import Move, Settled
+from mltbd.core.events import Checked, StopRequested
 from mltbd.core.health import Health, Rule
 from mltbd.core.owner import SETTLED_S
 from mltbd.state.placements import Placement
 from tests.daemon.core.core_kit import WALL
+from tests.daemon.core.node_kit import Wired, apart
 from tests.daemon.core.test_owner import Post
 
 
@@ -19,3 +20,53 @@ def test_failures_are_not_forgotten_before_its_checks_could_tell_that_it_hangs()
     post.tick()
     assert Settled("main", 10) not in post.tick(now=100.0 + SETTLED_S)
     assert Settled("main", 10) in post.tick(now=100.0 + notices_s)
+
+
+def stop_told(wired: Wired) -> list[float]:
+    """What the history says of the last stop, in seconds."""
+    event = list(wired.nodes[wired.leader()].state.audit.events.values())[-1]
+    return [phase.seconds for phase in event.phases if phase.name == "stop"]
+
+
+def test_a_stop_that_was_called_off_is_not_part_of_the_next() -> None:
+    wired = apart()
+    wired.stubborn.add("n3")
+    wired.ask("n1", 7, "switchover", workload="main", target="n2")
+    wired.run(40.0)
+    wired.gone("n3")
+    wired.run(120.0)
+    assert wired.running() == ["n3"], "it was given up meanwhile"
+    wired.feed("n3", StopRequested())
+    wired.run(0.5)
+    wired.gone("n3")
+    wired.run(3.0)
+    assert wired.running() != ["n3"]
+    assert stop_told(wired) == [0.5]
+
+
+def test_a_failure_long_after_a_stop_that_was_called_off_is_no_stop() -> None:
+    wired = apart()
+    wired.stubborn.add("n3")
+    wired.ask("n1", 7, "switchover", workload="main", target="n2")
+    wired.run(40.0)
+    wired.gone("n3")
+    wired.run(120.0)
+    for _ in range(3):
+        wired.gone("n3", cause="exited")
+        wired.run(5.0)
+    assert wired.running() != ["n3"]
+    assert stop_told(wired) == []
+
+
+def test_a_move_that_another_overtook_measures_nothing() -> None:
+    wired = apart()
+    leader = wired.nodes["n1"]
+    late = Move("main", wired.token(), "n2", "switchover", at=1)
+    leader.consensus.propose(late, wired.now, WALL)
+    wired.run(120.0)
+    wired.stubborn.add("n3")
+    wired.feed("n3", StopRequested())
+    wired.run(0.5)
+    wired.gone("n3")
+    wired.run(3.0)
+    assert stop_told(wired) == [0.5]
