@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mltb_transport.messages import Command, Release, Renew, Renewed, Settled, Started
@@ -31,6 +31,7 @@ class Letting:
     """A token this node has given back, or is about to: it never runs here again."""
 
     release: Release
+    stop_at: float | None  # when its planned stop began; down since then, until the leader hears of it
     tell_at: float = float("-inf")
 
     @property
@@ -282,9 +283,9 @@ class Owner:
             workload.stop(wall, self._out)
             return  # The lease is still renewed: a long stop is not a lost owner.
         hold = self.holds.pop(workload.name, None)
-        took_s = 0.0 if hold is None or hold.stop_at is None else now - hold.stop_at
         detail = workload.error[:DETAIL_CHARS_MAX] if cause == "failed" else ""
-        self._letting[workload.name] = Letting(Release(workload.name, placement.token, cause, took_s, detail), now)
+        release = Release(workload.name, placement.token, cause, detail=detail)
+        self._letting[workload.name] = Letting(release, hold.stop_at if hold is not None else None, now)
         workload.stop(wall, self._out)
 
     def _renew(self, name: str, now: float) -> None:
@@ -308,7 +309,8 @@ class Owner:
         letting = self._letting.get(name)
         if letting is not None and now >= letting.tell_at:
             letting.tell_at = now + self.timing.renew_s
-            self._requests.append(letting.release)
+            took_s = 0.0 if letting.stop_at is None else now - letting.stop_at
+            self._requests.append(replace(letting.release, took_s=took_s))
         running = workload.state == RUNNING and placement.token == workload.token
         if not running or placement.started:
             self._started_tell_at.pop(name, None)

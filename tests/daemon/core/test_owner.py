@@ -176,12 +176,12 @@ def test_a_release_is_told_until_the_log_shows_it_and_the_token_never_starts_aga
     post.run(RUNS)
     post.tick(Placement("main", "n1", 10, started=True, moving=20))
     post.says("gone", cause="stopped")
-    (release,), *told = [post.tick(now=100.0 + TIMING.renew_s * step) for step in (1, 1.5, 2.1, 3.2)]
-    assert told == [[], [release], [release]]
+    told = [release for step in (1, 1.5, 2.1, 3.2) for release in post.tick(now=100.0 + TIMING.renew_s * step)]
+    assert [round(release.took_s / TIMING.renew_s, 3) for release in told] == [1, 2.1, 3.2], "since it was told to stop"
     assert not post.owner.idle()
     post.out.take()
     # The move was given up: the placement is ours as before, but the release may still be on its way.
-    assert post.tick(RUNS, now=200.0) == [release]
+    assert [(release.token, release.took_s) for release in post.tick(RUNS, now=200.0)] == [(10, 100.0)]
     assert post.out.take() == []
     assert post.tick(Placement("main", "", 10), now=201.0) == []
     assert post.owner.idle()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Move, Settled
+import pytest
+
+from mltb_transport.messages import Move, Propose, Settled
 from mltbd.core.events import Checked, StopRequested
 from mltbd.core.health import Health, Rule
 from mltbd.core.owner import SETTLED_S
@@ -70,3 +72,26 @@ def test_a_move_that_another_overtook_measures_nothing() -> None:
     wired.gone("n3")
     wired.run(3.0)
     assert stop_told(wired) == [0.5]
+
+
+@pytest.mark.parametrize("leaderless", [False, True])
+def test_a_stop_lasts_until_a_leader_has_heard_of_it(*, leaderless: bool) -> None:
+    wired = apart()
+    wired.run(10.0)
+    wired.stubborn.add("n3")
+    wired.feed("n3", StopRequested())
+    began = wired.now
+    if leaderless:
+        wired.stop("n1")
+    else:
+        wired.lost = (Propose,)
+    wired.run(0.5)
+    wired.gone("n3")
+    wired.until(lambda: wired.running() != [], 0.5)
+    wired.lost = ()
+    assert wired.until(lambda: wired.running() != [])
+    down_s = wired.now - began
+    wired.run(2.0)
+    assert down_s > 0.6
+    event = [each for each in wired.nodes[wired.leader()].state.audit.events.values() if each.workload][-1]
+    assert sum(phase.seconds for phase in event.phases) == pytest.approx(down_s, abs=1e-3)
