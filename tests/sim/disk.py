@@ -38,6 +38,8 @@ class Disk:
         self.slow = False
         self.takes_s = FAST_S
         """A write, as long as it is not slow."""
+        self.snapshots_take_s: tuple[float, float] | None = None
+        """A write that brings a snapshot, if that makes a difference."""
         self.hangs = False
         """It takes what is to be written, and nothing comes of it; nor does it fail."""
         self._dice = dice
@@ -56,6 +58,8 @@ class Disk:
         # One transaction for all that waits, as the journal does.
         self._writing = len(self._pending)
         low, high = SLOW_S if self.slow else self.takes_s
+        if self.snapshots_take_s and any(save.snapshot is not None for save, _ in self._pending):
+            low, high = self.snapshots_take_s
         self._at(self._clock() + self._dice.uniform(low, high), self._written, self._epoch)
 
     def _written(self, epoch: int) -> None:

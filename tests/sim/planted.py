@@ -168,7 +168,7 @@ def old_terms_counted(patch: pytest.MonkeyPatch) -> None:
     """A leader counts entries of earlier terms as committed (Raft, figure 8)."""
     one_entry_a_message(patch)
 
-    def advance(self: Consensus, now: float) -> None:
+    def advance(self: Consensus, now: float, *, wrote: bool = False) -> None:  # noqa: ARG001
         if self.reign is not None:
             index = self.reign.agreed_index(self.durable)
             if index > self.commit:

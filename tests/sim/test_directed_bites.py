@@ -43,13 +43,13 @@ def leads_without_quorum(patch: pytest.MonkeyPatch) -> None:
 
 def leads_without_its_disk(patch: pytest.MonkeyPatch) -> None:
     """A leader looks at its quorum, and never at its own disk."""
-    patch.setattr(OwnDisk, "look", lambda _self, _commit, _durable, _now: None)
+    patch.setattr(OwnDisk, "look", lambda _self, _commit, _durable, _now, *, wrote: None)  # noqa: ARG005
 
 
 def never_forgives_its_disk(patch: pytest.MonkeyPatch) -> None:
     """To a leader a disk that writes slowly is one that does not write."""
 
-    def nagging(self: OwnDisk, commit: int, durable: int, now: float) -> None:
+    def nagging(self: OwnDisk, commit: int, durable: int, now: float, *, wrote: bool) -> None:  # noqa: ARG001
         self.passed_at = min(self.passed_at, now) if commit > durable else self.passed_at
 
     patch.setattr(OwnDisk, "look", nagging)

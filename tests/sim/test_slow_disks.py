@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 
 from mltb_transport.messages import AppendAnswer, Message
+from mltb_transport.store import SET, packed
 from mltbd.core import voting
+from mltbd.core.archive import Compaction
+from mltbd.core.events import Submit
 from mltbd.core.leadership import Leadership
 from mltbd.core.outbox import Outbox
 from mltbd.core.timing import Timing
 from mltbd.core.voting import Voting
 from tests.sim.cluster import Cluster
-from tests.sim.stage import all_safe, apart, depositions, downs, healthy, leader, owner, until, ups, voters
+from tests.sim.stage import all_safe, apart, depositions, downs, healthy, leader, owner, reigns, until, ups, voters
 
 pytestmark = pytest.mark.sim
 
@@ -71,6 +74,21 @@ def test_heartbeats_go_on_while_the_followers_write(seed: int, count: int, lease
 
 
 @by_seed
+def test_but_not_while_the_workload_needs_what_it_has_not_written(seed: int) -> None:
+    """An operator's word is on all other disks: without it no renewal can be confirmed."""
+    cluster = healthy(voters(3, compaction=Compaction(entries=12, tail=1)), seed)
+    apart(cluster, same=False)
+    began = cluster.now
+    leader(cluster).disk.snapshots_take_s = (20.0, 20.0)
+    for verb in ("pause", "resume") * 10:
+        cluster.ask(leader(cluster), verb)
+        cluster.run_for(0.3)
+    assert len(reigns(cluster, began)) == 1
+    assert not downs(cluster, began)
+    all_safe(cluster)
+
+
+@by_seed
 def test_from_an_owner_whose_disk_hangs_the_workload_moves(seed: int) -> None:
     """It answers, and what it is told is never on its disk: as if it were lost, from then on."""
     cluster = healthy(voters(3), seed)
@@ -83,6 +101,22 @@ def test_from_an_owner_whose_disk_hangs_the_workload_moves(seed: int) -> None:
     lease_s, election_s = cluster.shape.lease_s, cluster.shape.timing.election_s
     until(cluster, lambda: bool(ups(cluster, began)), "other owner", lease_s + election_s + 0.5)
     assert owner(cluster) is not stuck
+    all_safe(cluster)
+
+
+@by_seed
+def test_a_leader_that_writes_a_large_snapshot_leads_on(seed: int) -> None:
+    """Meanwhile clients go on: what they say places nothing."""
+    cluster = healthy(voters(3, compaction=Compaction(entries=12, tail=1)), seed)
+    apart(cluster, same=False)
+    first, began = leader(cluster), cluster.now
+    first.disk.snapshots_take_s = (3.0, 4.0)
+    for number in range(1, 41):
+        leader(cluster).feed(Submit((packed("bot", number, SET, "k", "1", -1, "", 0),)))
+        cluster.run_for(0.5)
+    assert first.disk.snapshot is not None
+    assert not depositions(cluster, began)
+    assert not downs(cluster, began)
     all_safe(cluster)
 
 
@@ -139,11 +173,17 @@ def trusts_whoever_answers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leadership, "heard", credulous)
 
 
+def has_no_time_for_snapshots(patch: pytest.MonkeyPatch) -> None:
+    """A disk that writes one large thing hangs."""
+    patch.setattr(voting, "SNAPSHOT_S", 0.0)
+
+
 BITES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
     (hurries, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
     (hurries, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
     (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
     (answers_when_all_is_written, lambda: test_heartbeats_go_on_while_the_followers_write(1, 3, 3.0)),
+    (has_no_time_for_snapshots, lambda: test_a_leader_that_writes_a_large_snapshot_leads_on(1)),
     (trusts_whoever_answers, lambda: test_from_an_owner_whose_disk_hangs_the_workload_moves(1)),
 ]
 

@@ -48,7 +48,6 @@ class Consensus(Voting):
         super().__init__(
             me, recovered, timing, entropy, outbox, company, priority=priority, quorum_size=quorum_size, now=now
         )
-        self.durable = self.log.last_index
         self._checked = (0, self.log.covered)  # commit and snapshot at the last check: neither ever goes back
         self.alive: tuple[str, ...] = ()  # as the leader last told us
         self.busy = False  # more entries follow in this very step, and carry the news of what is committed
@@ -67,10 +66,6 @@ class Consensus(Voting):
         """Leader, with an entry of its own term committed: only then is the state current."""
         return self.reign is not None and self.reign.first_index <= self.commit
 
-    def only_batches_after(self, applied: int) -> bool:
-        """Whether nothing but clients' commands was committed behind this index."""
-        return self.log.only_batches(applied, self.commit)
-
     def found(self, entry: Entry) -> None:
         """Take over the founding entry on an empty disk."""
         self.log.append(entry)
@@ -81,7 +76,7 @@ class Consensus(Voting):
 
     def next_deadline(self) -> float:
         if self.reign is not None:
-            disk_due_at = self.reign.disk.passed_at + self.timing.election_s
+            disk_due_at = self.reign.disk.passed_at + self.disk_patience_s
             return min(self._heartbeat_at, self._look_at, self._news_at, self.reign.stream.due_at, disk_due_at)
         if not self.may_stand:
             return self.heard_at + self.silence_s if self.leader else float("inf")
@@ -107,7 +102,7 @@ class Consensus(Voting):
         if now - reign.confirmed_at > self.silence_s:
             self._follow(self.term, "", now, "no quorum answers")
             return
-        if now >= reign.disk.passed_at + self.timing.election_s:
+        if now >= reign.disk.passed_at + self.disk_patience_s:
             self._abdicate(reign, now, "its disk does not answer")
             return
         if reign.transfer and now - reign.transfer.began_at > self.timing.election_s:
@@ -178,7 +173,7 @@ class Consensus(Voting):
                 self.durable = max(self.durable, index)
         if self._ballot is not None and self._ballot <= number:
             self._ballot_saved(now, wall)
-        self._advance(now)
+        self._advance(now, wrote=True)
 
     def begin_round(self, now: float) -> None:
         """Speak to every follower; whoever answers acknowledges this round."""
@@ -325,7 +320,7 @@ class Consensus(Voting):
     def _collect(self) -> None:
         self.confirmations.extend(self._must_reign().confirmed())
 
-    def _advance(self, now: float) -> None:
+    def _advance(self, now: float, *, wrote: bool = False) -> None:
         """Commit what a quorum holds; only entries of our own term are counted (Raft, figure 8)."""
         if self.reign is None:
             return
@@ -333,7 +328,7 @@ class Consensus(Voting):
         index = self.reign.agreed_index(self.durable) if self.commit < self.log.last_index else self.commit
         grown = index > self.commit and self.log.term_at(index) == self.term
         self.commit = index if grown else self.commit
-        self.reign.disk.look(self.commit, self.durable, now)
+        self.reign.disk.look(self.commit, self.durable, now, wrote=wrote)
         if not grown:
             return
         if not self.busy:

@@ -48,12 +48,11 @@ class Transfer:
 class OwnDisk:
     """Whether the leader's disk holds it up: a quorum has on disk, and so has committed, what ours has not."""
 
-    durable: int = 0
-    passed_at: float = float("inf")  # since when that is so, and nothing more became durable here
+    passed_at: float = float("inf")  # since when that is so, and nothing more was written here
 
-    def look(self, commit: int, durable: int, now: float) -> None:
-        if durable != self.durable or commit <= durable:
-            self.durable, self.passed_at = durable, float("inf")
+    def look(self, commit: int, durable: int, now: float, *, wrote: bool) -> None:
+        if wrote or commit <= durable:
+            self.passed_at = float("inf")
         if commit > durable:
             self.passed_at = min(self.passed_at, now)
 

@@ -21,6 +21,12 @@ class Outbox:
         self._waiting: deque[tuple[int, Effect]] = deque()
         self.save_number = 0
         self.saved_number = 0
+        self._snapshot_number = 0  # the youngest save that brings one
+
+    @property
+    def writes_snapshot(self) -> bool:
+        """A snapshot is on its way to the disk, and that may take long."""
+        return self._snapshot_number > self.saved_number
 
     def put(self, effect: Effect) -> None:
         self._effects.append(effect)
@@ -53,6 +59,8 @@ class Outbox:
         if isinstance(last, Save) and not last.entries and last.snapshot is None:
             self._effects.pop()
         self.save_number += 1
+        if snapshot is not None:
+            self._snapshot_number = self.save_number
         self._effects.append(Save(self.save_number, term, vote, entries, snapshot, base))
         return self.save_number
 

@@ -20,6 +20,8 @@ from mltbd.core.timing import Timing
 FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
 WRITES = 4
 """An attempt has time for so many like our own, or half of that: the others write as well, and may have to twice."""
+SNAPSHOT_S = 30.0
+"""So long one write may take that brings a snapshot, 64 MiB at the most."""
 
 
 class Company(Protocol):
@@ -69,7 +71,7 @@ class Voting(ABC):
         self.term = recovered.term
         self.vote = recovered.vote
         self.log = Log(recovered.entries, recovered.snapshot, recovered.base)
-        self.commit = 0
+        self.commit, self.durable = 0, self.log.last_index
         self.expelled = False
         """We were removed from the cluster, or were told so: we stand for nothing."""
         self._agreed: tuple[Voter, ...] = ()
@@ -127,6 +129,20 @@ class Voting(ABC):
     def silence_s(self) -> float:
         """A follower silent for longer does not count as reachable; a leader this long without quorum steps down."""
         return 2 * self.timing.election_s
+
+    @property
+    def disk_patience_s(self) -> float:
+        """A leader's disk that writes nothing for longer, while a quorum goes on without it, hangs.
+
+        Without what places something it can confirm no renewal: then others are to lead, however good its reason is.
+        """
+        if self._out.writes_snapshot and self.only_batches_after(self.durable):
+            return max(SNAPSHOT_S, self.timing.election_s)
+        return self.timing.election_s
+
+    def only_batches_after(self, index: int) -> bool:
+        """Whether nothing but clients' commands was committed behind this index."""
+        return self.log.only_batches(index, self.commit)
 
     def _age(self, now: float) -> float:
         return 0.0 if self.acked_at is None else max(0.0, now - self.acked_at)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from mltb_transport.messages import Append
-from tests.daemon.core.core_kit import THREE, WALL, Member, entries
+import pytest
+
+from mltb_transport.messages import Append, CancelFailback, Command
+from mltb_transport.store import Batch
+from mltbd.core.snapshots import Snapshot
+from mltbd.core.voting import LEADER, SNAPSHOT_S
+from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, entries
 
 
 def append(member: Member, leader: str, term: int, *terms: int, first: int) -> None:
@@ -36,3 +41,51 @@ def test_entries_that_were_cut_and_came_back_wait_for_their_own_save() -> None:
     assert member.consensus.durable == 1
     member.consensus.saved(member.out.save_number, 0.0, WALL)
     assert member.consensus.durable == 4
+
+
+# -- a leader, while it writes a snapshot --------------------------------------------------------------------------
+
+
+def writing(command: Command) -> tuple[Member, float]:
+    """It leads, has a snapshot to write and then this command, which the others have on their disks."""
+    member = Member()
+    now = member.lead("n2")
+    member.consensus.compact(Snapshot.take(2, 2, "c1", member.consensus.log.voters, []), 0)
+    member.consensus.propose(command, now, WALL)
+    for node in ("n2", "n3"):
+        member.acked(node, 1, 3, now)
+    assert member.consensus.commit > member.consensus.durable
+    return member, now
+
+
+def leads_on(member: Member, now: float) -> bool:
+    """Whether it does, as far as its followers go."""
+    reign = member.consensus.reign
+    assert reign is not None
+    member.consensus.begin_round(now)
+    for node in ("n2", "n3"):
+        member.acked(node, reign.round, 3, now)
+    member.tick(now)
+    return member.consensus.role == LEADER
+
+
+def test_a_leader_has_time_to_write_a_snapshot_but_not_for_ever() -> None:
+    member, now = writing(Batch(()))
+    consensus, snapshot = member.consensus, member.out.save_number - 1
+    assert leads_on(member, now + SNAPSHOT_S - 0.1)
+    consensus.saved(snapshot, now + SNAPSHOT_S - 0.1, WALL)
+    assert leads_on(member, now + SNAPSHOT_S), "it has just written"
+    assert consensus.commit > consensus.durable
+    assert not leads_on(member, now + SNAPSHOT_S + TIMING.election_s), "no snapshot is left to be written"
+
+
+@pytest.mark.parametrize(
+    ("command", "patience_s"), [(Batch(()), SNAPSHOT_S), (CancelFailback("main", "op"), TIMING.election_s)]
+)
+def test_while_it_does_it_may_lack_what_clients_said_but_nothing_that_places(
+    command: Command, patience_s: float
+) -> None:
+    member, now = writing(command)
+    assert leads_on(member, now + patience_s - 0.01)
+    assert member.consensus.next_deadline() <= now + patience_s
+    assert not leads_on(member, now + patience_s)
