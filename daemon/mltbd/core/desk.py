@@ -13,7 +13,7 @@ from mltbd.core.effects import Reply
 from mltbd.core.events import Ask
 from mltbd.core.failover import Facts, Policy
 from mltbd.core.holding import CONTROL_VERBS, judge_control
-from mltbd.core.operator import Verdict, candidates_of, judge
+from mltbd.core.operator import Verdict, candidates_of, crowded, judge
 from mltbd.core.outbox import Outbox
 from mltbd.state.machine import State
 
@@ -65,7 +65,8 @@ class Desk:
 
     def _move(self, ask: Ask, quorum: str, now: float, wall: int) -> None:
         facts = self._facts(ask.workload, now)
-        verdict = refusal(ask, self._state.placements) or judge(ask, facts, self.policy)
+        placements = self._state.placements
+        verdict = refusal(ask, placements) or crowded(ask, placements) or judge(ask, facts, self.policy)
         result: dict[str, Any] = {
             "operation": None, "workload": ask.workload, "from": facts.placement.owner or None,
             "to": verdict.target or None, "message": verdict.message, "at": self._state.applied,

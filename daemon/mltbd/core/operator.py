@@ -8,6 +8,7 @@ from typing import Any
 from mltb_transport.messages import CancelFailback, Command, Move
 from mltbd.core.events import Ask
 from mltbd.core.failover import Facts, Policy, best, failback_target, preference
+from mltbd.state.placements import WORKLOADS_MAX, Placements
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,14 @@ class Verdict:
     code: str = ""
     message: str = ""
     hint: str = ""
+
+
+def crowded(ask: Ask, placements: Placements) -> Verdict | None:
+    """Why this workload is not placed at all: there are too many; None when there is room for it."""
+    if placements.has_room_for(ask.workload):
+        return None
+    why = f"`{ask.workload}` is not placed: {WORKLOADS_MAX} workloads are known already"
+    return Verdict(code="refused", message=why, hint="mltbctl status")
 
 
 def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:

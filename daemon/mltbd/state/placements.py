@@ -95,6 +95,10 @@ class Placements:
     def get(self, workload: str) -> Placement:
         return self.by_workload.get(workload) or Placement(workload)
 
+    def has_room_for(self, workload: str) -> bool:
+        """Whether it could be placed at all, as far as the number of workloads goes."""
+        return workload in self.by_workload or len(self.by_workload) < WORKLOADS_MAX
+
     def replaced(self, workload: str) -> bool:
         """It was a singleton, and copies of it have come in its place."""
         copied = any(is_copy(name) and family(name) == workload for name in self.by_workload)
@@ -157,7 +161,7 @@ class Placements:
                 pass  # Founding and NoOp place nothing.
 
     def _put(self, placement: Placement) -> None:
-        if placement.workload not in self.by_workload and len(self.by_workload) >= WORKLOADS_MAX:
+        if not self.has_room_for(placement.workload):
             return  # Full: such a workload is never placed, so it never runs. Refused at the door as well.
         self.by_workload[placement.workload] = placement
 

@@ -10,7 +10,8 @@ from mltb_transport.messages import CancelFailback, Move
 from mltbd.core.events import Ask
 from mltbd.core.failover import Candidate, Facts, Policy
 from mltbd.core.operator import Verdict, candidates_of, judge
-from mltbd.state.placements import Placement
+from mltbd.state.placements import WORKLOADS_MAX, Placement
+from tests.daemon.core.node_kit import Wired
 from tests.daemon.core.placing_kit import AUTOMATIC, MANUAL, THREE_WELL, facts, ill, moved, nodes, placed
 
 EQUALS = Policy(preferred={})
@@ -49,6 +50,22 @@ def test_a_failover_without_a_target_goes_to_the_best_other() -> None:
 def test_a_failover_to_nobody_is_refused() -> None:
     verdict = asked("failover", facts(placed("n2"), nodes(ill("n1"), "n2", ill("n3"))))
     assert verdict == Verdict(code="refused", message="no other node can take over `main`", hint="mltbctl nodes")
+
+
+def test_what_there_is_no_room_for_is_refused_and_begins_nothing() -> None:
+    wired = Wired("n1", "n2", workloads=("main", "one-more")).settled()
+    places = wired.nodes["n1"].state.placements
+    places.by_workload = {"main": places.get("main")} | {
+        f"w{number}": Placement(f"w{number}", home="n1", released="failed", attempts=9)
+        for number in range(1, WORKLOADS_MAX)
+    }
+    for verb in ("failover", "switchover", "failback"):
+        wired.ask("n1", 7, verb, workload="one-more", target="n2")
+    for reply in wired.replies(7):
+        assert (reply.code, reply.message) == ("refused", "`one-more` is not placed: 256 workloads are known already")
+    assert len(wired.replies(7)) == 3
+    wired.ask("n1", 8, "failover", workload="main", target="n2")
+    assert [reply.code for reply in wired.replies(8)] == [""]
 
 
 @pytest.mark.parametrize("verb", ["switchover", "failover"])
