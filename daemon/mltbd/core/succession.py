@@ -48,7 +48,7 @@ class Succession:
             if self.priority(node) <= mine:
                 return
             well_for_s = now - max(reign.peers[node].since, reign.won_at)
-            if self._is_troubled(node):
+            if self._is_troubled(node) or self._is_leaving(node):
                 continue
             if reign.counts(node) and node not in drained and well_for_s >= wait_s:
                 if self._consensus.transfer(node, now):
