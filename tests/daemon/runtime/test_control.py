@@ -19,10 +19,15 @@ NESTED = "[" * 100_000
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Live]:
-    """A cluster of one, for whoever changes nothing in it."""
+def cluster() -> Iterator[Live]:
     with Live() as live:
-        yield live.formed()
+        yield live
+
+
+@pytest.fixture
+def alone(cluster: Live) -> Live:
+    """A cluster of one, for whoever changes nothing in it."""
+    return cluster.formed()
 
 
 def test_ping_names_the_node_and_its_version() -> None:

@@ -87,10 +87,16 @@ def test_who_may_send_what(kind: int, key: str, sender: str, data: st.DataObject
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Live]:
-    """Three nodes, for whoever changes nothing in them."""
+def cluster() -> Iterator[Live]:
     with Live(3) as live:
-        yield live.formed()
+        yield live
+
+
+@pytest.fixture
+def three(cluster: Live) -> Live:
+    """Three nodes, for whoever changes nothing in them. Between two tests its loop stands still: on a busy
+    machine long enough for its leader to step down."""
+    return cluster.formed()
 
 
 @pytest.mark.parametrize(

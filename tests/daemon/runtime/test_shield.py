@@ -21,10 +21,15 @@ NESTED = '{"a":' * 900 + "1" + "}" * 900
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Live]:
-    """n1 leads; each test says what it answers to n2."""
+def cluster() -> Iterator[Live]:
     with Live(2) as live:
-        yield live.formed()
+        yield live
+
+
+@pytest.fixture
+def two(cluster: Live) -> Live:
+    """n1 leads, also after a pause between two tests; each says what it answers to n2."""
+    return cluster.formed()
 
 
 def says(monkeypatch: pytest.MonkeyPatch, live: Live, ok: bool, body: str) -> None:

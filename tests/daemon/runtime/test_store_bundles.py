@@ -33,10 +33,16 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Live]:
-    """Three nodes, for whoever keeps to keys and clients of its own."""
+def cluster() -> Iterator[Live]:
     with Live(3) as live:
-        yield live.formed()
+        yield live
+
+
+@pytest.fixture
+def three(cluster: Live) -> Live:
+    """Three nodes, for whoever keeps to keys and clients of its own. Between two tests its loop stands still: on a busy
+    machine long enough for its leader to step down."""
+    return cluster.formed()
 
 
 class Bundler:

@@ -21,10 +21,16 @@ _clients = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Live]:
-    """Three nodes, for whoever keeps to keys and locks of its own."""
+def cluster() -> Iterator[Live]:
     with Live(3) as live:
-        yield live.formed()
+        yield live
+
+
+@pytest.fixture
+def three(cluster: Live) -> Live:
+    """Three nodes, for whoever keeps to keys and locks of its own. Between two tests its loop stands still: on a busy
+    machine long enough for its leader to step down."""
+    return cluster.formed()
 
 
 class Someone:
