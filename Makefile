@@ -33,7 +33,7 @@ lint: setup
 # Three runs side by side, each told of when it has ended. Real nodes measure time, so the others step back for them,
 # those that only think most of all. `make nodes` and so on for one of them, as it goes.
 NODES := tests/e2e tests/demo tests/deploy
-STORMS := tests/sim/test_seeds.py
+STORMS := tests/sim/test_seeds.py tests/sim/test_levels.py
 THINKERS := tests/explore tests/histories tests/sim tests/daemon/core tests/daemon/state tests/daemon/config
 THINK := MLTB_SIM_SEEDS=$(SEEDS) nice -n 19 $(BIN)/python -m pytest
 
@@ -53,7 +53,7 @@ storms: setup
 	$(THINK) $(STORMS)
 
 thinkers: setup
-	$(THINK) $(THINKERS) --ignore=$(STORMS)
+	$(THINK) $(THINKERS) $(STORMS:%=--ignore=%)
 
 sim: setup
 	MLTB_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim -q

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import msgpack
@@ -84,19 +83,6 @@ def test_who_may_send_what(kind: int, key: str, sender: str, data: st.DataObject
     message = data.draw(messages(KINDS[kind]))
     payload = msgpack.packb([PROTOCOL, "", sender, 0, 1, kind, pack(message)])
     assert given_to(payload, KEYS[key]) == allowed(key, sender, KINDS[kind])
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Live]:
-    with Live(3) as live:
-        yield live
-
-
-@pytest.fixture
-def three(cluster: Live) -> Live:
-    """Three nodes, for whoever changes nothing in them. Between two tests its loop stands still: on a busy
-    machine long enough for its leader to step down."""
-    return cluster.formed()
 
 
 @pytest.mark.parametrize(

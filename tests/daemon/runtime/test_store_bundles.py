@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -30,19 +29,6 @@ from mltbd.runtime.store_params import Offer
 from tests.daemon.runtime.live import Live
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Live]:
-    with Live(3) as live:
-        yield live
-
-
-@pytest.fixture
-def three(cluster: Live) -> Live:
-    """Three nodes, for whoever keeps to keys and clients of its own. Between two tests its loop stands still: on a busy
-    machine long enough for its leader to step down."""
-    return cluster.formed()
 
 
 class Bundler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,19 +17,6 @@ from tests.daemon.runtime.live import Live
 
 NODES = ("n1", "n2")
 _clients = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Live]:
-    with Live(3) as live:
-        yield live
-
-
-@pytest.fixture
-def three(cluster: Live) -> Live:
-    """Three nodes, for whoever keeps to keys and locks of its own. Between two tests its loop stands still: on a busy
-    machine long enough for its leader to step down."""
-    return cluster.formed()
 
 
 class Someone:
