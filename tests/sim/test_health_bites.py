@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from mltbd.core import failover, retreat
@@ -15,6 +13,7 @@ from mltbd.core.workload import Workload
 from mltbd.state import placements
 from mltbd.state.placements import Placement
 from tests.sim import test_health_stories as stories
+from tests.sim.bites import Plant, Story, fails_without
 
 pytestmark = pytest.mark.sim
 
@@ -97,7 +96,7 @@ def deaf_everywhere() -> None:
     stories.test_deaf_everywhere_it_is_tried_everywhere_and_then_left_alone(1)
 
 
-STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
+STORIES: list[tuple[Plant, Story]] = [
     (condemns_at_once, lambda: stories.test_one_bad_answer_moves_nothing(1)),
     (believes_old_news, lambda: stories.test_deaf_for_a_while_it_is_restarted_where_it_is_and_once(1)),
     (old_verdict_kept, lambda: stories.test_deaf_for_a_while_it_is_restarted_where_it_is_and_once(1)),
@@ -113,10 +112,5 @@ STORIES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] =
 
 
 @pytest.mark.parametrize(("plant", "story"), STORIES, ids=[plant.__name__ for plant, _ in STORIES])
-def test_story_fails_without_its_rule(
-    plant: Callable[[pytest.MonkeyPatch], None], story: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    story()
-    plant(monkeypatch)
-    with pytest.raises(AssertionError):
-        story()
+def test_story_fails_without_its_rule(plant: Plant, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_without(plant, story, monkeypatch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,7 @@ from mltbd.core.leadership import Leadership
 from mltbd.core.outbox import Outbox
 from mltbd.core.timing import Timing
 from mltbd.core.voting import Voting
+from tests.sim.bites import Plant, Story, fails_without
 from tests.sim.cluster import Cluster
 from tests.sim.stage import all_safe, apart, depositions, downs, healthy, leader, owner, reigns, until, ups, voters
 
@@ -178,7 +178,7 @@ def has_no_time_for_snapshots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(voting, "SNAPSHOT_S", 0.0)
 
 
-BITES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
+BITES: list[tuple[Plant, Story]] = [
     (hurries, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
     (hurries, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
     (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
@@ -189,10 +189,5 @@ BITES: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
 
 
 @pytest.mark.parametrize(("plant", "story"), BITES, ids=[plant.__name__ for plant, _ in BITES])
-def test_story_fails_without_its_rule(
-    plant: Callable[[pytest.MonkeyPatch], None], story: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    story()
-    plant(monkeypatch)
-    with pytest.raises(AssertionError):
-        story()
+def test_story_fails_without_its_rule(plant: Plant, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_without(plant, story, monkeypatch)
