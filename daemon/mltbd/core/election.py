@@ -35,8 +35,12 @@ def refusal(candidate: str, asked: Election, mine: Ballot) -> str:
         return f"term {asked.term} is over"
     if mine.leader_alive and asked.stage in (PRE, VOTE):
         return "the leader is alive"
-    if mine.campaigns and asked.stage == PRE:
-        return "I ask for votes myself"
+    if (
+        mine.campaigns
+        and asked.stage == PRE
+        and (asked.last_term, asked.last_index) <= (mine.last_term, mine.last_index)
+    ):
+        return "I ask for votes myself"  # Who knows more would not vote for us, so it need not wait for us.
     if asked.term == mine.term and mine.vote not in ("", candidate):
         return f"I voted for {mine.vote}"
     if (asked.last_term, asked.last_index) < (mine.last_term, mine.last_index):

@@ -83,6 +83,7 @@ class Voting(ABC):
         self.reign: Leadership | None = None
         self._tally: Tally | None = None
         self._stand_at: float | None = None
+        self._ask_at = float("inf")  # when a long attempt asks again
         self._yielded = False
         self._ballot: int | None = None  # the save of our present term and vote, until it is done
         self._cast_at = now
@@ -172,6 +173,7 @@ class Voting(ABC):
         if self._tally is not None and self._campaigns:
             patience_s = min(max(self._patience_s, WRITES * (now - self._cast_at)), self.timing.election_max_s)
             self._stand_at = now + patience_s * self._entropy.uniform(0.5, 1.0)
+            self._ask_at = now + self.timing.election_s
             self._tally.ages[self.me] = self._own_age
             self._proceed(now, wall)
         elif self.vote and not self.leader and self.role == FOLLOWER:
@@ -183,7 +185,9 @@ class Voting(ABC):
         asked for votes it has no use for any more when they come."""
         if self._ballot is not None:
             return float("inf")
-        return self._stand_at if self._stand_at is not None else self.heard_at + self.timing.election_s
+        if self._stand_at is None:
+            return self.heard_at + self.timing.election_s
+        return min(self._stand_at, self._ask_at) if self._campaigns else self._stand_at
 
     # -- the leader is silent --------------------------------------------------------------------------------
 
@@ -204,6 +208,9 @@ class Voting(ABC):
 
     def _silence(self, now: float, wall: int) -> None:
         """The leader is silent, or an attempt ran out: wait for our rank, then stand."""
+        if self._tally is not None and self._campaigns and self._stand_at is not None and now < self._stand_at:
+            self._ask_again(self._tally, now)
+            return
         if self._stand_at is None or self._campaigns:
             if self._campaigns:
                 self._patience_s = min(2 * self._patience_s, self.timing.election_max_s)
@@ -227,7 +234,6 @@ class Voting(ABC):
         self._stood_at = now if self._stood_at is None or stage == PROBE else self._stood_at
         term = self.term + 1
         self._tally = Tally(term, stage, dict(self.voters), self.quorum_size)
-        ask = Election(term, stage, self.log.last_index, self.log.last_term, self.priority)
         if stage in (PROBE, PRE):
             self._tally.ages[self.me] = self._age(now)
         if stage == PRE:
@@ -236,10 +242,20 @@ class Voting(ABC):
             self._own_age = self._age(now)
             self._cast(term, self.me, now)
             self._out.note("info", f"stands for term {term}")
-        for voter in self._tally.voters:
-            if voter != self.me:
-                self._out.send_when_saved(voter, ask)
+        self._ask(self._tally)
         self._proceed(now, wall)
+
+    def _ask(self, tally: Tally) -> None:
+        """Whoever has not said yes."""
+        ask = Election(tally.term, tally.stage, self.log.last_index, self.log.last_term, self.priority)
+        for voter in tally.voters:
+            if voter != self.me and voter not in tally.ages:
+                self._out.send_when_saved(voter, ask)
+
+    def _ask_again(self, tally: Tally, now: float) -> None:
+        """Of a long attempt: a word may have been lost, and nobody else stands before it is over."""
+        self._ask_at = now + self.timing.election_s
+        self._ask(tally)
 
     def _proceed(self, now: float, wall: int) -> None:
         """Take the next stage if this one is won."""
