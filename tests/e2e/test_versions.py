@@ -58,12 +58,12 @@ class Upgraded(Stage):
         """It follows, and whoever looks sees it there with its version."""
         seen = [self.status(name) for name in self.cluster.nodes]
         return all(picture and picture["cluster"]["quorum"]["reachable"] == 3 for picture in seen) and all(
-            self.protocols(picture)[node] == self.builds[node][0] for picture in seen if picture
+            self.protocols(picture).get(node) == self.builds[node][0] for picture in seen if picture
         )
 
     @staticmethod
     def protocols(picture: dict[str, Any]) -> dict[str, int]:
-        return {each["id"]: each["protocol"]["newest"] for each in picture["nodes"]}
+        return {each["id"]: each["protocol"]["newest"] for each in picture["nodes"] if each["protocol"]}
 
     def alerts(self) -> list[str]:
         seen = [self.status(node) for node in self.cluster.nodes]
