@@ -309,8 +309,8 @@ class Node:
     def _serve(self, now: float, wall: int, *, fresh: bool) -> bool:
         """Follow up on an event that was about clients. False when it turns out to matter to others as well."""
         # Where it brought `fresh` entries a leader waits until they are saved; what was committed before has time.
-        hurries = fresh and self.consensus.reign is None and not self.desk.listens
-        if not hurries and self._apply(now):
+        applies_later = fresh and self.consensus.reign is None and not self.desk.listens
+        if not applies_later and self._apply(now):
             return False
         self.desk.work(now, wall)  # Of what it does nothing follows before the next event.
         self.check()

@@ -111,8 +111,7 @@ class Placer:
         command = entry.command
         if isinstance(command, Grant) and self._reign is not None:
             self._renewals.note(command.workload, now)  # Time for the new owner to ask for the first time.
-        move = entry.command if isinstance(entry.command, Move) else None
-        refused = move is not None and self.state.placements.get(move.workload).moving != entry.index
+        refused = isinstance(command, Move) and self.state.placements.get(command.workload).moving != entry.index
         self._chronicle.applied(entry, now, refused=refused)
         self.watch.look(self.state.controls, now, fresh=fresh)
         self.desk.applied(entry)
