@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +17,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("mltb")
+
+# Whoever was started in the background by a shell ignores Ctrl-C, and so would each program that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
