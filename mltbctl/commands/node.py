@@ -48,7 +48,7 @@ def _member(data: dict[str, Any], name: str) -> dict[str, Any]:
     found: dict[str, Any] | None = next((each for each in data["nodes"] if each["id"] == name), None)
     if found is None:
         known = ", ".join(each["id"] for each in data["nodes"])
-        raise CliError(f"no node `{name}` here, only {known}", "run `mltbctl nodes`")
+        raise CliError(f"no node `{name}` here, only {known}", "run `mltbctl nodes`", code="usage")
     return found
 
 

@@ -119,4 +119,4 @@ def _unless_known(ask: Ask, known: Sequence[str], otherwise: str) -> Verdict:
     if ask.target in known:
         return Verdict(target=ask.target, message=otherwise)
     listed = ", ".join(known)
-    return Verdict(code="refused", message=f"no node `{ask.target}` here, only {listed}", hint="mltbctl nodes")
+    return Verdict(code="usage", message=f"no node `{ask.target}` here, only {listed}", hint="mltbctl nodes")

@@ -105,7 +105,7 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
     candidate = next((c for c in facts.candidates if c.node == target), None)
     if candidate is None:
         known = ", ".join(c.node for c in facts.candidates)
-        return Verdict(code="refused", message=f"no node `{target}` here, only {known}", hint="mltbctl nodes")
+        return Verdict(code="usage", message=f"no node `{target}` here, only {known}", hint="mltbctl nodes")
     if not candidate.eligible:
         able = [c.node for c in facts.candidates if c.eligible and c.node != placement.owner]
         verb = "switchover" if ask.verb == "failback" else ask.verb

@@ -34,9 +34,17 @@ ASKS_MAX = 16
 class Refusal(Exception):
     """Why a request about the voters is not granted; `hint` is what to do."""
 
+    code = "refused"
+
     def __init__(self, message: str, hint: str = "mltbctl nodes") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class NoNode(Refusal):
+    """It names nobody."""
+
+    code = "usage"
 
 
 class VoterDesk:
@@ -168,7 +176,7 @@ class VoterDesk:
         try:
             command = self._judge(ask, followers)
         except Refusal as refusal:
-            self._out.put(Reply(ask.request, "refused", str(refusal), refusal.hint))
+            self._out.put(Reply(ask.request, refusal.code, str(refusal), refusal.hint))
             return
         result = self._result(ask, command, followers)
         if ask.dry_run:
@@ -195,10 +203,10 @@ class VoterDesk:
     def _removal(self, ask: Ask, followers: tuple[Follower, ...]) -> ChangeVoters:
         node, voters = ask.target, self._consensus.voters
         record = self._membership.record(node)
-        if node not in voters and record is None:
-            raise Refusal(f"no node `{node}` here")
-        store = record.store if record is not None else voters[node]
-        if self._state.removals.has(node, store):
+        store = record.store if record is not None else voters.get(node, "")
+        if not store and not self._removed(node):
+            raise NoNode(f"no node `{node}` here")
+        if not store or self._state.removals.has(node, store):
             raise Refusal(f"{node} is removed already", f"mltbctl node admit {node}")
         runs = [name for name, p in sorted(self._state.placements.by_workload.items()) if p.owner == node]
         if runs and node in self._answering(followers):
@@ -220,6 +228,8 @@ class VoterDesk:
             raise Refusal(f"{node} is a voter already")
         if node in voters:
             raise Refusal(f"the disk of {node} is not the voter's: its old vote has to go first, and does by itself")
+        if follower is None and self._membership.record(node) is None:
+            raise NoNode(f"no node `{node}` here")
         if follower is None:
             raise Refusal(f"no node `{node}` replicates here")
         if why := follower.unfit():
@@ -231,12 +241,16 @@ class VoterDesk:
         )
 
     def _admission(self, ask: Ask) -> ChangeVoters:
-        stores = [store for node, store in self._state.removals.removed if node == ask.target]
+        stores = self._removed(ask.target)
         if not stores:
-            raise Refusal(f"no node `{ask.target}` was removed here")
+            raise NoNode(f"no node `{ask.target}` was removed here")
         return ChangeVoters(
             as_voters(self._consensus.voters), "admitted", ask.target, stores[-1], ask.reason, ask.operator
         )
+
+    def _removed(self, node: str) -> list[str]:
+        """Its disks that were removed, the last one last."""
+        return [store for name, store in self._state.removals.removed if name == node]
 
     def _result(self, ask: Ask, command: ChangeVoters, followers: tuple[Follower, ...]) -> dict[str, Any]:
         """The arithmetic before and after, for people to read before they agree."""

@@ -140,7 +140,7 @@ def test_drain_and_undrain() -> None:
 @pytest.mark.parametrize("verb", ["drain", "undrain"])
 def test_an_unknown_node_is_refused_with_those_there_are(verb: str) -> None:
     verdict = asked(verb, Controls(), target="n9")
-    assert (verdict.code, verdict.message) == ("refused", "no node `n9` here, only n1, n2, n3")
+    assert (verdict.code, verdict.message) == ("usage", "no node `n9` here, only n1, n2, n3")
 
 
 def test_a_node_that_is_gone_for_good_can_still_be_undrained() -> None:

@@ -93,7 +93,7 @@ def test_a_switchover_needs_a_healthy_owner_else_it_is_a_failover(placement: Pla
 @pytest.mark.parametrize("verb", ["switchover", "failover"])
 def test_an_unknown_target_is_refused_with_those_there_are(verb: str) -> None:
     verdict = asked(verb, facts(placed("n2")), "n9")
-    assert (verdict.code, verdict.message) == ("refused", "no node `n9` here, only n1, n2, n3")
+    assert (verdict.code, verdict.message) == ("usage", "no node `n9` here, only n1, n2, n3")
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_a_refusal_shows_the_candidates() -> None:
     wired = apart()
     wired.ask("n1", 1, "switchover", target="n9")
     ((reply),) = wired.replies(1)
-    assert (reply.code, [c["node"] for c in reply.result["candidates"]]) == ("refused", list(THREE))
+    assert (reply.code, [c["node"] for c in reply.result["candidates"]]) == ("usage", list(THREE))
 
 
 def test_a_follower_says_that_it_does_not_lead() -> None:

@@ -15,7 +15,8 @@ def test_a_node_is_removed_and_let_in_again() -> None:
         live.until(lambda: live.act(lambda: live["n3"].node.belonging.removed))
         live.until(lambda: all(each["id"] != "n3" for each in live.ask("n1", "status")["nodes"]))
         assert "removed" in [alert["kind"] for alert in live.ask("n3", "status")["alerts"]]
-        assert live.refused("n1", "node_remove", {"node": "n3"})["code"] == "refused"
+        again = live.refused("n1", "node_remove", {"node": "n3"})
+        assert (again["code"], again["message"]) == ("refused", "n3 is removed already")
         live.ask("n2", "node_admit", {"node": "n3"})
         live.until(lambda: not live.act(lambda: live["n3"].node.belonging.removed))
 
@@ -25,6 +26,7 @@ def test_what_would_cost_the_quorum_or_makes_no_sense_is_refused() -> None:
         live.formed()
         owner = live.refused("n2", "node_remove", {"node": "n1"})
         assert "runs `main`" in owner["message"]
-        assert "no node `n9`" in live.refused("n2", "node_remove", {"node": "n9"})["message"]
+        nobody = [live.refused("n2", verb, {"node": "n9"}) for verb in ("node_remove", "node_promote")]
+        assert {(each["code"], each["message"]) for each in nobody} == {("usage", "no node `n9` here")}
         assert "a voter already" in live.refused("n2", "node_promote", {"node": "n3"})["message"]
         assert "was removed" in live.refused("n2", "node_admit", {"node": "n3"})["message"]
