@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from concurrent.futures import ThreadPoolExecutor
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl import locks
 from mltbctl import store_client as steps
-from mltbctl.async_lines import AsyncLines
+from mltbctl.async_lines import AsyncLines, in_thread, one_of
 from mltbctl.client import Client
 from mltbctl.hub import CALLS_MAX
 from mltbctl.lock_keeper import Lock, told
 from mltbctl.locks import RESERVE_S_MAX, HeldLock
+from mltbctl.permits import Permits
 from mltbctl.settings import TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -32,33 +32,13 @@ T = TypeVar("T")
 Token = HeldLock | tuple[str, int] | None
 
 
-class _Threads:
-    """Where the other calls wait: in a thread for each, as many as may be under way, for the queue of a pool knows no
-    timeout. A child has its own: those of its parent stayed behind."""
-
-    def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._pid = 0
-
-    async def run(self, call: Callable[[], T]) -> T:
-        if self._pool is None or self._pid != os.getpid():
-            self._pool, self._pid = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="mltb-client"), os.getpid()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-    def close(self) -> None:
-        """A later call begins anew."""
-        pool, self._pool = self._pool, None
-        if pool is not None and self._pid == os.getpid():
-            pool.shutdown(wait=False)
-
-
 class AsyncClient:
     """The same calls as Client, as coroutines. A call that is cancelled may still take effect."""
 
     def __init__(self, *nodes: str, secret: str | None = None, timeout: float = TIMEOUT_S, config: str = "") -> None:
         self._client = Client(*nodes, secret=secret, timeout=timeout, config=config)
         self._lines = AsyncLines(self._client._lines)
-        self._threads = _Threads()
+        self._threads = Permits(CALLS_MAX)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -70,9 +50,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Hang up; calls under way end first, and a later call begins anew."""
-        await self._run(self._client.close)
+        await in_thread(self._client.close)
         self._lines.close()
-        self._threads.close()
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -183,7 +162,8 @@ class AsyncClient:
         return await self._run(lambda: self._client.admit_node(node, reason=reason))
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await self._threads.run(call)
+        async with one_of(self._threads, time.monotonic() + self._client._lines.timeout_s):
+            return await in_thread(call)
 
 
 class AsyncState:

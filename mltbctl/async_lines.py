@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mltbctl.errors import MltbError, Timeout, UnknownOutcome
+from mltbctl.errors import MltbError, Timeout, UnknownOutcome, Unreachable
 from mltbctl.hub import too_late
 from mltbctl.lines import RETREAT_S, giving_up
 from mltbctl.settling import ANSWERED, Settling
@@ -82,7 +82,7 @@ class AsyncLines:
         allowed_s = self._lines.allowed_s(ask)
         deadline = time.monotonic() + allowed_s
         hub = self._lines.hub()
-        async with _one_of(hub.patient if ask.wait_s else None, deadline), _one_of(hub.free, deadline):
+        async with one_of(hub.patient if ask.wait_s else None, deadline), one_of(hub.free, deadline):
             if not ask.changes:
                 reading = Settling(self._lines, hub, ask.method, ask.params, None)
                 return await self._run(reading.within(deadline, allowed_s, ask.wait_s))
@@ -334,7 +334,8 @@ def _end(answered: asyncio.Future[None]) -> None:
 
 
 @asynccontextmanager
-async def _one_of(permits: Permits | None, deadline: float) -> AsyncIterator[None]:
+async def one_of(permits: Permits | None, deadline: float) -> AsyncIterator[None]:
+    """Have one of these permits, or none where there is no limit. Raises Timeout."""
     while permits is not None:
         with permits.one(0.0) as mine:
             if mine:
@@ -344,3 +345,26 @@ async def _one_of(permits: Permits | None, deadline: float) -> AsyncIterator[Non
             raise Timeout("too many calls are under way and none ended in time", "use fewer tasks at once")
         await asyncio.sleep(PERMIT_PAUSE_S)
     yield
+
+
+def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+    """What it returns or raises: in a thread that nobody waits for in the end, neither loop nor process.
+
+    Raises Unreachable where this process may have no more threads.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            tell = partial(done.set_result, call())
+        except BaseException as error:  # Whatever it is, it is for who waits.
+            tell = partial(done.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # The loop may be closed by then.
+            loop.call_soon_threadsafe(lambda: None if done.done() else tell())
+
+    try:
+        threading.Thread(target=work, name="mltb-call", daemon=True).start()
+    except RuntimeError as error:
+        raise Unreachable(f"no thread for a call: {error}", "run `ulimit -u`") from error
+    return done

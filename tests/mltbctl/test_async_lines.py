@@ -7,6 +7,8 @@ import errno
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mltbctl import hub
+from mltbctl import async_client, hub
 from mltbctl.async_client import AsyncClient
 from mltbctl.client import Client, Timeout, Unreachable
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
@@ -65,6 +67,42 @@ def test_calls_that_wait_for_a_thread_keep_their_timeout(serve: Serve) -> None:
             outcomes = await asyncio.gather(*(node.ping() for _ in range(100)), return_exceptions=True)
             assert {type(outcome) for outcome in outcomes} == {Timeout}
             assert time.monotonic() - began < 2.9, "sixteen at a time would take seven times as long"
+
+    run(story())
+
+
+def test_nobody_waits_for_a_call_when_the_process_ends(serve: Serve) -> None:
+    def silent(_: Any) -> Any:
+        raise Silence
+
+    daemon = serve(ping=silent)
+    script = (
+        "import asyncio; from mltbctl.client import AsyncClient\n"
+        f"asyncio.run(asyncio.wait_for(AsyncClient({str(daemon.path)!r}, timeout=100).ping(), 0.2))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert "TimeoutError" in ended.stderr.splitlines()[-1]
+
+
+def test_calls_and_threads_are_limited(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_: Any) -> Any:
+        raise Silence
+
+    serve(ping=silent)
+    monkeypatch.setattr(async_client, "CALLS_MAX", 2)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story() -> None:
+        async with AsyncClient(timeout=0.3) as node:
+            outcomes = await asyncio.gather(*(node.ping() for _ in range(5)), return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {Timeout}
+            assert "too many calls are under way" in " ".join(map(str, outcomes))
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(Unreachable, match="can't start new thread"):
+                    await node.ping()
 
     run(story())
 
