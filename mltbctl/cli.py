@@ -206,9 +206,8 @@ def failback(
     from mltbctl.commands import move
 
     session = command_session(ctx, output, timeout, quiet)
-    if cancel:
-        session.finish(move.cancel_failback(session, workload))
-    session.finish(move.failback(session, move.Wish(workload, None, reason, yes, dry_run, wait, at)))
+    wish = move.Wish(workload, None, reason, yes, dry_run, wait, at)
+    session.finish((move.cancel_failback if cancel else move.failback)(session, wish))
 
 
 @Root.add("is")

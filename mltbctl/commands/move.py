@@ -61,13 +61,16 @@ def failback(session: Session, wish: Wish) -> Result:
     )
 
 
-def cancel_failback(session: Session, workload: str) -> Result:
+def cancel_failback(session: Session, wish: Wish) -> Result:
     """No automatic failback until the workload moves again."""
+    if wish.dry_run or wish.reason or wish.at is not None:
+        what = "`--cancel` moves nothing: it goes without `--dry-run`, `--at` and `--reason`"
+        raise CliError(what, "run `mltbctl failback --cancel`", code="usage")
     with session.client() as client:
-        client.cancel_failback(workload)
+        client.cancel_failback(wish.workload)
     return Result(
-        {"workload": workload, "cancelled": True},
-        f"`{workload}` stays where it is: no automatic failback until it moves again",
+        {"workload": wish.workload, "cancelled": True},
+        f"`{wish.workload}` stays where it is: no automatic failback until it moves again",
     )
 
 

@@ -179,6 +179,7 @@ HEALTHY: dict[str, str] = {
     "switchover-no-target": "switchover",
     "failback": "failback --yes",
     "failback-cancel": "failback --cancel",
+    "failback-cancel-dry-run": "failback --cancel --dry-run",
     "pause": "pause --for 30m --reason kernel",
     "pause-json": "pause -o json",
     "resume": "resume",
