@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from mltbctl.overview import lacks_voters
 from mltbctl.words import count, duration
 
 PROBLEM, WARNING, NOTE, OK = "problem", "warning", "note", "ok"
@@ -73,33 +74,29 @@ def quorum(status: dict[str, Any]) -> Iterator[Finding]:
             NOTE, "quorum", "", f"{status['view']['node']} belongs to no cluster yet: {waits}", "mltbctl doctor --pre"
         )
     elif not votes["has_quorum"]:
-        gone = any(alert.get("kind") == "wiped" for alert in status["alerts"])
-        why = (
-            f"silent: {who}"
-            if who
-            else "the disks that voted are gone"
-            if gone
-            else "nobody is silent, yet nobody leads"
-        )
-        first = (
-            "start `mltbd` on one of them, or mend the network"
-            if who
-            else "bring a disk that voted back"
-            if gone
-            else "see what else is found here"
-        )
-        yield Finding(
-            PROBLEM,
-            "quorum",
-            "",
-            f"the majority is lost: {told}; {why}",
-            f"{first}; only when they are gone for good, and last of all: `mltbctl recover --dry-run`",
-        )
+        yield _without_quorum(status, told, who)
     elif cluster["failure_tolerance"] < 1:
         may = "no voter may be lost now" + (f" (silent: {who})" if who else "")
         yield Finding(WARNING, "quorum", "", f"{told}: {may}", "bring the silent ones back, or add a witness")
     else:
         yield Finding(OK, "quorum", "", f"{told}: {count(cluster['failure_tolerance'], 'node')} may be lost")
+
+
+def _without_quorum(status: dict[str, Any], told: str, who: str) -> Finding:
+    """A majority is lost only where too few voters answer, or their disks are new."""
+    gone = any(alert.get("kind") == "wiped" for alert in status["alerts"])
+    if not gone and not lacks_voters(status["cluster"]["quorum"]):
+        what = f"{status['view']['node']} hears no leader, though {told}, answer it"
+        remedy = "an election is under way, or its way to the leader alone is cut: `mltbctl --node NODE doctor`"
+        return Finding(PROBLEM, "quorum", "", what, remedy)
+    if who:
+        why, first = f"silent: {who}", "start `mltbd` on one of them, or mend the network"
+    elif gone:
+        why, first = "the disks that voted are gone", "bring a disk that voted back"
+    else:
+        why, first = "nobody is silent, yet too few are heard", "see what else is found here"
+    last = "only when they are gone for good, and last of all: `mltbctl recover --dry-run`"
+    return Finding(PROBLEM, "quorum", "", f"the majority is lost: {told}; {why}", f"{first}; {last}")
 
 
 def _silent_since(node: dict[str, Any], viewer: str) -> str:

@@ -229,17 +229,29 @@ def _alerts(data: dict[str, Any]) -> list[str]:
     if data["cluster"].get("paused"):
         alerts.append(_pause(data["cluster"]["paused"]))
     if data["cluster"]["state"] != "FORMING" and not quorum["has_quorum"]:
-        alerts.append(_no_quorum(quorum, silent))
+        alerts.append(_no_quorum(quorum, silent) if lacks_voters(quorum) else _no_leader(data))
     elif silent and quorum["has_quorum"]:
         verb = "does" if len(silent) == 1 else "do"
         alerts.append(f"{', '.join(silent)} {verb} not answer: see whether mltbd runs there")
     if quorum["has_quorum"]:
-        mode = data["failover"]["mode"]
+        mode = "paused" if data["cluster"].get("paused") else data["failover"]["mode"]
         alerts += [alert for workload in data["workloads"] if (alert := _workload_alert(workload, mode))]
         if quorum["voters"] == 2:
             alerts.append("two voters can lose no node: add a witness on a third machine (CLUSTER_ROLE=witness)")
     told = [_alert(each) for each in data.get("alerts") or [] if _kind(each) not in _OWN_WORDS]
     return alerts + told
+
+
+def lacks_voters(quorum: dict[str, Any]) -> bool:
+    """Without a quorum for want of voters; else for want of a leader alone."""
+    return bool(quorum["reachable"] < quorum["needed"])
+
+
+def _no_leader(data: dict[str, Any]) -> str:
+    quorum, me = data["cluster"]["quorum"], data["view"]["node"]
+    seen = f"{quorum['reachable']} of {quorum['voters']} voters answer it, {quorum['needed']} are needed"
+    why = "an election is under way, or the way to the leader alone is cut"
+    return f"{me} hears no leader, though {seen}: {why}; `mltbctl --node NODE status` tells what another node sees"
 
 
 def _no_quorum(quorum: dict[str, Any], silent: list[str]) -> str:
@@ -261,7 +273,7 @@ def _workload_alert(workload: dict[str, Any], mode: str) -> str:
     if owner is not None and workload["state"] == "UNKNOWN":
         if mode == "automatic":
             return f"`{name}` belongs to {owner}: another node starts it once the lease of {owner} has run out"
-        return f"`{name}` belongs to {owner}, and failover is manual: run `mltbctl failover --workload {name}`"
+        return f"`{name}` belongs to {owner}, and failover is {mode}: run `mltbctl failover --workload {name}`"
     if owner is None:
         return f"`{name}` runs nowhere: `mltbctl failover --workload {name} --dry-run` tells why, node by node"
     return ""

@@ -170,6 +170,18 @@ def test_a_majority_whose_disks_are_gone_waits_for_nobody() -> None:
     assert worst.hint.startswith("bring a disk that voted back; only when they are gone for good")
 
 
+def test_who_hears_no_leader_has_not_lost_the_majority() -> None:
+    """The way to the leader alone is cut, or an election is under way."""
+    picture = pictures.healthy()
+    picture["cluster"]["quorum"]["has_quorum"] = False
+    (finding,) = [each for each in found(surveys.healthy(), picture) if each.check == "quorum"]
+    assert (finding.level, finding.message) == (
+        PROBLEM,
+        "n2 hears no leader, though 3 of 3 voters, 2 needed, answer it",
+    )
+    assert "recover" not in finding.hint
+
+
 def test_a_cluster_that_is_not_founded_is_no_fault() -> None:
     assert (NOTE, "quorum") in {(each.level, each.check) for each in found(surveys.healthy(), pictures.forming())}
 

@@ -70,6 +70,20 @@ def test_lost_owner_tells_what_comes_next(mode: str, words: str) -> None:
     assert words in overview(picture, Style(width=140), pictures.NOW)
 
 
+def test_nobody_starts_it_while_the_cluster_is_paused() -> None:
+    paused = {"by": "ann@desk", "reason": "", "remaining_seconds": 720.0}
+    picture = pictures.changed(pictures.failing_over(), cluster={"paused": paused})
+    words = "failover is paused: run `mltbctl failover --workload main`"
+    assert words in overview(picture, Style(width=140), pictures.NOW)
+
+
+def test_who_hears_no_leader_has_not_lost_its_quorum() -> None:
+    quorum = {"voters": 3, "needed": 2, "reachable": 3, "has_quorum": False}
+    text = overview(pictures.changed(pictures.healthy(), cluster={"quorum": quorum}), Style(width=200), pictures.NOW)
+    assert "n2 hears no leader, though 3 of 3 voters answer it, 2 are needed" in text
+    assert "what runs stops" not in text
+
+
 def test_two_voters_are_told_to_add_a_witness() -> None:
     quorum = {"voters": 2, "needed": 2, "reachable": 2, "has_quorum": True}
     picture = pictures.changed(pictures.healthy(), cluster={"quorum": quorum, "failure_tolerance": 0})
