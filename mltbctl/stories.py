@@ -132,13 +132,18 @@ def facts(told: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _lost(told: dict[str, Any]) -> str:
     event, release = told["event"], told.get("release")
-    if event["kind"] == "failover" and not release and not event["operator"]:
+    if event["kind"] == "failover" and not release and (_fell_silent(event) or not event["operator"]):
         return f"{event['from']}, which ran `{event['workload']}`" + (" and led the cluster" if _led(told) else "")
     if release:
         return f"nothing: {release['text']} (event {release['id']})"
     if event["kind"] == "election" and event["from"] not in (None, event["to"]) and event["cause"] != "transfer":
         return f"{event['from']}, the leader before"
     return ""
+
+
+def _fell_silent(event: dict[str, Any]) -> bool:
+    """Whether the lease of the owner was waited for: it stopped nothing by itself that anybody heard of."""
+    return any(phase["name"] == "lease" for phase in event["phases"])
 
 
 def _led(told: dict[str, Any]) -> bool:
@@ -157,7 +162,7 @@ def _noticed(told: dict[str, Any]) -> str:
         }.get(event["cause"] or "", "")
     if election is not None and _led(told):
         return f"{' '.join(election['votes'])}, who elected {election['to']} (event {election['id']})"
-    if any(phase["name"] == "lease" for phase in event["phases"]):
+    if _fell_silent(event):
         return f"{event['leader']}, the leader of term {event['term']}, by its silence"
     return ""
 
@@ -180,7 +185,7 @@ def _down(told: dict[str, Any]) -> str:
     if event.get("downtime_seconds") is None:
         return ""
     seconds = f"{event['downtime_seconds']:.2f}s"
-    if event["kind"] in _PLANNED or event["operator"]:
+    if (event["kind"] in _PLANNED or event["operator"]) and not _fell_silent(event):
         return f"at most {seconds}, of which it may have run on for a part while it was being stopped"
     return f"at most {seconds}, counted from the last sign of life"
 

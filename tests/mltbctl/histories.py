@@ -27,6 +27,11 @@ LOST: list[Command] = [
     ),
     Started("main", 6, 0.38),
 ]  # fmt: skip
+LOST_BY_HAND: list[Command] = [
+    Move("main", 3, "n2", "failover", "failover is manual", "ann@desk"),
+    Grant("main", "n2", "failover", "", "n2 is where the failover leads", (Phase("detect", 1.0), Phase("lease", 2.0))),
+    Started("main", 6, 0.38),
+]
 BY_HAND: list[Command] = [
     Move("main", 6, "n3", "switchover", "new disk", "ann@desk"),
     Release("main", 6, "moved", 1.3),

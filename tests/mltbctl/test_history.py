@@ -18,7 +18,7 @@ from mltbctl.result import Style
 from mltbctl.stories import story
 from tests.mltbctl import golden
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
-from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, GIVEN_UP, LEFT, LOST, NOBODY_KNOWS, foretell, tell
+from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, GIVEN_UP, LEFT, LOST, LOST_BY_HAND, NOBODY_KNOWS, foretell, tell
 from tests.mltbctl.terminal import Terminal, environment, run_here
 
 Serve = Callable[..., FakeDaemon]
@@ -144,6 +144,12 @@ def test_nothing_rather_than_noise(serve: Serve, answer: Any, capfd: pytest.Capt
 def test_every_kind_of_the_history_is_completed() -> None:
     told = {event["kind"] for event in tell(*ALL)["events"]({})["events"]}
     assert told <= set(KINDS)
+
+
+def test_an_owner_that_was_lost_stopped_nothing_whoever_asked_for_the_failover() -> None:
+    text = story(tell(*FOUNDED, *LOST_BY_HAND)["event"]({"id": 5}), Style(width=140))
+    assert "n1, which ran `main`" in text
+    assert "at most 3.38s, counted from the last sign of life" in text
 
 
 def test_bars_fit_the_terminal_and_need_no_unicode() -> None:

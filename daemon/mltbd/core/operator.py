@@ -110,6 +110,8 @@ def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
         able = [c.node for c in facts.candidates if c.eligible and c.node != placement.owner]
         verb = "switchover" if ask.verb == "failback" else ask.verb
         hint = f"mltbctl {verb} --to {able[0]}" if able else "mltbctl nodes"
+        if candidate.reasons == ("drained",):
+            hint = f"mltbctl node undrain {target}"
         return Verdict(code="refused", message=f"{target} cannot take over `{ask.workload}`", hint=hint)
     over = placement.moving if placement.asked_to_move else 0
     move = Move(ask.workload, placement.token, target, cause, ask.reason, ask.operator, ask.at, over)

@@ -101,6 +101,7 @@ def test_an_unknown_target_is_refused_with_those_there_are(verb: str) -> None:
     [
         (nodes("n1", "n2", ill("n3")), "mltbctl switchover --to n1"),
         (nodes(ill("n1"), "n2", ill("n3")), "mltbctl nodes"),  # the owner is no advice
+        (nodes("n1", "n2", Candidate("n3", 100, ("drained",), 0.0)), "mltbctl node undrain n3"),
     ],
 )
 def test_an_ineligible_target_is_refused_with_one_that_can(candidates: tuple[Candidate, ...], hint: str) -> None:
