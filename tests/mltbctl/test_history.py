@@ -18,7 +18,18 @@ from mltbctl.result import Style
 from mltbctl.stories import story
 from tests.mltbctl import golden
 from tests.mltbctl.fake_daemon import FakeDaemon, Silence
-from tests.mltbctl.histories import ABANDONED, BY_HAND, FOUNDED, GIVEN_UP, LEFT, LOST, LOST_BY_HAND, NOBODY_KNOWS, foretell, tell
+from tests.mltbctl.histories import (
+    ABANDONED,
+    BY_HAND,
+    FOUNDED,
+    GIVEN_UP,
+    LEFT,
+    LOST,
+    LOST_BY_HAND,
+    NOBODY_KNOWS,
+    foretell,
+    tell,
+)
 from tests.mltbctl.terminal import Terminal, environment, run_here
 
 Serve = Callable[..., FakeDaemon]
