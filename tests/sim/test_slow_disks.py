@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
-from mltb_transport.messages import AppendAnswer, Message
+from mltb_transport.messages import AppendAnswer, Election, Message
 from mltb_transport.store import SET, packed
 from mltbd.core import voting
 from mltbd.core.archive import Compaction
+from mltbd.core.election import PRE
 from mltbd.core.events import Submit
 from mltbd.core.leadership import Leadership
 from mltbd.core.outbox import Outbox
@@ -51,7 +53,22 @@ def test_a_voter_that_is_needed_may_be_slow_alone(seed: int) -> None:
     cluster = healthy(voters(3, priorities=(100, 100, 1)), seed)
     cluster.machines["n3"].disk.takes_s = (2.5, 3.0)
     leader(cluster).crash_machine()
-    until(cluster, lambda: somebody_in_charge(cluster), "leader", 30.0)
+    until(cluster, lambda: somebody_in_charge(cluster), "leader", cluster.shape.timing.election_s + 2 * 3.0 + 1.0)
+    all_safe(cluster)
+
+
+@by_seed
+def test_somebody_wins_though_words_are_lost_as_well(seed: int) -> None:
+    """An attempt in vain costs what it lasted: the next one lasts longer, and so asks again more often."""
+    cluster = healthy(voters(5), seed)
+    dice = random.Random(seed)
+    for machine in cluster.machines.values():
+        first, second = dice.uniform(0.05, 2.5), dice.uniform(0.05, 2.5)
+        machine.disk.takes_s = (min(first, second), max(first, second))
+    cluster.network.loss = 0.2
+    leader(cluster).crash_machine()
+    next(machine for machine in cluster.machines.values() if machine.node is not None).crash_machine()
+    until(cluster, lambda: somebody_in_charge(cluster), "leader", 20.0)
     all_safe(cluster)
 
 
@@ -135,6 +152,31 @@ def hurries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Timing, "derive", classmethod(short))
 
 
+def forgets_whom_it_asked(patch: pytest.MonkeyPatch) -> None:
+    """A vote that comes when the next attempt has begun is worth nothing."""
+    stand = Voting._stand
+
+    def anew(self: Voting, stage: str, now: float, wall: int) -> None:
+        self._votes = None
+        stand(self, stage, now, wall)
+
+    patch.setattr(Voting, "_stand", anew)
+
+
+def lets_others_go_past(patch: pytest.MonkeyPatch) -> None:
+    """Pre-votes are granted while the vote before is still being written."""
+    asked = Voting.asked
+
+    def at_once(self: Voting, candidate: str, ask: Election, now: float, wall: int) -> None:
+        ballot = self._ballot
+        if ask.stage == PRE:
+            self._ballot = None
+        asked(self, candidate, ask, now, wall)
+        self._ballot = ballot if ask.stage == PRE else self._ballot
+
+    patch.setattr(Voting, "asked", at_once)
+
+
 def stands_before_it_has_written(patch: pytest.MonkeyPatch) -> None:
     """The time of an attempt begins before anybody is asked."""
     cast = Voting._cast
@@ -179,8 +221,9 @@ def has_no_time_for_snapshots(patch: pytest.MonkeyPatch) -> None:
 
 
 BITES: list[tuple[Plant, Story]] = [
-    (hurries, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
-    (hurries, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
+    (hurries, lambda: test_somebody_wins_though_words_are_lost_as_well(8)),
+    (forgets_whom_it_asked, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
+    (lets_others_go_past, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
     (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
     (answers_when_all_is_written, lambda: test_heartbeats_go_on_while_the_followers_write(1, 3, 3.0)),
     (has_no_time_for_snapshots, lambda: test_a_leader_that_writes_a_large_snapshot_leads_on(1)),

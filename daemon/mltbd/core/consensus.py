@@ -115,7 +115,8 @@ class Consensus(Voting):
             self.begin_round(now)
 
     def _lead(self, tally: Tally, now: float, wall: int) -> None:
-        self.role, self.leader, self._tally, self._stand_at = LEADER, self.me, None, None
+        self.role, self.leader, self._stand_at = LEADER, self.me, None
+        self._tally, self._votes = None, None
         self.reign = Leadership(self.me, self.voters, self.quorum_size, tally.age_min, now)
         self.reign.shipments = Shipments(self.term, 2 * self.timing.heartbeat_s, self.piece_bytes)
         self._out.note("info", describe.leads(self.term, sorted(tally.ages)))

@@ -57,18 +57,30 @@ class Tally:
     voters: dict[str, str]  # id -> store
     quorum_size: int
     ages: dict[str, float] = field(default_factory=dict)  # of those who granted
+    denied: set[str] = field(default_factory=set)  # who refused in this very term, and so for all of it
 
     def count(self, voter: str, answer: Answer) -> None:
         if answer.stage != self.stage:
             return  # Of an earlier stage of this candidacy.
         if self.voters.get(voter) != answer.store or voter in self.ages:
             return  # No voter, or it has said yes: it cannot take that back, and the network repeats itself.
-        if answer.granted and answer.term == self.term:
+        if answer.term != self.term:
+            return
+        if answer.granted:
             self.ages[voter] = max(0.0, answer.age)
+        else:
+            self.denied.add(voter)
 
     @property
     def won(self) -> bool:
         return quorum.reached(self.voters, self.ages, self.quorum_size)
+
+    @property
+    def lost(self) -> bool:
+        """It cannot be won any more."""
+        return bool(self.denied) and not quorum.reached(
+            self.voters, self.voters.keys() - self.denied, self.quorum_size
+        )
 
     @property
     def age_min(self) -> float:

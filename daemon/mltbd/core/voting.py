@@ -82,6 +82,7 @@ class Voting(ABC):
         self.acked_at: float | None = None  # when we last acknowledged any leader; None: unknown, so "just now"
         self.reign: Leadership | None = None
         self._tally: Tally | None = None
+        self._votes: Tally | None = None  # for us in the term we last stood for; a slow yes counts in all of that term
         self._stand_at: float | None = None
         self._ask_at = float("inf")  # when a long attempt asks again
         self._yielded = False
@@ -187,7 +188,9 @@ class Voting(ABC):
             return float("inf")
         if self._stand_at is None:
             return self.heard_at + self.timing.election_s
-        return min(self._stand_at, self._ask_at) if self._campaigns else self._stand_at
+        if self._tally is None or not self._campaigns:
+            return self._stand_at
+        return float("-inf") if self._tally.lost else min(self._stand_at, self._ask_at)
 
     # -- the leader is silent --------------------------------------------------------------------------------
 
@@ -208,8 +211,9 @@ class Voting(ABC):
 
     def _silence(self, now: float, wall: int) -> None:
         """The leader is silent, or an attempt ran out: wait for our rank, then stand."""
-        if self._tally is not None and self._campaigns and self._stand_at is not None and now < self._stand_at:
-            self._ask_again(self._tally, now)
+        tally, due_at = self._tally, self._stand_at
+        if tally is not None and self._campaigns and due_at is not None and now < due_at and not tally.lost:
+            self._ask_again(tally, now)
             return
         if self._stand_at is None or self._campaigns:
             if self._campaigns:
@@ -239,7 +243,7 @@ class Voting(ABC):
         if stage == PRE:
             self._stand_at = now + self.timing.step_s + self._entropy.uniform(0, self.timing.step_s)
         elif stage != PROBE:
-            self._own_age = self._age(now)
+            self._votes, self._own_age = self._tally, self._age(now)
             self._cast(term, self.me, now)
             self._out.note("info", f"stands for term {term}")
         self._ask(self._tally)
@@ -259,13 +263,12 @@ class Voting(ABC):
 
     def _proceed(self, now: float, wall: int) -> None:
         """Take the next stage if this one is won."""
-        tally = self._tally
-        if tally is None or not tally.won:
-            return
-        if tally.stage in (PROBE, PRE):
+        tally, votes = self._tally, self._votes
+        if votes is not None and votes.term == self.term and votes.won:
+            if self.me in votes.ages:  # Our own vote must be on disk like everybody's.
+                self._lead(votes, now, wall)
+        elif tally is not None and tally.won:
             self._stand(TRANSFER if tally.stage == PROBE else VOTE, now, wall)
-        elif self.me in tally.ages:  # Our own vote must be on disk like everybody's.
-            self._lead(tally, now, wall)
 
     def asked(self, candidate: str, ask: Election, now: float, wall: int) -> None:
         """ELECTION from `candidate`."""
@@ -283,6 +286,8 @@ class Voting(ABC):
         )
         why = refusal(candidate, ask, mine)
         granted = not why
+        if granted and ask.stage == PRE and self._ballot is not None:
+            return  # Nobody has use for a vote of ours before our last one has left, and may yet win by that.
         if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
             self._cast(self.term, candidate, now)
             self._tally = None  # Who has asked for pre-votes meanwhile would stand against its own vote.
@@ -313,9 +318,10 @@ class Voting(ABC):
         if not answer.granted and answer.term > self.term:
             self._follow(answer.term, "", now, f"{voter} is in term {answer.term}")
             return
-        if self._tally is not None:
-            self._tally.count(voter, answer)
-            self._proceed(now, wall)
+        for tally in (self._tally, self._votes):
+            if tally is not None:
+                tally.count(voter, answer)
+        self._proceed(now, wall)
 
     def timeout_now(self, leader: str, order: TimeoutNow, now: float, wall: int) -> None:
         """The leader hands over. A probe comes first: who cannot win must not disturb."""
@@ -343,7 +349,7 @@ class Voting(ABC):
         if self.role == LEADER:
             self._out.note("warning", describe.steps_down(self.term, why))
             self.heard_at = now
-        self.role, self.reign, self._tally = FOLLOWER, None, None
+        self.role, self.reign, self._tally, self._votes = FOLLOWER, None, None, None
         self.leader = leader
         self._stand_at = None
         if term > self.term:

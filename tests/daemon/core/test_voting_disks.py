@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from mltb_transport.messages import Answer, Election
+from mltb_transport.messages import Answer, Election, Entry, NoOp
 from mltbd.core.election import PRE, VOTE
 from mltbd.core.voting import FOLLOWER, LEADER, WRITES
-from tests.daemon.core.core_kit import FIVE, TIMING, Member
+from tests.daemon.core.core_kit import FIVE, TIMING, WALL, Member
 from tests.daemon.core.test_voting import INF, LATER, SILENT_S, answers, asked, beat, election
 
 
@@ -110,12 +110,63 @@ def test_who_gives_its_vote_away_asks_for_none_itself() -> None:
     assert (member.consensus.term, member.consensus.vote) == (2, "n2")
 
 
-def test_a_pre_vote_does_not_wait_for_the_disk() -> None:
+def test_a_pre_vote_waits_for_no_entries() -> None:
+    member = Member(priority=1)
+    member.consensus.append("n2", beat(entries=(Entry(2, 1, WALL, NoOp("n2")),)), 0.0)
+    asked(member, "n3", election(last_index=99))
+    assert member.sent(Answer) == [("n3", Answer(2, PRE, True, LATER, "disk-n1"))]
+
+
+def test_who_writes_its_vote_lets_nobody_go_past_it() -> None:
+    """What comes after this vote would have to wait for it, and who gets it may win."""
     member = Member(priority=1)
     asked(member, "n2", election(stage=VOTE))
+    asked(member, "n2", election(3))
     asked(member, "n3", election(3))
-    assert member.sent(Answer) == [("n3", Answer(3, PRE, True, 0.0, "disk-n1"))]
+    assert member.sent(Answer) == []
     assert answers(member) == [("n2", Answer(2, VOTE, True, 0.0, "disk-n1"))]
+    asked(member, "n2", election(3), LATER + SILENT_S)
+    assert [answer.granted for _, answer in member.sent(Answer)] == [True]
+
+
+def test_a_slow_yes_counts_in_all_of_its_term() -> None:
+    """Also while pre-votes for the next term are asked for: nobody else can lead this one."""
+    member = Member()
+    now = member.stand()
+    member.grant(PRE, "n2", now=now)
+    member.save(now)
+    now = over_at(member)
+    member.tick(member.consensus.next_deadline())
+    assert {(ask.term, ask.stage) for _, ask in member.sent(Election)} == {(3, PRE)}
+    member.grant(VOTE, "n3", now=now)
+    assert (member.consensus.role, member.consensus.term) == (LEADER, 2)
+
+
+def test_but_not_in_the_next_term_nor_under_its_leader() -> None:
+    for later in (3, 2):
+        member = Member()
+        now = member.stand()
+        member.grant(PRE, "n2", now=now)
+        member.save(now)
+        member.consensus.append("n2", beat(later), now)
+        member.save(now)
+        member.consensus.answered("n3", Answer(2, VOTE, True, 0.0, "disk-n3"), now, 0)
+        assert (member.consensus.role, member.consensus.leader) == (FOLLOWER, "n2")
+
+
+def test_an_attempt_that_cannot_be_won_any_more_is_over() -> None:
+    member = Member("n1", FIVE)
+    now = member.stand()
+    member.grant(PRE, "n2", "n3", now=now)
+    for voter in ("n2", "n3"):
+        member.consensus.answered(voter, Answer(2, VOTE, False, 0.0, f"disk-{voter}"), now, 0)
+    member.save(now)
+    assert member.consensus.next_deadline() > now, "the others and we are a quorum"
+    member.consensus.answered("n4", Answer(2, VOTE, False, 0.0, "disk-n4"), now, 0)
+    assert member.consensus.next_deadline() < now
+    member.sent(Election)
+    member.tick(now)
+    assert {(ask.term, ask.stage) for _, ask in member.sent(Election)} == {(3, PRE)}
 
 
 def test_who_asks_for_votes_lets_nobody_overtake_it() -> None:
