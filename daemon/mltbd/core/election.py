@@ -78,9 +78,7 @@ class Tally:
     @property
     def lost(self) -> bool:
         """It cannot be won any more."""
-        return bool(self.denied) and not quorum.reached(
-            self.voters, self.voters.keys() - self.denied, self.quorum_size
-        )
+        return bool(self.denied) and not quorum.reached(self.voters, self.voters.keys() - self.denied, self.quorum_size)
 
     @property
     def age_min(self) -> float:
