@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -137,6 +138,27 @@ def test_a_leader_that_writes_a_large_snapshot_leads_on(seed: int) -> None:
     all_safe(cluster)
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["drained", "leaving"])
+@by_seed
+def test_leadership_goes_to_who_keeps_up(seed: int, leaves: bool) -> None:
+    """The first in rank writes slower than clients do, and so never holds the last entry."""
+    cluster = healthy(voters(3, priorities=(900, 100, 50)), seed)
+    first, sent = leader(cluster), itertools.count(1)
+    cluster.machines["n2"].disk.takes_s = (0.3, 0.9)
+
+    def write() -> None:
+        if cluster.leader is not None:
+            cluster.leader.feed(Submit((packed("bot", next(sent), SET, "k", "1", -1, "", 0),)))
+        cluster.at(cluster.now + 0.2, write)
+
+    write()
+    cluster.run_for(3.0)
+    first.ask_to_stop() if leaves else cluster.ask(first, "drain", "n1")
+    until(cluster, lambda: cluster.leader not in (None, first), "other leader", 4.0)
+    assert leader(cluster).name == "n3"
+    all_safe(cluster)
+
+
 # -- they bite ------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +242,11 @@ def has_no_time_for_snapshots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(voting, "SNAPSHOT_S", 0.0)
 
 
+def waits_for_the_first_in_rank(patch: pytest.MonkeyPatch) -> None:
+    """However far behind it is."""
+    patch.setattr(Leadership, "is_slow", lambda self, node: False)
+
+
 BITES: list[tuple[Plant, Story]] = [
     (hurries, lambda: test_somebody_wins_though_words_are_lost_as_well(8)),
     (forgets_whom_it_asked, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
@@ -227,6 +254,7 @@ BITES: list[tuple[Plant, Story]] = [
     (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
     (answers_when_all_is_written, lambda: test_heartbeats_go_on_while_the_followers_write(1, 3, 3.0)),
     (has_no_time_for_snapshots, lambda: test_a_leader_that_writes_a_large_snapshot_leads_on(1)),
+    (waits_for_the_first_in_rank, lambda: test_leadership_goes_to_who_keeps_up(1, leaves=False)),
     (trusts_whoever_answers, lambda: test_from_an_owner_whose_disk_hangs_the_workload_moves(1)),
 ]
 

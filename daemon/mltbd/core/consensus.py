@@ -181,7 +181,7 @@ class Consensus(Voting):
         reign = self._must_reign()
         reign.replicate_to(self._company.learners(), self.log.last_index + 1)
         reign.shipments.keep(reign.peers)
-        reign.begin_round(now)
+        reign.begin_round(now, self.log.last_index)
         self.acked_at = now  # A leader acknowledges its own round as it begins.
         self._heartbeat_at = now + self.timing.heartbeat_s
         for node, peer in reign.peers.items():

@@ -77,6 +77,8 @@ class Leadership:
         self.shipments = Shipments(0, 0.0)  # end with the reign: each holds a whole snapshot
         self.transfer: Transfer | None = None
         self.rest_until = float("-inf")  # clients' commands wait until then, so that the log comes to rest
+        self._old_index = 0  # the end of the log some rounds ago, and later
+        self._next_index, self._next_at = 0, now
         self._said: Append | None = None
         self._round_starts: deque[tuple[int, float]] = deque()
         self._waiting: deque[tuple[int, object]] = deque()
@@ -85,6 +87,10 @@ class Leadership:
         """A transfer needs a log at rest, which under load never comes by itself: a short breath, not often."""
         if now > self.rest_until + REST_AGAIN_S:
             self.rest_until = now + REST_S
+
+    def is_slow(self, node: str) -> bool:
+        """Whether this follower lacks something that was in the log REST_S ago, at the least."""
+        return self.peers[node].match_index < self._old_index
 
     def replicate_to(self, learners: Iterable[str], next_index: int) -> None:
         """The voters and these, from now on. Others we go on with, as long as there is a place for them."""
@@ -105,9 +111,11 @@ class Leadership:
         needed = quorum.needed(len(self.voters), self.quorum_size) - (self.me in self.voters)
         return self.stream.chosen(now, able, needed)
 
-    def begin_round(self, now: float) -> None:
+    def begin_round(self, now: float, last_index: int) -> None:
         self.round += 1
         self._round_starts.append((self.round, now))
+        if now >= self._next_at:
+            self._old_index, self._next_index, self._next_at = self._next_index, last_index, now + REST_S
 
     def once(self, append: Append) -> Append:
         """The same message for all who are equally far: so it is packed once."""

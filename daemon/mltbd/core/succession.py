@@ -27,10 +27,8 @@ class Succession:
     def hand_over(self, reign: Leadership, now: float) -> bool:
         """We leave: pass leadership on. False when there is nobody."""
         heirs = self._heirs(reign, now)
-        if not heirs:
-            return False
-        self._consensus.transfer(heirs[0], now)
-        return True
+        self._pass_on(heirs, reign, now)
+        return bool(heirs)
 
     def take_turns(self, reign: Leadership, now: float, *, full: bool = False, moves: bool = False) -> None:
         """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is.
@@ -44,16 +42,15 @@ class Succession:
         lately = sum(now - at < HOUR_S for at in self.led_at)
         wait_s = hold_down(TAKEOVER_FIRST_S, lately)
         mine = self.priority(self.me)
-        for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n)):
-            if self.priority(node) <= mine:
-                return
-            well_for_s = now - max(reign.peers[node].since, reign.won_at)
-            if self._is_troubled(node) or self._is_leaving(node):
-                continue
-            if reign.counts(node) and node not in drained and well_for_s >= wait_s:
-                if self._consensus.transfer(node, now):
-                    self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
-                return
+        better = [
+            node
+            for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n))
+            if self.priority(node) > mine and reign.counts(node) and node not in drained
+            and now - max(reign.peers[node].since, reign.won_at) >= wait_s
+            and not self._is_troubled(node) and not self._is_leaving(node)
+        ]  # fmt: skip
+        if self._pass_on(better, reign, now):
+            self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
 
     def _step_aside(self, reign: Leadership, now: float, full: bool) -> None:
         """We are drained, or have no room: anybody who is better off leads instead, at once; after a transfer that
@@ -62,10 +59,13 @@ class Succession:
         heirs = [node for node in heirs if not (full and self._is_troubled(node))]
         since = max((at for at in self.led_at if at > reign.won_at), default=float("-inf"))
         tries = sum(at > reign.won_at for at in self.led_at)
-        if not heirs or now - since < hold_down(TAKEOVER_FIRST_S, tries):
-            return
-        if self._consensus.transfer(heirs[0], now):
+        if now - since >= hold_down(TAKEOVER_FIRST_S, tries) and self._pass_on(heirs, reign, now):
             self.led_at.append(now)
+
+    def _pass_on(self, heirs: list[str], reign: Leadership, now: float) -> bool:
+        """To the first of these that is not slow. False when there is none, or it lacks the last entry yet."""
+        heir = next((heir for heir in heirs if not reign.is_slow(heir)), None)
+        return heir is not None and self._consensus.transfer(heir, now)
 
     def _heirs(self, reign: Leadership, now: float) -> list[str]:
         """Voters that could lead, best first; drained ones last."""

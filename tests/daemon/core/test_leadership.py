@@ -81,6 +81,16 @@ def test_reachable_since_begins_anew_after_a_silence() -> None:
     ]  # fmt: skip
 
 
+def test_who_lacks_what_is_older_than_a_rest_is_slow() -> None:
+    led = reign()
+    heard(led, "n2", now=100.0, index=7)
+    for now, last_index, slow in ((100.0, 7, False), (100.1, 8, False), (100.25, 9, False), (100.5, 10, True)):
+        led.begin_round(now, last_index)
+        assert led.is_slow("n2") is slow
+    heard(led, "n2", now=100.5, index=9)
+    assert not led.is_slow("n2"), "of the last REST_S it may lack something"
+
+
 def test_alive_are_those_who_answered_lately() -> None:
     led = reign("n2", "n3", "n4")
     heard(led, "n3", now=100.0)
@@ -91,10 +101,10 @@ def test_alive_are_those_who_answered_lately() -> None:
 
 def test_who_writes_nothing_acknowledges_rounds_but_nothing_can_be_left_to_it() -> None:
     led = reign()
-    led.begin_round(100.5)
+    led.begin_round(100.5, 9)
     peer = heard(led, "n2", 1, now=100.5, index=7)
     assert (peer.acked_at, peer.acked_round) == (100.5, 1), "what it has on disk is news"
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     peer = heard(led, "n2", 2, now=101.0, index=7)
     assert (peer.acked_at, peer.acked_round) == (100.5, 2)
     assert heard(led, "n2", 2, now=101.1, index=8).acked_at == 101.1, "it is only slow"
@@ -160,8 +170,8 @@ def test_a_larger_quorum_agrees_later() -> None:
 
 def test_a_round_is_confirmed_by_a_quorum() -> None:
     led = reign()
-    led.begin_round(101.0)
-    led.begin_round(102.0)
+    led.begin_round(101.0, 9)
+    led.begin_round(102.0, 9)
     assert led.confirmed() == []
     assert (led.confirmed_round, led.confirmed_at) == (0, 100.0)
     heard(led, "n2", 1)
@@ -175,7 +185,7 @@ def test_a_round_is_confirmed_by_a_quorum() -> None:
 def test_an_answer_to_a_later_round_confirms_the_earlier_ones_too() -> None:
     led = reign()
     for now in (101.0, 102.0, 103.0):
-        led.begin_round(now)
+        led.begin_round(now, 9)
     heard(led, "n2", 3)
     led.confirmed()
     assert (led.confirmed_round, led.confirmed_at) == (3, 103.0)
@@ -186,20 +196,20 @@ def test_an_answer_to_a_later_round_confirms_the_earlier_ones_too() -> None:
 
 def test_a_round_that_has_not_begun_is_not_acknowledged() -> None:
     led = reign()
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     assert heard(led, "n2", 99).acked_round == 1
     led.confirm("later")
-    led.begin_round(102.0)
+    led.begin_round(102.0, 9)
     assert led.confirmed() == []
 
 
 def test_only_a_round_that_begins_after_the_request_confirms_it() -> None:
     led = reign()
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     assert led.confirm("tag")
     heard(led, "n2", 1)
     assert led.confirmed() == []
-    led.begin_round(102.0)
+    led.begin_round(102.0, 9)
     heard(led, "n3", 1)
     assert led.confirmed() == []
     heard(led, "n2", 2)
@@ -210,10 +220,10 @@ def test_only_a_round_that_begins_after_the_request_confirms_it() -> None:
 def test_requests_come_back_in_order_and_together() -> None:
     led = reign()
     led.confirm("a")
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     led.confirm("b")
     led.confirm("c")
-    led.begin_round(102.0)
+    led.begin_round(102.0, 9)
     heard(led, "n2", 1)
     assert led.confirmed() == ["a"]
     heard(led, "n2", 2)
@@ -223,7 +233,7 @@ def test_requests_come_back_in_order_and_together() -> None:
 def test_a_wiped_voter_and_an_observer_confirm_nothing() -> None:
     led = reign("n2", "n4")
     led.confirm("tag")
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     heard(led, "n2", 1, disk="wiped")
     heard(led, "n4", 1)
     assert led.confirmed() == []
@@ -244,7 +254,7 @@ def test_a_lonely_voter_confirms_itself() -> None:
     led = reign(voters=("n1",))
     led.confirm("tag")
     assert led.confirmed() == []
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     assert led.confirmed() == ["tag"]
 
 
@@ -252,7 +262,7 @@ def test_waiting_requests_have_a_limit() -> None:
     led = reign()
     assert all(led.confirm(number) for number in range(CONFIRMATIONS_MAX))
     assert not led.confirm("one too many")
-    led.begin_round(101.0)
+    led.begin_round(101.0, 9)
     heard(led, "n2", 1)
     assert led.confirmed() == list(range(CONFIRMATIONS_MAX))
     assert led.confirm("room again")
