@@ -244,7 +244,7 @@ def has_no_time_for_snapshots(patch: pytest.MonkeyPatch) -> None:
 
 def waits_for_the_first_in_rank(patch: pytest.MonkeyPatch) -> None:
     """However far behind it is."""
-    patch.setattr(Leadership, "is_slow", lambda self, node: False)
+    patch.setattr(Leadership, "is_slow", lambda *_: False)
 
 
 BITES: list[tuple[Plant, Story]] = [

@@ -27,6 +27,8 @@ from mltbd.core.voting import FOLLOWER, LEADER, Company, Voting
 
 NEWS_S = 0.02
 """How long the news that clients' commands are committed may wait for an Append that carries it anyway."""
+UNSAVED_MAX = 512
+"""Saves with entries that wait for a follower's disk."""
 
 
 class Consensus(Voting):
@@ -270,6 +272,8 @@ class Consensus(Voting):
         self._calm(now)
         self.acked_at = now
         self.alive = message.alive
+        if message.entries and len(self._saving) >= UNSAVED_MAX:
+            return  # As if it were lost, until the disk has come after: what waits for it takes memory.
         if message.prev_index < self.log.base_index:
             # Old, or repeated: what it speaks of is in the snapshot, and what is committed matches every leader's log.
             self._answer_append(leader, message, True, max(self.commit, self.log.covered))

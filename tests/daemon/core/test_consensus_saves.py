@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mltb_transport.messages import Append, CancelFailback, Command
+from mltb_transport.messages import Append, AppendAnswer, CancelFailback, Command
 from mltb_transport.store import Batch
+from mltbd.core.consensus import UNSAVED_MAX
 from mltbd.core.snapshots import Snapshot
 from mltbd.core.voting import LEADER, SNAPSHOT_S
-from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, entries
+from tests.daemon.core.core_kit import THREE, TIMING, WALL, Member, entries, sent
 
 
 def append(member: Member, leader: str, term: int, *terms: int, first: int) -> None:
@@ -44,6 +45,24 @@ def test_entries_that_were_cut_and_came_back_wait_for_their_own_save() -> None:
 
 
 # -- a leader, while it writes a snapshot --------------------------------------------------------------------------
+
+
+def test_a_disk_far_behind_bounds_what_waits_for_it_and_catches_up() -> None:
+    member = Member("n1", THREE)
+
+    def receive(index: int) -> list[tuple[str, AppendAnswer]]:
+        member.consensus.append("n2", Append(1, 1, index - 1, 1, 0, ("n2",), entries(1, first=index)), 0.0)
+        return member.sent(AppendAnswer)
+
+    for index in range(2, UNSAVED_MAX + 100):
+        assert receive(index) == []
+    assert member.consensus.log.last_index == member.out.save_number + 1 == UNSAVED_MAX + 1
+    _, answer = sent(AppendAnswer, member.save())[-1]
+    assert (answer.ok, answer.index) == (True, UNSAVED_MAX + 1)
+    ((_, answer),) = receive(UNSAVED_MAX + 100)
+    assert (answer.ok, answer.index) == (False, UNSAVED_MAX + 2), "what was not taken is asked for"
+    receive(UNSAVED_MAX + 2)
+    assert member.consensus.log.last_index == UNSAVED_MAX + 2
 
 
 def writing(command: Command) -> tuple[Member, float]:
