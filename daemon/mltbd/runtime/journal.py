@@ -156,9 +156,11 @@ class Journal:
     def _write(self, saves: list[Save], reopen: Callable[[], JournalFile]) -> None:
         """Where the disk is full: drop the ballast, prove the file whole, and write once more what was not written."""
         file = self._must_file()
+        commits = file.commits
         try:
             file.write(saves)
         except JournalFull:
+            committed = file.commits > commits  # It was the mark that found no room.
             if not self._ballast.drop():
                 raise
             file.close()
@@ -167,7 +169,8 @@ class Journal:
             self._on_room(False)
             self._file = reopen()
             self._file.recovered()  # Nobody asks for it again.
-            self._file.write(saves)
+            if not committed:
+                self._file.write(saves)
 
     def _weigh(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None:

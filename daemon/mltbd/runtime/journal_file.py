@@ -72,6 +72,11 @@ class JournalFile:
         """What was in it when it was opened. Once: the entries would stay in memory for as long as the file is open."""
         return self._recovered.pop()
 
+    @property
+    def commits(self) -> int:
+        """How many there were, in all its runs."""
+        return self._state.commits
+
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
         with self._own_errors():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from mltbd.runtime import recover
 from mltbd.runtime.ballast import BALLAST, BALLAST_BYTES, Ballast
 from mltbd.runtime.journal_errors import JournalFailed, JournalFull
 from mltbd.runtime.journal_file import JournalFile
-from tests.daemon.runtime.journal_kit import Book, entries, save
+from mltbd.runtime.state_directory import MarkFile
+from tests.daemon.runtime.journal_kit import PATIENCE_S, Book, entries, save
 
 SIZE = 64 * 1024
 Write = Callable[[JournalFile, Sequence[Save]], None]
@@ -98,6 +101,32 @@ def test_without_any_room_left_it_acknowledges_no_more(tmp_path: Path, writes: l
         assert (book.acknowledged, book.rooms) == ([1], [False])
     with Book(tmp_path) as book:
         assert book.recovered.entries == entries(1, 3)
+
+
+def test_what_is_committed_is_not_written_again_where_its_mark_found_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that takes new room for what is overwritten."""
+    mark, written, gate = MarkFile.write, threading.Event(), threading.Event()
+    with Book(tmp_path, ballast_bytes=SIZE) as book:
+
+        def both_are_there() -> None:
+            written.set()
+            gate.wait(PATIENCE_S)
+            monkeypatch.setattr(MarkFile, "write", refuse)
+
+        def refuse(*_: object) -> None:
+            monkeypatch.setattr(MarkFile, "write", mark)
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        book.journal.submit(save(1, entries(1, 3)), both_are_there)
+        written.wait(PATIENCE_S)
+        book.submit(Save(2, 5, "n2", ()), Save(3, 6, "", ()))
+        gate.set()
+        book.wait(lambda: book.acknowledged == [2, 3])
+        assert (book.failures, book.rooms[0]) == ([], False)
+    with Book(tmp_path) as book:
+        assert (book.recovered.term, book.recovered.vote, book.recovered.entries) == (6, "", entries(1, 3))
 
 
 def test_any_other_error_of_the_disk_is_the_end_at_once(tmp_path: Path, writes: list[Exception]) -> None:
