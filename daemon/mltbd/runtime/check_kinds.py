@@ -182,27 +182,35 @@ async def _http(spec: CheckSpec, _target: Target) -> None:
         where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         request = f"GET {where} HTTP/1.0\r\nHost: {parts.netloc}\r\nUser-Agent: mltbd\r\nAccept: */*\r\n\r\n"
         writer.write(request.encode("ascii"))
-        answer = await _read(reader, whole=bool(spec.body))
+        await _judge(spec, reader)
     finally:
         writer.transport.abort()
+
+
+async def _judge(spec: CheckSpec, reader: asyncio.StreamReader) -> None:
+    """Reads no further than it takes to tell: a server need not end its answer, or the connection."""
+    answer = await _read(reader, b"", lambda read: b"\r\n" in read)
     words = answer.split(b"\r\n", 1)[0].split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not _STATUS.fullmatch(words[1]):
         raise Failed("what answers does not speak HTTP")
     if int(words[1]) != spec.status:
         raise Failed(f"status {int(words[1])} instead of {spec.status}")
-    if spec.body and spec.body.encode() not in answer.partition(b"\r\n\r\n")[2]:
+
+    def has_text(read: bytes) -> bool:
+        return spec.body.encode() in read.partition(b"\r\n\r\n")[2]
+
+    if not has_text(await _read(reader, answer, has_text)):
         raise Failed(f"status {spec.status}, but without the text that is wanted")
 
 
-async def _read(reader: asyncio.StreamReader, *, whole: bool) -> bytes:
-    """The answer, at most so many bytes of it; its first line alone unless `whole`."""
-    answer = b""
-    while len(answer) < ANSWER_BYTES_MAX and (whole or b"\r\n" not in answer):
-        piece = await reader.read(ANSWER_BYTES_MAX - len(answer))
+async def _read(reader: asyncio.StreamReader, read: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+    """What was read and more of the answer, until it is enough; at most so many bytes."""
+    while len(read) < ANSWER_BYTES_MAX and not is_enough(read):
+        piece = await reader.read(ANSWER_BYTES_MAX - len(read))
         if not piece:
             break
-        answer += piece
-    return answer
+        read += piece
+    return read
 
 
 async def _command(spec: CheckSpec, target: Target) -> None:

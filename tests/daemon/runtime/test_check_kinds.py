@@ -44,7 +44,7 @@ async def told(spec: CheckSpec, target: Target) -> str:
 
 @contextmanager
 def answering(*answers: bytes, hold: bool = False) -> Iterator[int]:
-    """A server that gives each caller the next answer; with `hold` it then says nothing and hangs up never."""
+    """A server that gives each caller the next answer; with `hold` it then says nothing more and hangs up never."""
     server = socket.create_server(("127.0.0.1", 0))
     kept = []
 
@@ -53,9 +53,9 @@ def answering(*answers: bytes, hold: bool = False) -> Iterator[int]:
             caller, _ = server.accept()
             caller.settimeout(PATIENCE_S)
             kept.append(caller)
+            caller.recv(65536)
+            caller.sendall(answer)
             if not hold:
-                caller.recv(65536)
-                caller.sendall(answer)
                 caller.close()
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -107,6 +107,14 @@ def test_http(answer: bytes, fields: dict[str, Any], trouble: str) -> None:
 def test_a_server_that_says_nothing_is_given_up() -> None:
     with answering(b"", hold=True) as port:
         assert found("http", url=f"http://127.0.0.1:{port}/", timeout_s=0.2) == "no answer within 0.2 s"
+
+
+def test_a_server_that_keeps_the_connection_has_answered() -> None:
+    with answering(*[b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall well\n"] * 3, hold=True) as port:
+        url = f"http://127.0.0.1:{port}/"
+        assert found("http", url=url) == ""
+        assert found("http", url=url, body="well") == ""
+        assert found("http", url=url, body="well", status=204) == "status 200 instead of 204"
 
 
 def test_https_does_not_trust_just_anybody() -> None:
