@@ -147,6 +147,7 @@ def _url(value: object) -> dict[str, Any]:
         raise ValueProblem(f"`{shown(url)}` is no URL of http or https", hint)
     if parts.username is not None or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueProblem("a URL here has no user, no blanks and nothing but ASCII", hint)
+    check_host(parts.hostname, hint)
     return {"url": url}
 
 

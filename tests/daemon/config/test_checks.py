@@ -22,6 +22,7 @@ BOTH = tuple(dict.fromkeys((*WORKLOAD_KINDS, *NODE_KINDS)))
             {"kind": "http", "url": "https://a.example:1/x?y", "status": 204, "body": "ok", "grace": 20},
             CheckSpec("http", "http", "main", url="https://a.example:1/x?y", status=204, body="ok", grace_s=20.0),
         ),
+        ({"kind": "http", "url": "http://[::1]/"}, CheckSpec("http", "http", "main", url="http://[::1]/")),
         (
             {"kind": "command", "command": ["x", "y"], "name": "mine", "timeout": 1, "interval": 2.5},
             CheckSpec("mine", "command", "main", argv=("x", "y"), timeout_s=1.0, interval_s=2.5),
@@ -58,6 +59,8 @@ def test_a_table_becomes_a_spec(table: dict[str, Any], spec: CheckSpec) -> None:
         ({"kind": "http", "url": "http://"}, "no URL of http", ""),
         ({"kind": "http", "url": "http://x:99999/"}, "no URL", ""),
         ({"kind": "http", "url": "http://u:p@x/"}, "no user", ""),
+        ({"kind": "http", "url": "http://a..b/"}, "neither an IP address nor the name", "http://"),
+        ({"kind": "http", "url": f"http://{'a' * 64}/"}, "neither an IP address nor the name", ""),
         ({"kind": "http", "url": "http://x/\r\nHost: y"}, "no user, no blanks", ""),
         ({"kind": "http", "url": "http://x/", "status": 99}, "outside 100 to 599", ""),
         ({"kind": "http", "url": "http://x/", "body": "y" * 1001}, "longer than 1000", ""),
