@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -144,11 +145,16 @@ async def _connect(host: str, port: int, tls: bool) -> tuple[asyncio.StreamReade
     trouble: OSError | None = None
     for _, _, _, _, address in found[:4]:
         try:
-            return await asyncio.open_connection(
+            reader, writer = await asyncio.open_connection(
                 str(address[0]), port, limit=ANSWER_BYTES_MAX, ssl=context, server_hostname=host if tls else None,
             )  # fmt: skip
         except OSError as error:
             trouble = error
+            continue
+        if writer.get_extra_info("sockname") != writer.get_extra_info("peername"):
+            return reader, writer
+        writer.transport.abort()  # Nobody listens: TCP lets a port of the ephemeral range connect to itself.
+        trouble = OSError(errno.ECONNREFUSED, "")
     raise Failed(f"{host}:{port}: {_words(trouble)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -81,6 +82,12 @@ def test_tcp(closed_port: int) -> None:
         assert found("tcp", host="localhost", port=server.getsockname()[1]) == ""
     assert found("tcp", host="127.0.0.1", port=closed_port) == f"127.0.0.1:{closed_port}: connection refused"
     assert "cannot resolve `no.such.host.invalid`" in found("tcp", host="no.such.host.invalid", port=1)
+
+
+def test_a_port_that_connects_to_itself_is_closed(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    from_itself = functools.partial(asyncio.open_connection, local_addr=("127.0.0.1", closed_port))
+    monkeypatch.setattr(asyncio, "open_connection", from_itself)
+    assert found("tcp", host="127.0.0.1", port=closed_port) == f"127.0.0.1:{closed_port}: connection refused"
 
 
 @pytest.mark.parametrize(
