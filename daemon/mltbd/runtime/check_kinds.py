@@ -11,10 +11,12 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -221,31 +223,56 @@ async def _read(reader: asyncio.StreamReader, read: bytes, is_enough: Callable[[
 
 async def _command(spec: CheckSpec, target: Target) -> None:
     """Exits with 0. Whatever it started is killed with it."""
-    mark = f"{target.mark}{os.urandom(6).hex()}"
-    words = LastWords()
-    try:
-        # A pipe of our own: with one of asyncio's, `wait` goes on until no escaped grandchild holds it either.
-        process = await asyncio.create_subprocess_exec(
-            *spec.argv, env={**target.environ, MARK: mark}, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=words.open(),
-        )  # fmt: skip
-    except BaseException as error:
-        words.close()
-        if not isinstance(error, OSError):
-            raise
-        raise Failed(f"cannot run `{spec.argv[0]}`: {(error.strerror or str(error)).lower()}") from error
-    try:
-        status = await process.wait()
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        said = words.close()
-        _sweep_aside(mark)
-        if process.returncode is None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), REAP_S)
+    with contextlib.closing(LastWords()) as words:
+        try:
+            process, ended = _begin(spec, target, words.open())
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had.
+            why = getattr(error, "strerror", None) or str(error)
+            raise Failed(f"cannot run `{spec.argv[0]}`: {why.lower()}") from error
+        try:
+            status = await asyncio.wrap_future(ended)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            said = words.close()
+            if not ended.done():
+                await asyncio.wait([asyncio.wrap_future(ended)], timeout=REAP_S)
     if status:
         raise Failed(f"exited with status {status}" + (f": {said}" if said else ""))
+
+
+def _begin(spec: CheckSpec, target: Target, stderr: int) -> tuple[subprocess.Popen[bytes], Future[int]]:
+    """The command, and its status once it has ended.
+
+    The thread that waits for it comes first: a process that nobody waits for would not be ended either.
+    """
+    mark = f"{target.mark}{os.urandom(6).hex()}"
+    begun: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
+    ended: Future[int] = Future()
+    ended.set_running_or_notify_cancel()
+    threading.Thread(target=_attend, args=(mark, begun, ended), name="command", daemon=True).start()
+    process = None
+    try:
+        process = subprocess.Popen(
+            spec.argv, env={**target.environ, MARK: mark}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+        )  # fmt: skip
+    finally:
+        begun.put(process)
+    return process, ended
+
+
+def _attend(mark: str, begun: SimpleQueue[subprocess.Popen[bytes] | None], ended: Future[int]) -> None:
+    """Nobody waits for the sweep: a command that has passed has passed. What it misses, the next daemon sweeps."""
+    process = begun.get()
+    if process is None:
+        return
+    ended.set_result(process.wait())
+    if _sweeps.acquire(blocking=False):
+        try:
+            sweep(mark)
+        finally:
+            _sweeps.release()
 
 
 class LastWords:
@@ -285,23 +312,6 @@ def sweep(mark: str, but: str = "") -> None:
     for row in marked(mark):
         if not but or not has_mark(row.pid, but):
             send(row, signal.SIGKILL)
-
-
-def _sweep_aside(mark: str) -> None:
-    """Nobody waits for it: a command that has passed has passed. What it misses, the next daemon sweeps."""
-    if not _sweeps.acquire(blocking=False):
-        return
-
-    def work() -> None:
-        try:
-            sweep(mark)
-        finally:
-            _sweeps.release()
-
-    try:
-        threading.Thread(target=work, name="sweep", daemon=True).start()
-    except RuntimeError:
-        _sweeps.release()
 
 
 async def _heartbeat(spec: CheckSpec, target: Target) -> None:

@@ -296,20 +296,23 @@ def test_looks_at_the_same_moment_share_an_answer(monkeypatch: pytest.MonkeyPatc
     assert asyncio.run(both()) == ("no answer within 0.05 s", ""), "who gives up takes it from nobody else"
 
 
-@pytest.mark.parametrize("why", ["hangs", "cannot be begun"])
-def test_a_command_that_passed_has_passed_whatever_becomes_of_the_sweep(
-    monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
-    thaw, start = threading.Event(), threading.Thread.start
-    if why == "hangs":
-        monkeypatch.setattr(check_kinds, "marked", lambda _: thaw.wait(PATIENCE_S) and [])
-    else:
-        monkeypatch.setattr(threading.Thread, "start", lambda it: no_thread(it) if it.name == "sweep" else start(it))
+def test_a_command_that_passed_has_passed_whatever_becomes_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    thaw = threading.Event()
+    monkeypatch.setattr(check_kinds, "marked", lambda _: thaw.wait(PATIENCE_S) and [])
     try:
         for _ in range(SWEEPS_MAX + 2):
             assert found("command", argv=("true",), timeout_s=5.0) == ""
     finally:
         thaw.set()
+
+
+def test_a_command_that_nobody_could_wait_for_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    said = found("command", argv=("touch", str(tmp_path / "begun")))
+    assert said == "cannot run `touch`: can't start new thread"
+    monkeypatch.undo()
+    assert found("command", argv=("true",)) == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def no_thread(_self: threading.Thread) -> None:
