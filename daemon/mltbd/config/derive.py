@@ -11,11 +11,11 @@ from pathlib import Path
 
 from mltb_transport.keys import SecretError, Secrets, check_secret, read_secrets
 from mltbd.config.layers import Layers, Sourced
-from mltbd.config.machine import ELSEWHERE, Machine
+from mltbd.config.machine import ELSEWHERE, ELSEWHERE_V6, Machine
 from mltbd.config.names import node_id_from
 from mltbd.config.options import NOT_BUILT, OPTIONS
 from mltbd.config.parsing import split_address
-from mltbd.config.problem import Problem, error
+from mltbd.config.problem import Problem, error, warning
 
 LEASE_S = 3.0
 ANYWHERE = ("0.0.0.0", "::")
@@ -45,8 +45,7 @@ def derive(layers: Layers, environ: Mapping[str, str], machine: Machine) -> Effe
     missing = _switch_off_unbuilt(values)
     _derive_switches(values, layers)
     _derive_identity(values, machine)
-    problems = _find_secret(values, environ)
-    _derive_address(values, machine)
+    problems = [*_find_secret(values, environ), *_derive_address(values, machine)]
     _derive_lease(values)
     _derive_founder(values, environ, machine)
     _derive_quorum(values)
@@ -182,23 +181,31 @@ def _read(path: Path) -> Secrets:
     return read_secrets(path)
 
 
-def _derive_address(values: dict[str, Sourced], machine: Machine) -> None:
+def _derive_address(values: dict[str, Sourced], machine: Machine) -> list[Problem]:
     if values["CLUSTER_ADDRESS"].value is None:
         everywhere = bool(values["CLUSTER_SECRET"].value or values["CLUSTER_INSECURE"].value)
         source = "CLUSTER_INSECURE" if values["CLUSTER_INSECURE"].value else "CLUSTER_SECRET"
         address = ANYWHERE[":" in str(values["CLUSTER_ADVERTISE_ADDRESS"].value)] if everywhere else LOOPBACK
         values["CLUSTER_ADDRESS"] = Sourced(address, f"derived from {source}", "derived")
     if values["CLUSTER_ADVERTISE_ADDRESS"].value is not None:
-        return
-    address = str(values["CLUSTER_ADDRESS"].value)
+        return []
+    address = bound = str(values["CLUSTER_ADDRESS"].value)
     origin = "derived from CLUSTER_ADDRESS"
+    other = None
     if address in ANYWHERE:
         target = _route_target(values)
         outward = machine.outward(target)  # Without one the daemon looks on: runtime/route.py.
         address = outward or LOOPBACK
         there = "the world" if target == ELSEWHERE else target
         origin = f"derived from the route to {there}" if outward else f"no route to {there} yet"
+        if outward is None and target == ELSEWHERE and bound == ANYWHERE[0]:
+            other = machine.outward(ELSEWHERE_V6)  # Not taken unasked: IPv4 may only come up later than IPv6.
     values["CLUSTER_ADVERTISE_ADDRESS"] = Sourced(address, origin, "derived")
+    if other is None:
+        return []
+    words = f"there is a route for IPv6 alone, from `{other}`, and at `{bound}` this node hears only IPv4"
+    hint = f'where none for IPv4 is to come, set `CLUSTER_ADVERTISE_ADDRESS = "{other}"`'
+    return [warning("CLUSTER_ADVERTISE_ADDRESS", words, hint, values["CLUSTER_ADDRESS"].origin)]
 
 
 def _route_target(values: Mapping[str, Sourced]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 ELSEWHERE = "192.0.2.1"
 """An address that is nobody's (RFC 5737): it stands for the rest of the world when a route is asked for."""
+ELSEWHERE_V6 = "2001:db8::1"
+"""The same for IPv6 (RFC 3849)."""
 
 
 @dataclass(frozen=True, slots=True)

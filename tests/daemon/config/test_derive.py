@@ -9,8 +9,10 @@ import pytest
 
 from mltb_transport.keys import new_secret
 from mltbd.config.derive import is_loopback, majority
+from mltbd.config.machine import Machine
 from tests.daemon.config.machines import SECRET, keys, loaded, machine, problem, settings
 
+V6 = {"2001:db8::1": "2001:db8:5::1"}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 
 
@@ -87,8 +89,34 @@ def test_the_route_to_a_far_seed_decides_what_is_advertised(seeds: str, asked: s
             on=type(box)(box.hostname, box.root, outward),
         )
     )
-    assert routes == [asked]
+    assert routes[0] == asked
     assert found.advertise_address == "127.0.0.1"  # without a route
+
+
+@pytest.mark.parametrize(
+    ("sets", "ways", "warned"),
+    [
+        ([], V6, True),
+        (["CLUSTER_SEED_NODES=n2.example:7946"], V6, True),
+        ([], V6 | {"192.0.2.1": "10.0.1.5"}, False),
+        ([], {}, False),
+        (["CLUSTER_SEED_NODES=10.0.1.9:7946"], V6, False),
+        (["CLUSTER_ADDRESS=::"], V6, False),
+        (["CLUSTER_ADVERTISE_ADDRESS=2001:db8:5::1"], V6, False),
+    ],
+)
+def test_a_route_for_ipv6_alone_is_told_and_not_taken_unasked(
+    sets: list[str], ways: dict[str, str], warned: bool
+) -> None:
+    """A machine that just starts may get its IPv4 address a moment later."""
+    on = Machine("box", False, ways.get)
+    found = loaded("CLUSTER_ENABLED=1", f"CLUSTER_SECRET={SECRET}", *sets, on=on)
+    if warned:
+        hint = problem(found, "CLUSTER_ADVERTISE_ADDRESS", "warning").hint
+        assert 'CLUSTER_ADVERTISE_ADDRESS = "2001:db8:5::1"' in hint
+        assert settings(found).address == "0.0.0.0"
+    else:
+        assert "CLUSTER_ADVERTISE_ADDRESS" not in keys(found, "warning")
 
 
 @pytest.mark.parametrize(
