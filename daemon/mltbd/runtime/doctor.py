@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from mltb_transport.bus import REFUSED, Bus
 from mltbd.config.options import OPTIONS
 from mltbd.config.settings import Loaded
 from mltbd.runtime import level_views, views
+from mltbd.runtime.check_kinds import Failed, aside
 from mltbd.runtime.clock import boottime, wall_ms
 from mltbd.runtime.clocks import Clocks, Sample
 from mltbd.runtime.control import Control
@@ -96,6 +96,19 @@ def probe_disk(directory: Path) -> float:
     return sorted(taken)[PROBE_WRITES // 2]
 
 
+def disk_facts(directory: Path) -> dict[str, Any]:
+    """How much room there is on this disk, and how slow it is; or what is wrong with it. It may hang."""
+    told: dict[str, Any] = {}
+    try:
+        found = os.statvfs(directory)
+        told["free_bytes"] = found.f_bavail * found.f_frsize
+        told["free_percent"] = round(100 * found.f_bavail / max(1, found.f_blocks), 1)
+        told["fdatasync_ms"] = round(probe_disk(directory) * 1000, 2)
+    except OSError as error:
+        told["error"] = (error.strerror or str(error)).lower()
+    return told
+
+
 class Guarded(Protocol):
     """What the guard told of itself and of who watches it."""
 
@@ -123,8 +136,7 @@ class CheckUp:
         self._clocks = Clocks()
         self._lags: deque[float] = deque(maxlen=LAG_LOOKS)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._probing: list[Callable[[dict[str, Any]], None]] = []
-        self._thread: threading.Thread | None = None
+        self._probes: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self, driver: Driver, control: Control, bus: Bus) -> None:
@@ -146,6 +158,8 @@ class CheckUp:
     def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
+        for probe in self._probes:
+            probe.cancel()
         self._loop = None
 
     # -- methods ------------------------------------------------------------------------------------------------
@@ -164,7 +178,21 @@ class CheckUp:
         if params.get("quick"):
             answer(True, self._here())
             return
-        self._probe(shielded(answer, lambda disk: answer(True, self._here() | {"disk": disk})))
+        if len(self._probes) >= PROBES_WAITING_MAX:
+            answer(True, self._here() | {"disk": {"error": "too many ask at once"}})
+            return
+        probe = asyncio.ensure_future(self._with_disk(answer))
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+
+    async def _with_disk(self, answer: Done) -> None:
+        """A disk may hang, so a thread asks it: one for all who wait."""
+        try:
+            async with asyncio.timeout(PROBE_ANSWERS_S):
+                disk = await aside(("disk", self._state_dir), partial(disk_facts, self._state_dir))
+        except (TimeoutError, Failed) as error:
+            disk = {"error": str(error) or "it does not answer"}
+        shielded(answer, lambda: answer(True, self._here() | {"disk": disk}))()
 
     def _survey(self, params: dict[str, Any], answer: Done) -> None:
         """The facts of the members, by name, that come after `after`; None, and why, for those that do not answer.
@@ -249,7 +277,7 @@ class CheckUp:
                 "insecure": settings.insecure,
             },
             "loop": {"worst_lag_seconds": round(max(self._lags, default=0.0), 3), "over_seconds": self._looked_s()},
-            "disk": self._space(),
+            "disk": {},
             "guard": {"kill_path": self._guard.kill_path, "daemon_restarts": self._guard.daemon_restarts},
             "systemd": {"supervised": self._guard.supervised, "watchdog_seconds": self._watchdog_s},
             "options": comparable(self._loaded),
@@ -258,51 +286,6 @@ class CheckUp:
 
     def _looked_s(self) -> float:
         return len(self._lags) * LAG_LOOK_S
-
-    def _space(self) -> dict[str, Any]:
-        try:
-            found = os.statvfs(self._state_dir)
-        except OSError as error:
-            return {"error": (error.strerror or str(error)).lower()}
-        return {
-            "free_bytes": found.f_bavail * found.f_frsize,
-            "free_percent": round(100 * found.f_bavail / max(1, found.f_blocks), 1),
-        }
-
-    def _probe(self, done: Callable[[dict[str, Any]], None]) -> None:
-        """Tell how slow the disk is. It may hang, so a thread asks it: one at a time, for all who wait."""
-        assert self._loop is not None
-        if len(self._probing) >= PROBES_WAITING_MAX:
-            done(self._space() | {"error": "too many ask at once"})
-            return
-        self._probing.append(done)
-        if len(self._probing) > 1:
-            return
-        if self._thread is not None and self._thread.is_alive():
-            self._probed({"error": "it does not answer"})  # The last one still hangs in it.
-            return
-        loop = self._loop
-        self._timers["probe"] = loop.call_later(PROBE_ANSWERS_S, self._probed, {"error": "it does not answer"})
-
-        def work() -> None:
-            try:
-                result: dict[str, Any] = {"fdatasync_ms": round(probe_disk(self._state_dir) * 1000, 2)}
-            except OSError as error:
-                result = {"error": (error.strerror or str(error)).lower()}
-            try:
-                loop.call_soon_threadsafe(self._probed, result)
-            except RuntimeError:
-                return  # The loop has ended meanwhile.
-
-        self._thread = threading.Thread(target=work, name="mltb-disk-probe", daemon=True)
-        self._thread.start()
-
-    def _probed(self, result: dict[str, Any]) -> None:
-        waiting, self._probing = self._probing, []
-        if timer := self._timers.pop("probe", None):
-            timer.cancel()
-        for done in waiting if self._loop is not None else ():
-            done(self._space() | result)
 
     # -- in the background --------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,9 @@ def test_the_facts_of_one_node() -> None:
 
 
 def test_quick_facts_leave_the_disk_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "probe_disk", None)
+    monkeypatch.setattr(doctor, "disk_facts", None)
     with Live() as live:
-        assert "fdatasync_ms" not in live.ask("n1", "facts", {"quick": True})["disk"]
+        assert live.ask("n1", "facts", {"quick": True})["disk"] == {}
 
 
 def test_a_survey_asks_every_member_and_names_those_that_do_not_answer() -> None:
@@ -123,25 +124,36 @@ def test_clocks_are_compared_without_being_asked() -> None:
         assert found["rate_ppm"] is None
 
 
-def test_a_disk_that_hangs_is_named_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["probe_disk", "statvfs"])
+def test_a_disk_that_hangs_is_named_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     release = threading.Event()
     asked = []
 
     def hang(_: Path) -> float:
+        assert threading.current_thread() is not threading.main_thread(), "the loop turns there"
         asked.append(1)
         release.wait(30)
-        return 0.0
+        raise OSError
 
-    monkeypatch.setattr(doctor, "probe_disk", hang)
+    monkeypatch.setattr(doctor if what == "probe_disk" else os, what, hang)
     monkeypatch.setattr(doctor, "PROBE_ANSWERS_S", 0.05)
     try:
         with Live() as live:
             for _ in range(3):
-                assert live.ask("n1", "facts")["disk"]["error"] == "it does not answer"
+                assert live.ask("n1", "facts")["disk"] == {"error": "it does not answer"}
             assert len(asked) == 1, "one thread hangs, not one for each question"
             live.ask("n1", "ping")
     finally:
         release.set()
+
+
+def test_facts_are_told_where_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Live() as live:
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        assert live.ask("n1", "facts")["disk"] == {"error": "can't start new thread"}
 
 
 def test_a_disk_error_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
