@@ -210,16 +210,17 @@ class CheckUp:
             if len(found) == len(asked):
                 answer(True, self._page(found, members[-1]))
 
+        heard = shielded(answer, told)
         if not asked:
             answer(True, self._page({}, after))
         quick = {"quick": bool(params.get("quick"))}
         for name in asked:
             if name in unknown:
-                told(name, False, {"message": "nobody has met it since this node started"})
+                heard(name, False, {"message": "nobody has met it since this node started"})
             elif name != self._driver.node.me:
-                self._control.ask(name, "facts", PEER_ANSWERS_S, shielded(answer, partial(told, name)), quick)
+                self._control.ask(name, "facts", PEER_ANSWERS_S, partial(heard, name), quick)
         if self._driver.node.me in asked:
-            self._facts(quick, partial(told, self._driver.node.me))
+            self._facts(quick, partial(heard, self._driver.node.me))
 
     def _page(self, found: dict[str, tuple[bool, dict[str, Any]]], end: str) -> dict[str, Any]:
         """As many of these answers as fit, at least one."""

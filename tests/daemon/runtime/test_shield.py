@@ -14,6 +14,7 @@ from mltb_transport.messages import Request, Response
 from mltbd.core.log import InvariantViolation
 from mltbd.core.owner import Owner
 from mltbd.runtime import views
+from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.shield import lead_of, response, shielded
 from tests.daemon.runtime.live import Live
 
@@ -100,6 +101,15 @@ def test_an_answer_that_cannot_be_made_is_refused_and_logged(
     told = body["silent"]["n2"] if ok else body["message"]  # A survey tells of the others all the same.
     assert told == "the daemon cannot make this answer"
     assert "half a record" in caplog.text
+
+
+def test_a_survey_that_the_node_itself_answers_last_and_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> dict[str, Any]:
+        raise RecursionError
+
+    monkeypatch.setattr(CheckUp, "_page", broken)
+    with Live() as live:
+        assert live.refused("n1", "survey")["message"] == "the daemon cannot make this answer"
 
 
 def test_a_broken_rule_of_ours_goes_through() -> None:
