@@ -67,7 +67,7 @@ class Notifier:
         status = describe(self._node)
         if status != self._status:
             self._status = status
-            lines.append(f"STATUS={status}")
+            lines += ["READY=1", f"STATUS={status}"]  # READY again: a manager whose queue was full never heard it.
         if lines:
             self._tell(lines)
 

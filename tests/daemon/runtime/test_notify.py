@@ -73,6 +73,6 @@ def test_the_status_is_told_when_it_changes_and_not_more_often_than_once_a_secon
         told.notifier.handled(0.0)
         told.notifier.handled(0.0 + STATUS_S / 2)
         told.notifier.handled(10.0)
-        assert told.lines == [[f"STATUS={describe(node)}"]]
+        assert told.lines == [["READY=1", f"STATUS={describe(node)}"]], "READY may have been dropped"
         assert describe(node).startswith("n1 leads, term ")
         assert len(describe(node)) <= TEXT_CHARS_MAX
