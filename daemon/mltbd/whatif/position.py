@@ -78,6 +78,10 @@ def position_of(node: Node, near: set[str], now: float) -> Position:
         ready = node.owner.ready(now) if own else record.ready
         enforced = TWO_OWNERS not in record.risks
         mates.append(Mate(record.node, record.store, record.role, record.priority, up, tuple(ready), runs, enforced))
+    # Whom nobody has met since this node started is known from the log alone, and not up.
+    unmet = [voter for voter in snapshot.voters if node.membership.record(voter.node) is None]
+    mates += [Mate(voter.node, voter.store, "voter", 0, False, (), ()) for voter in unmet]
+    mates.sort(key=lambda mate: mate.node)
     return Position(tuple(mates), consensus.leader, consensus.term, snapshot, node.config, _stops(state))
 
 

@@ -99,6 +99,18 @@ def test_a_node_that_is_down_already_is_down_in_the_answer_too() -> None:
     assert not told("kill n2", position(near={"n1", "n2"}))["quorum"]["has_quorum"]
 
 
+def test_a_voter_that_nobody_has_met_since_a_start_is_one_that_is_down() -> None:
+    wired = Wired(*THREE).settled()
+    wired.stop(*THREE)
+    for name in ("n2", "n3"):
+        wired.begin(name)
+    assert wired.until(lambda: wired.leader() != "" and wired.owner() in wired.nodes)
+    here = position_of(wired.nodes["n3"], {"n2", "n3"}, wired.now)
+    assert [(mate.node, mate.up) for mate in here.mates] == [("n1", False), ("n2", True), ("n3", True)]
+    assert "quorum: 2 of 3 voters are left, 2 are needed" in told("kill n1", here)["lines"]
+    assert not told("kill n2", here)["quorum"]["has_quorum"]
+
+
 def test_where_failover_is_manual_an_operator_is_needed() -> None:
     (workload,) = told("kill n1", position(policy=Policy(automatic=False)))["workloads"]
     assert workload["why_not"] == "failover is manual: an operator must run `mltbctl failover`"
