@@ -11,12 +11,17 @@ import errno
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mltb_transport.addresses import spelled
 from mltbctl.errors import CliError, MltbError
 
+S = TypeVar("S")
+T = TypeVar("T")
 KNOCK_S = 5.0
 """The least that one attempt waits: the kernel has asked three times by then."""
 PAUSE_S = 0.5
@@ -44,12 +49,31 @@ def listen(places: list[str], secret: str | None, lease_s: float, out: str) -> N
     Raises CliError where somebody is, or may be. `out`: how to listen there no more.
     """
     over = threading.Event()
-    with ThreadPoolExecutor(KNOCKS_AT_ONCE) as pool:
-        doors = [door for found in pool.map(lambda place: _doors(place, out), places) for door in found]
-        told = list(pool.map(lambda door: _heard(door, secret, lease_s, out, over), doors))
-    for refusal in told:
+    doors = [door for found in _each(lambda place: _doors(place, out), places) for door in found]
+    for refusal in _each(lambda door: _heard(door, secret, lease_s, out, over), doors):
         if refusal is not None:
             raise refusal
+
+
+def _each(call: Callable[[S], T], items: list[S]) -> list[T]:
+    """What it returns for each, in this order. In threads that nobody waits for: Ctrl-C ends the process at once."""
+    asked: list[tuple[S, Future[T]]] = [(item, Future()) for item in items]
+    left = deque(asked)
+
+    def work() -> None:
+        while True:
+            try:
+                item, told = left.popleft()
+            except IndexError:
+                return
+            try:
+                told.set_result(call(item))
+            except Exception as error:
+                told.set_exception(error)
+
+    for _ in range(min(KNOCKS_AT_ONCE, len(items))):
+        threading.Thread(target=work, name="mltb-knock", daemon=True).start()
+    return [told.result() for _, told in asked]
 
 
 def _doors(place: str, out: str) -> list[Door]:

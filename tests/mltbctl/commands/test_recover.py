@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,25 @@ def test_a_place_is_listened_at_through_the_lease_whatever_another_does(monkeypa
     monkeypatch.setattr(silence, "_knock", knock)
     with pytest.raises(CliError, match="n3 answers"):
         silence.listen(["127.0.0.2:7947", "127.0.0.3:7947"], None, 0.3, "")
+
+
+def test_ctrl_c_waits_for_no_answer() -> None:
+    """Nor for the lease, nor for a wire that swallows everything: that may take as long."""
+    script = """
+import os, signal, time
+from mltbctl.commands import silence
+
+def swallows(door, _):
+    if door.asks:
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1000)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+silence._connect = swallows
+silence.listen(["127.0.0.1:2"], None, 1.0, "")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 def test_it_listens_through_the_longest_lease_of_any_grant(capsys: Capture, here: Path) -> None:
