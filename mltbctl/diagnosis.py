@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from mltbctl.facts import UNREADABLE
 from mltbctl.overview import lacks_voters
 from mltbctl.words import count, duration
 
@@ -124,7 +125,10 @@ def silent(status: dict[str, Any], survey: dict[str, Any]) -> Iterator[Finding]:
             here = survey["node"]
             if heard_by and here not in heard_by:
                 hint = f"check that {here} and {node} can connect to both ports of each other"
-            yield Finding(WARNING, "answers", node, f"{heard}does not answer {survey['node']}", hint)
+            words = f"{heard}does not answer {here}"
+            if survey["silent"].get(node) == UNREADABLE:
+                words, hint = UNREADABLE, f"on {node}: `mltbctl doctor`, and `mltbd --version`"
+            yield Finding(WARNING, "answers", node, words, hint)
 
 
 def _hears(facts: dict[str, Any], other: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltbctl.diagnosis import NOTE, OK, PROBLEM, WARNING, Finding, asked, diagnose
 from mltbctl.errors import CliError, Unreachable
+from mltbctl.facts import readable
 from mltbctl.result import ExitCode, Result, Style
 from mltbctl.tables import wrapped
 from mltbctl.words import count
@@ -21,7 +22,7 @@ _PAINTS = {PROBLEM: "red", WARNING: "yellow", NOTE: "dim", OK: "green"}
 def doctor(client: Client, node: str | None, *, strict: bool) -> Result:
     """The findings about the whole cluster, or about one node."""
     try:
-        status, survey = client.status(), client.survey()
+        status, survey = client.status(), readable(client.survey())
     except Unreachable as error:
         raise Unreachable(error.message, "look at this machine alone: `mltbctl doctor --pre`") from error
     if node is not None and node not in (nodes := asked(status, survey)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mltbctl.facts import readable
 from mltbctl.result import Result, Style
 from mltbctl.tables import Cell, Column, table
 from mltbctl.words import milliseconds
@@ -26,7 +27,7 @@ def rtt(client: Client) -> Result:
 
 
 def _matrix(client: Client, cell: Callable[[Entry, Style], Cell]) -> Result:
-    survey = client.survey(quick=True)
+    survey = readable(client.survey(quick=True))
     rows = []
     for node, facts in survey["facts"].items():
         hears = None
