@@ -13,14 +13,13 @@ from mltb_transport.limits import COMMAND_BYTES_MAX, VALUE_BYTES_MAX
 from mltb_transport.store_kinds import ACQUIRE, ARGUMENTS, DELETE, EXTEND, HINTS, RELEASE, SET, packed_body
 
 ANY_VERSION = -1
-CHANGES = frozenset({"state_set", "state_delete", "lock_acquire", "lock_extend", "lock_release"})
 
 Params = dict[str, Any]
 Command = tuple[int, tuple[Any, ...]]
 
 
 def command_of(method: str, params: Params) -> Command:
-    """Kind and arguments of one of CHANGES. CallFailed for what no command can say."""
+    """Kind and arguments of what changes something. CallFailed for what no command can say."""
     try:
         kind, arguments = _PACKED[method](params)
     except (OverflowError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.access import access_key
-from mltb_transport.keys import Keyring, new_secret, read_secret
+from mltb_transport.keys import Keyring, new_secret, read_secrets
 from mltbctl.client import AuthenticationFailed, Client, MltbError
 from tests.deploy.nodes import READY_S, picture, running
 from tests.mltbctl.terminal import environment
@@ -91,7 +91,7 @@ def test_the_secret_of_a_running_cluster_is_changed() -> None:
         before = until(trio.workload, READY_S, "all is well")
         for number in (1, 2, 3):
             trio.step(number)
-        new = read_secret(trio.file("n1"))
+        new = read_secrets(trio.file("n1")).used
         assert new != old
 
         def done() -> bool:

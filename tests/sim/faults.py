@@ -310,7 +310,7 @@ class Faults(MemberFaults, LevelFaults):
         machine = cluster.leader or self._victim()
         if self._dice.random() < 0.1:
             machine = self._victim()
-        verb = self._dice.choice(("switchover", "switchover", "failover", "failback", "cancel_failback", "confirm"))
+        verb = self._dice.choice(("switchover", "switchover", "failover", "failback", "cancel_failback"))
         target = self._dice.choice(list(cluster.machines)) if verb in ("switchover", "failover") else ""
         cluster.ask(machine, verb, target)
 

@@ -16,7 +16,7 @@ from mltb_transport.keys import (
     check_secret,
     hkdf_sha256,
     new_secret,
-    read_secret,
+    read_secrets,
 )
 
 SECRET = new_secret()
@@ -110,35 +110,35 @@ def test_hkdf_has_a_limit(length: int) -> None:
 
 
 def test_a_private_file_is_read(tmp_path: Path) -> None:
-    assert read_secret(secret_file(tmp_path / "secret", f"{SECRET}\n")) == SECRET
+    assert read_secrets(secret_file(tmp_path / "secret", f"{SECRET}\n")).used == SECRET
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])
 def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(SecretError, match=f"has mode 0{mode:o}") as caught:
-        read_secret(secret_file(tmp_path / "secret", SECRET, mode))
+        read_secrets(secret_file(tmp_path / "secret", SECRET, mode))
     assert "chmod 600" in caught.value.hint
 
 
 def test_a_systemd_credential_may_have_group_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert read_secret(secret_file(tmp_path / "secret", SECRET, 0o440)) == SECRET
+    assert read_secrets(secret_file(tmp_path / "secret", SECRET, 0o440)).used == SECRET
     with pytest.raises(SecretError, match="has mode 0444"):
-        read_secret(secret_file(tmp_path / "other", SECRET, 0o444))
+        read_secrets(secret_file(tmp_path / "other", SECRET, 0o444))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match=r"cannot read the secret file `.*absent`"):
-        read_secret(tmp_path / "absent")
+        read_secrets(tmp_path / "absent")
 
 
 def test_a_file_with_a_wrong_secret_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match=r"the secret file `.*secret`: the secret is empty"):
-        read_secret(secret_file(tmp_path / "secret", "\n"))
+        read_secrets(secret_file(tmp_path / "secret", "\n"))
 
 
 def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="larger than 4096 bytes"):
-        read_secret(secret_file(tmp_path / "large", "x" * (SECRET_FILE_BYTES_MAX + 1)))
+        read_secrets(secret_file(tmp_path / "large", "x" * (SECRET_FILE_BYTES_MAX + 1)))
     with pytest.raises(SecretError, match="does not hold text"):
-        read_secret(secret_file(tmp_path / "binary", "é"))
+        read_secrets(secret_file(tmp_path / "binary", "é"))

@@ -8,7 +8,7 @@ import pytest
 
 from mltb_transport.bus import LINKS_MAX, BindError, Route, Source
 from mltb_transport.limits import FRAME_BYTES_MAX, SEND_QUEUE_MAX
-from mltb_transport.memory_bus import MemoryBus, MemoryHub
+from tests.transport.memory_bus import MemoryBus, MemoryHub
 
 A, B, C = ("10.0.0.1", 7946), ("10.0.0.2", 7946), ("10.0.0.3", 7946)
 

@@ -145,15 +145,6 @@ def test_another_clusters_self_description_is_delivered_so_that_it_can_be_refuse
     assert opener.open(Outbound("n1", 1, "theirs").seal(SYNC), PEER) is not None
     assert opener.open(Outbound("n1", 1, "theirs").seal(HEARTBEAT), Source("gossip", "node")) is not None
     assert counters["wrong_cluster"] == 2
-    assert opener.foreign == {"theirs": "n1"}
-
-
-def test_foreign_clusters_are_remembered_up_to_a_limit() -> None:
-    opener, counters = inbound("ours")
-    for number in range(FOREIGN_MAX + 5):
-        opener.open(Outbound("n1", 1, f"c{number}").seal(ELECTION), PEER)
-    assert len(opener.foreign) == FOREIGN_MAX
-    assert counters["wrong_cluster"] == FOREIGN_MAX + 5
 
 
 def test_control_clients_belong_to_no_cluster() -> None:

@@ -101,11 +101,6 @@ class Secrets:
         return f"{self.used}\n" + (f"{self.which} {self.other}\n" if self.other else "")
 
 
-def read_secret(path: Path) -> str:
-    """The secret in use in a secret file. Raises SecretError."""
-    return read_secrets(path).used
-
-
 def read_secrets(path: Path) -> Secrets:
     """What is in a file that only its owner can read. Raises SecretError.
 

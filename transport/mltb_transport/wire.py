@@ -75,14 +75,12 @@ class Outbound:
 class Inbound:
     """Opens what arrives: decodes, checks role and cluster, counts everything it drops.
 
-    Set `cluster` as soon as the node belongs to one. `foreign` remembers the first few other clusters
-    that were met, and a node of each. `on_unreadable` is told whenever a node turns out to speak a version of the
-    protocol that this release does not read.
+    Set `cluster` as soon as the node belongs to one. `on_unreadable` is told whenever a node turns out to speak a
+    version of the protocol that this release does not read.
     """
 
     def __init__(self, node: str, counters: dict[str, int], cluster: str = "") -> None:
         self.cluster = cluster
-        self.foreign: dict[str, str] = {}
         self.on_unreadable: Callable[[str, int], None] = lambda _sender, _version: None
         self._unreadable: dict[str, int] = {}
         self._node = node
@@ -111,8 +109,6 @@ class Inbound:
             return Delivery(frame, role, source.route)
         if self.cluster and frame.cluster and frame.cluster != self.cluster:
             self._counters["wrong_cluster"] += 1
-            if len(self.foreign) < FOREIGN_MAX:
-                self.foreign.setdefault(frame.cluster, frame.sender)
             if not isinstance(frame.message, MEETING_KINDS):
                 return None
         self._observe(frame, source.path)

@@ -54,7 +54,6 @@ class Layers:
     checks: tuple[CheckSpec, ...]
     """Of the node itself."""
     api_port: Sourced
-    file: TomlFile
     problems: tuple[Problem, ...]
 
 
@@ -77,7 +76,7 @@ def merge(preset: str | None, config: tuple[Path, bool], sets: Sequence[str], en
     problems += found
     checks, found = _node_checks(file)
     problems += found
-    return Layers(values, chosen, workloads, checks, api_port, file, tuple(problems))
+    return Layers(values, chosen, workloads, checks, api_port, tuple(problems))
 
 
 def _choose_preset(flag: str | None, file: TomlFile, environ: Mapping[str, str]) -> tuple[Preset | None, list[Problem]]:

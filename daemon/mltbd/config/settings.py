@@ -23,7 +23,6 @@ from mltbd.core.timing import Timing
 class Settings:
     """What one node runs with. Durations in seconds; addresses as the operator wrote them."""
 
-    preset: str | None
     cluster_enabled: bool
     """False: nothing to run; `mltbd run` refuses."""
     node_id: str
@@ -54,8 +53,6 @@ class Settings:
     """Between two gossips of one node."""
     node_timeout_s: float
     """Silence after which gossip calls a member UNREACHABLE."""
-    election_max_s: float
-    lease_s: float
     timing: Timing
     operation_timeout_s: float
     network_timeout_s: float
@@ -84,7 +81,6 @@ class Settings:
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
     log_format: Literal["plain", "json"]
-    debug: bool
     workloads: tuple[WorkloadSpec, ...]
     """All this node may be asked to run: of what is no singleton its own copies, `web@n1`."""
     checks: tuple[CheckSpec, ...]
@@ -108,11 +104,6 @@ class Loaded:
     workloads: tuple[WorkloadSpec, ...]
     checks: tuple[CheckSpec, ...]
     """All that are written, each with what it takes from the HEALTH_ options."""
-
-    @property
-    def origins(self) -> dict[str, str]:
-        """Where each effective value came from, for people."""
-        return {name: sourced.origin for name, sourced in self.effective.items()}
 
 
 def load(
@@ -146,7 +137,6 @@ def _settings(view: View) -> Settings:
     workloads = on_node(view.workloads, view.text("CLUSTER_NODE_ID"))
     level = cast("Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']", view.text("HA_LOG_LEVEL"))
     return Settings(
-        preset=view.preset,
         cluster_enabled=view.on("CLUSTER_ENABLED"),
         node_id=view.text("CLUSTER_NODE_ID"),
         cluster_name=view.text("CLUSTER_NAME"),
@@ -164,8 +154,6 @@ def _settings(view: View) -> Settings:
         insecure=view.on("CLUSTER_INSECURE"),
         heartbeat_s=view.number("CLUSTER_HEARTBEAT_INTERVAL"),
         node_timeout_s=view.number("CLUSTER_NODE_TIMEOUT"),
-        election_max_s=view.number("CLUSTER_ELECTION_TIMEOUT"),
-        lease_s=view.number("CLUSTER_LEASE_DURATION"),
         timing=view.timing,
         operation_timeout_s=view.number("HA_OPERATION_TIMEOUT"),
         network_timeout_s=view.number("HA_NETWORK_TIMEOUT"),
@@ -188,7 +176,6 @@ def _settings(view: View) -> Settings:
         spread=view.text("HA_STRATEGY") == "distributed",
         log_level="DEBUG" if view.on("HA_DEBUG_MODE") else level,
         log_format=cast("Literal['plain', 'json']", view.text("HA_LOG_FORMAT")),
-        debug=view.on("HA_DEBUG_MODE"),
         workloads=workloads,
         checks=_checks(view, workloads),
     )

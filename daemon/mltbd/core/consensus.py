@@ -63,11 +63,6 @@ class Consensus(Voting):
         self.speaks = Speaks()
         self.level, self.level_at = 0, 0  # of the cluster after this entry, the last that was applied
 
-    @property
-    def in_charge(self) -> bool:
-        """Leader, with an entry of its own term committed: only then is the state current."""
-        return self.reign is not None and self.reign.first_index <= self.commit
-
     def found(self, entry: Entry) -> None:
         """Take over the founding entry on an empty disk."""
         self.log.append(entry)
@@ -180,7 +175,7 @@ class Consensus(Voting):
 
     def begin_round(self, now: float) -> None:
         """Speak to every follower; whoever answers acknowledges this round."""
-        reign = self._must_reign()
+        reign = self.must_reign()
         reign.replicate_to(self._company.learners(), self.log.last_index + 1)
         reign.shipments.keep(reign.peers)
         reign.begin_round(now, self.log.last_index)
@@ -196,14 +191,14 @@ class Consensus(Voting):
         if peer.next_index <= self.log.base_index:
             self._send_piece(node, peer, now)
             return
-        self._must_reign().shipments.drop(node)
+        self.must_reign().shipments.drop(node)
         entries = self.log.batch(peer.next_index)
         peer.told_commit = self.commit
         self._out.send(node, self._append_message(peer.next_index - 1, entries, now))
         peer.next_index += len(entries)  # In flight; a gap is refused and sent again.
 
     def _append_message(self, previous: int, entries: tuple[Entry, ...], now: float) -> Append:
-        reign, before = self._must_reign(), self.log.term_at(previous)
+        reign, before = self.must_reign(), self.log.term_at(previous)
         alive, ago_s = reign.alive(now, self.silence_s), round(now - reign.confirmed_at, 2)
         level = self.level if reign.first_index <= self.level_at else 0  # Until then it may have risen unseen.
         return reign.once(Append(self.term, reign.round, previous, before, self.commit, alive, entries, level, ago_s))
@@ -214,12 +209,12 @@ class Consensus(Voting):
         """A heartbeat for a follower that needs the snapshot; it matches as soon as that one has it."""
         self._out.send(node, self._append_message(self._must_snapshot().index, (), now))
         if now - peer.acked_at > self.silence_s:
-            self._must_reign().shipments.drop(node)
+            self.must_reign().shipments.drop(node)
 
     def _send_piece(self, node: str, peer: Progress, now: float) -> None:
         if now - peer.acked_at > self.silence_s:
             return  # It would speak to nobody.
-        piece = self._must_reign().shipments.next_piece(node, self._must_snapshot(), now)
+        piece = self.must_reign().shipments.next_piece(node, self._must_snapshot(), now)
         if piece is not None:
             self._out.send(node, piece)
 
@@ -228,7 +223,7 @@ class Consensus(Voting):
         peer = self.reign.peers.get(follower) if self.reign is not None else None
         if peer is None or answer.term != self.term or answer.store != peer.store:
             return
-        index = self._must_reign().shipments.answered(follower, answer)
+        index = self.must_reign().shipments.answered(follower, answer)
         if index:
             peer.match_index = max(peer.match_index, index)
             peer.next_index = max(peer.next_index, index + 1)
@@ -323,7 +318,7 @@ class Consensus(Voting):
         self._advance(now)
 
     def _collect(self) -> None:
-        self.confirmations.extend(self._must_reign().confirmed())
+        self.confirmations.extend(self.must_reign().confirmed())
 
     def _advance(self, now: float, *, wrote: bool = False) -> None:
         """Commit what a quorum holds; only entries of our own term are counted (Raft, figure 8)."""
@@ -363,7 +358,7 @@ class Consensus(Voting):
 
     def confirm(self, tag: object, now: float) -> bool:
         """Have a quorum round that begins now confirm our reign; the tag comes back in `confirmations`."""
-        reign = self._must_reign()
+        reign = self.must_reign()
         if not reign.confirm(tag):
             return False
         self.begin_round(now)
@@ -382,7 +377,8 @@ class Consensus(Voting):
         self._out.send(target, TimeoutNow(self.term, self.log.last_index))
         return True
 
-    def _must_reign(self) -> Leadership:
+    def must_reign(self) -> Leadership:
+        """The reign, where only a leader comes to."""
         if self.reign is None:
             raise InvariantViolation(f"not leading term {self.term}")
         return self.reign

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from mltb_transport.messages import Entry, Move
@@ -20,48 +19,30 @@ from mltbd.state.machine import State
 ASKS_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A request that waits for proof that we still lead."""
-
-    request: int
-
-
 class Desk:
     """Every request gets exactly one Reply. What waits is dropped, with an answer, when the reign ends."""
 
     def __init__(
         self,
-        me: str,
         policy: Policy,
         consensus: Consensus,
         state: State,
         out: Outbox,
         facts: Callable[[str, float], Facts],
     ) -> None:
-        self.me = me
         self.policy = policy
         self._consensus = consensus
         self._state = state
         self._out = out
         self._facts = facts
         self._asks: dict[int, tuple[Ask, dict[str, Any]]] = {}  # log index -> who waits for it, with what answer
-        self._reads: set[int] = set()  # requests that wait for a quorum's word
 
     def asked(self, ask: Ask, workloads: list[str], quorum: str, now: float, wall: int) -> None:
         """A request to a leader whose state is current. `workloads`: all that are known; `quorum`: in words."""
-        if ask.verb == "confirm":
-            self._confirm(ask, now)
-        elif ask.verb in CONTROL_VERBS:
+        if ask.verb in CONTROL_VERBS:
             self._control(ask, workloads, now, wall)
         else:
             self._move(ask, quorum, now, wall)
-
-    def _confirm(self, ask: Ask, now: float) -> None:
-        if self._consensus.confirm(Read(ask.request), now):
-            self._reads.add(ask.request)
-        else:
-            self._out.put(Reply(ask.request, "unavailable", "too many requests wait", "try again"))
 
     def _move(self, ask: Ask, quorum: str, now: float, wall: int) -> None:
         facts = self._facts(ask.workload, now)
@@ -77,7 +58,7 @@ class Desk:
     def _control(self, ask: Ask, workloads: list[str], now: float, wall: int) -> None:
         places = {name: self._facts(name, now) for name in workloads}
         reign = self._consensus.reign
-        known = sorted({self.me, *(reign.peers if reign is not None else ()), *self._consensus.voters})
+        known = sorted({self._consensus.me, *(reign.peers if reign is not None else ()), *self._consensus.voters})
         verdict = judge_control(ask, self._state.controls, known, places)
         result: dict[str, Any] = {
             "node": verdict.target or None, "message": verdict.message, "changed": False, "at": self._state.applied,
@@ -114,17 +95,9 @@ class Desk:
         result["at"] = entry.index
         self._out.put(Reply(ask.request, result=result))
 
-    def confirmed(self, read: Read) -> None:
-        """A quorum stands behind us."""
-        self._reads.discard(read.request)
-        self._out.put(Reply(read.request, result={"leader": self.me, "index": self._consensus.commit}))
-
     def drop(self) -> None:
         """The reign is over: what waited has no certain end."""
         for ask, _ in self._asks.values():
             why = "leadership was lost: the request may or may not have taken effect"
             self._out.put(Reply(ask.request, "unknown_outcome", why, "mltbctl status"))
         self._asks.clear()
-        for number in sorted(self._reads):
-            self._out.put(Reply(number, "no_quorum", "no quorum confirms that this node leads", "mltbctl status"))
-        self._reads.clear()

@@ -131,8 +131,8 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, pause, resume, drain, undrain
-    or confirm (do we still lead?)."""
+    """An operator's request. `verb`: failover, switchover, failback, cancel_failback, pause, resume, drain,
+    undrain, or one of VOTER_VERBS."""
 
     request: int
     verb: str

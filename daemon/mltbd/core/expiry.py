@@ -39,8 +39,8 @@ class Span:
 class Expiry:
     """`work` is called after every event. Idle on every other node."""
 
-    def __init__(self, me: str, incarnation: int, consensus: Consensus, state: State, commands: Commands) -> None:
-        self._client = f"{INTERNAL}{me}.{incarnation}.clock"
+    def __init__(self, incarnation: int, consensus: Consensus, state: State, commands: Commands) -> None:
+        self._client = f"{INTERNAL}{consensus.me}.{incarnation}.clock"
         self._consensus = consensus
         self._state = state
         self._commands = commands

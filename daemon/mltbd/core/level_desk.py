@@ -103,7 +103,7 @@ class LevelDesk:
         reign = self._consensus.reign
         if reign is not self._reign:
             self._reign, self._asked, self._look_at, self._proposed = reign, None, float("-inf"), 0
-        if reign is None or now < self._look_at or not self._current:
+        if reign is None or now < self._look_at or not self._consensus.current(self._state.applied):
             return False
         self._look_at = now + self._pause_s
         if why := refusal(self.speaks, self.level):
@@ -123,10 +123,6 @@ class LevelDesk:
             self._proposed = index
             self._out.note("info", f"raises the protocol level from {self.level} to {level}: all members speak it")
         return index is not None
-
-    @property
-    def _current(self) -> bool:
-        return self._consensus.in_charge and self._consensus.only_batches_after(self._state.applied)
 
     def _all_answer(self, reign: Leadership, mates: tuple[Mate, ...], now: float) -> bool:
         """Whether everybody has said so again in a round that began after we first found that it is time.
@@ -156,7 +152,7 @@ class LevelDesk:
     def waits(self, now: float) -> str:
         """What the next level waits for, in words; empty where there is none, and on every node but the leader."""
         reign = self._consensus.reign
-        if reign is None or not self._current:
+        if reign is None or not self._consensus.current(self._state.applied):
             return ""
         mates = self._mates(reign, now)
         if why := wait(self.level, self.speaks, mates, now - reign.won_at, self._patience_s):

@@ -76,7 +76,6 @@ class Node:
         check_disk(config.speaks, recovered.snapshot, recovered.entries)
         self.config = config
         self.me = config.node
-        self.store = recovered.store
         self.first_number = recovered.first_number
         self.out = Outbox()
         self.state = State()
@@ -101,11 +100,10 @@ class Node:
             FoundingWatch(own, config.founder), self.consensus, self.out, config.cluster_id, config.cluster_name
         )
         self.placer = Placer(
-            self.me, config.policy, config.timing, self.consensus, self.state, self.membership, self.owner, self.out,
-            now,
+            config.policy, self.consensus, self.state, self.membership, self.owner, self.out, now,
         )  # fmt: skip
         self._archive = Archive(self.state, self.consensus, self.out, config.compaction, recovered.snapshot)
-        self.desk = StoreDesk(self.me, recovered, self.consensus, self.state, self.out)
+        self.desk = StoreDesk(recovered, self.consensus, self.state, self.out)
         self.belonging = Belonging(self.state, self.consensus, self.membership, self.out)
         self.voter_desk = VoterDesk(self.consensus, self.state, self.membership, self.out)
         self.levels = LevelDesk(config, self.consensus, self.state, self.membership, self.out)

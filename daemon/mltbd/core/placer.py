@@ -23,18 +23,16 @@ from mltbd.core.anteroom import Anteroom
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
 from mltbd.core.copies import barred, end_of_lost, rival
-from mltbd.core.desk import Desk, Read
+from mltbd.core.desk import Desk
 from mltbd.core.events import Ask
 from mltbd.core.failover import Candidate, Facts, Policy, decide
 from mltbd.core.holding import Watch, pending_control
 from mltbd.core.leadership import Leadership
 from mltbd.core.lease import Renewals, lease_of, may_pass_at
-from mltbd.core.log import InvariantViolation
 from mltbd.core.membership import Membership
 from mltbd.core.outbox import Outbox
 from mltbd.core.owner import Owner
 from mltbd.core.succession import Succession
-from mltbd.core.timing import Timing
 from mltbd.state.copies import home_of
 from mltbd.state.machine import State
 from mltbd.state.placements import WORKLOADS_MAX, Operation
@@ -50,9 +48,7 @@ class Placer:
 
     def __init__(
         self,
-        me: str,
         policy: Policy,
-        timing: Timing,
         consensus: Consensus,
         state: State,
         membership: Membership,
@@ -60,21 +56,21 @@ class Placer:
         out: Outbox,
         now: float,
     ) -> None:
-        self.me = me
+        self.me = consensus.me
         self.policy = policy
-        self.timing = timing
+        self.timing = consensus.timing
         self.consensus = consensus
         self.state = state
         self.membership = membership
         self.owner = owner
         self.moved_at: deque[float] = deque(maxlen=64)  # changes of owner, as this node saw them applied
-        self.succession = Succession(me, consensus, state, membership)
-        self.desk = Desk(me, policy, consensus, state, out, self.facts)
+        self.succession = Succession(consensus, state, membership)
+        self.desk = Desk(policy, consensus, state, out, self.facts)
         self.watch = Watch(now)
         self._out = out
         self._reign: Leadership | None = None
         self._renewals = Renewals()
-        self._chronicle = Chronicle(timing)
+        self._chronicle = Chronicle(self.timing)
         self._queued: list[tuple[str, Renew]] = []
         self._anteroom = Anteroom(consensus, out)
         self._operations_seen: dict[int, float] = {}
@@ -85,11 +81,8 @@ class Placer:
 
     @property
     def current(self) -> bool:
-        """We lead, and our state holds every placement that was ever committed.
-
-        Clients' commands may be missing: under load some always are, and they place nothing.
-        """
-        return self.consensus.in_charge and self.consensus.only_batches_after(self.state.applied)
+        """Whether we can judge now."""
+        return self.consensus.current(self.state.applied)
 
     def next_deadline(self) -> float:
         # Until our state is current there is nothing to decide; the event that makes it so leads on to `work`.
@@ -139,7 +132,7 @@ class Placer:
 
     def _hears_us(self, node: str, now: float) -> bool:
         """Whether this node acknowledged us lately, or we have not led for long enough to know."""
-        reign = self._must()
+        reign = self.consensus.must_reign()
         peer = reign.peers.get(node)
         heard_at = reign.won_at if peer is None else max(peer.acked_at, reign.won_at)
         return node == self.me or now - heard_at <= self.timing.election_s
@@ -154,8 +147,6 @@ class Placer:
             match tag:
                 case (str() as sender, Renew(workload, token, nonce), float() as lease_s):
                     self._answer(sender, Renewed(workload, token, nonce, True, lease_s=lease_s), wall)
-                case Read():
-                    self.desk.confirmed(tag)
                 case _:
                     others.append(tag)
         return len(tags) > len(others)
@@ -190,7 +181,7 @@ class Placer:
             self._anteroom.take(ask, now)
 
     def _judge(self, ask: Ask, now: float, wall: int) -> None:
-        reign = self._must()
+        reign = self.consensus.must_reign()
         quorum = f"{len(self.succession.alive(reign, now))}/{len(reign.voters)}"
         self.desk.asked(ask, self._workloads(), quorum, now, wall)
 
@@ -208,14 +199,16 @@ class Placer:
         if now < self._work_at:
             return served or bool(queued)
         self._work_at = float("inf")
-        if self._must().transfer is not None:
+        if self.consensus.must_reign().transfer is not None:
             # Nothing can be proposed. Should it be given up, the entry that says so has us look again.
             return served or bool(queued)
         proposed = self._end_pause(now, wall)
         for workload in self._workloads():
             proposed |= self._place(workload, now, wall)
         if not self.owner.leaving:
-            self.succession.take_turns(self._must(), now, full=self.owner.health.full, moves=self._moves_on(now))
+            self.succession.take_turns(
+                self.consensus.must_reign(), now, full=self.owner.health.full, moves=self._moves_on(now)
+            )
         return proposed or served or bool(queued)
 
     def _end_pause(self, now: float, wall: int) -> bool:
@@ -244,8 +237,8 @@ class Placer:
 
     def _workloads(self) -> list[str]:
         """What was ever placed, and of what could be run besides as much as there is room for: the state drops more."""
-        placed, new = self.state.placements.by_workload, set(self.owner.ready(self._must().won_at))
-        for peer in self._must().peers.values():
+        placed, new = self.state.placements.by_workload, set(self.owner.ready(self.consensus.must_reign().won_at))
+        for peer in self.consensus.must_reign().peers.values():
             new.update(peer.ready or ())
         fresh = sorted(new - placed.keys())
         room = max(0, WORKLOADS_MAX - len(placed))
@@ -267,7 +260,7 @@ class Placer:
             return False
         if isinstance(command, Grant):
             renewed_at = self._renewals.at(workload)
-            command = self._chronicle.granted(command, facts, self.policy, self._must(), renewed_at, now)
+            command = self._chronicle.granted(command, facts, self.policy, self.consensus.must_reign(), renewed_at, now)
             command = replace(command, lease_s=float(self.timing.lease_s))
         if self.consensus.propose(command, now, wall) is None:
             return False
@@ -302,7 +295,7 @@ class Placer:
 
     def _pass_at(self, workload: str) -> float:
         lease_s = lease_of(self.state.placements.get(workload), self.timing)
-        return may_pass_at(self._must(), self._renewals.at(workload), lease_s)
+        return may_pass_at(self.consensus.must_reign(), self._renewals.at(workload), lease_s)
 
     def renewed_at(self, workload: str) -> float:
         """When this leader last received a renewal that it may have confirmed."""
@@ -312,7 +305,7 @@ class Placer:
         """What is known about one workload at this moment."""
         placement = self.state.placements.get(workload)
         operation = self.state.placements.operation_of(workload)
-        reign = self._must()
+        reign = self.consensus.must_reign()
         home = home_of(workload)
         places = {home} & {self.me, *reign.peers} if home else {self.me, *reign.peers}
         load = Counter[str]() if home else self._load(workload)
@@ -338,7 +331,7 @@ class Placer:
         return Counter(owner for name, owner in owners.items() if owner and name != workload)
 
     def _candidate(self, node: str, workload: str, load: int, now: float) -> Candidate:
-        reign, record = self._must(), self.membership.record(node)
+        reign, record = self.consensus.must_reign(), self.membership.record(node)
         priority = record.priority if record is not None else 0
         ready: tuple[str, ...] | None
         if node == self.me:
@@ -371,13 +364,7 @@ class Placer:
 
     def tolerance(self, now: float) -> int:
         """How many more voters may be lost."""
-        return self.succession.tolerance(self._must(), now)
-
-    def _must(self) -> Leadership:
-        reign = self.consensus.reign
-        if reign is None:
-            raise InvariantViolation("a leader's work without a reign")
-        return reign
+        return self.succession.tolerance(self.consensus.must_reign(), now)
 
 
 def _why_not_ready(workload: str, record: Record | None, *, told: bool) -> str:

@@ -38,8 +38,8 @@ class Asked:
 class Reads:
     """Requests are numbers of the shell, each answered once by a Reply; a result means: read your own state now."""
 
-    def __init__(self, me: str, consensus: Consensus, out: Outbox) -> None:
-        self._me = me
+    def __init__(self, consensus: Consensus, out: Outbox) -> None:
+        self._me = consensus.me
         self._consensus = consensus
         self._out = out
         self._asked: OrderedDict[int, Asked] = OrderedDict()

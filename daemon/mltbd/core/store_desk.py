@@ -15,11 +15,11 @@ from mltbd.state.machine import State
 class StoreDesk:
     """Feed it what arrives, tell it what was applied, and let it `work` after every event."""
 
-    def __init__(self, me: str, recovered: Recovered, consensus: Consensus, state: State, out: Outbox) -> None:
+    def __init__(self, recovered: Recovered, consensus: Consensus, state: State, out: Outbox) -> None:
         self._state = state
         self.commands = Commands(consensus, out, recovered.first_number)
-        self.reads = Reads(me, consensus, out)
-        self.expiry = Expiry(me, recovered.incarnation, consensus, state, self.commands)
+        self.reads = Reads(consensus, out)
+        self.expiry = Expiry(recovered.incarnation, consensus, state, self.commands)
         self.listening = False
         """Somebody here waits for what other nodes' clients do."""
 

@@ -17,8 +17,8 @@ TAKEOVER_FIRST_S = 30.0
 class Succession:
     """A leader's view of who could lead instead. Idle on every other node."""
 
-    def __init__(self, me: str, consensus: Consensus, state: State, membership: Membership) -> None:
-        self.me = me
+    def __init__(self, consensus: Consensus, state: State, membership: Membership) -> None:
+        self.me = consensus.me
         self.led_at: deque[float] = deque(maxlen=64)  # changes of leader, as this node saw them
         self._consensus = consensus
         self._state = state

@@ -64,8 +64,8 @@ class VoterDesk:
 
     @property
     def current(self) -> bool:
-        """We lead, and know everything that was ever committed, but for clients' commands: they change no voters."""
-        return self._consensus.in_charge and self._consensus.only_batches_after(self._state.applied)
+        """Whether we can judge now."""
+        return self._consensus.current(self._state.applied)
 
     # -- what is due -----------------------------------------------------------------------------------------
 
@@ -187,10 +187,7 @@ class VoterDesk:
             why = "another change of the voters, or of the leader, is under way"
             self._out.put(Reply(ask.request, "unavailable", why, "try again"))
             return
-        if self._state.applied >= index:
-            self._out.put(Reply(ask.request, result=result))
-        else:
-            self._asks[index] = (ask, result)
+        self._asks[index] = (ask, result)
 
     def _judge(self, ask: Ask, followers: tuple[Follower, ...]) -> ChangeVoters:
         match ask.verb:

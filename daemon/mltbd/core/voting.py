@@ -146,6 +146,15 @@ class Voting(ABC):
         """Whether nothing but clients' commands was committed behind this index."""
         return self.log.only_batches(index, self.commit)
 
+    @property
+    def in_charge(self) -> bool:
+        """Leader, with an entry of its own term committed: only then is the state current."""
+        return self.reign is not None and self.reign.first_index <= self.commit
+
+    def current(self, applied: int) -> bool:
+        """In charge, and a state up to `applied` lacks nothing that was committed but clients' commands."""
+        return self.in_charge and self.only_batches_after(applied)
+
     def _age(self, now: float) -> float:
         return 0.0 if self.acked_at is None else max(0.0, now - self.acked_at)
 

@@ -14,7 +14,7 @@ from mltb_transport.messages import Request, Response
 from mltb_transport.replies import ParamsError, body_of, params_of, permitted
 from mltb_transport.store import Bundle, BundleAnswer
 from mltbd.core.effects import Outcomes, Refusals, Reply
-from mltbd.core.events import INCARNATION_SPAN, Ask
+from mltbd.core.events import INCARNATION_SPAN, Ask, ReadState
 from mltbd.core.log import InvariantViolation
 from mltbd.runtime import history_control, views
 from mltbd.runtime.asks import ASKS, BadRequest, ask_of, help_of, text
@@ -261,15 +261,17 @@ class Control:
 
     def _is(self, what: str, target: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()
-        if what == "leader" and target == node.me and node.consensus.reign is not None:
+        reign = node.consensus.reign
+        if what == "leader" and target == node.me and reign is not None:
             # We believe so; a quorum has to agree at this moment.
             def confirmed(ok: bool, body: dict[str, Any]) -> None:
-                why = f"{target} leads, confirmed by a quorum" if ok else str(body.get("message"))
-                answer(True, {"answer": True if ok else None, "reason": why})
+                leads = ok and node.consensus.reign is reign
+                why = f"{target} leads, confirmed by a quorum" if leads else body.get("message", "the leader changed")
+                answer(True, {"answer": True if leads else None, "reason": why})
 
             number = self._wait(ASIDE_S * 5, confirmed)
             if number is not None:
-                self._give(Ask(number, "confirm"))
+                self._give(ReadState(number))
             return
         if what == "primary" and target == node.me:
             runs = [name for name in node.owner.workloads if node.owner.holds_now(name, now)]
@@ -281,7 +283,7 @@ class Control:
         """Ask another daemon. `done` hears its answer, or that none came."""
         self._forward(node, method, json.dumps(params or {}), timeout_s, done)
 
-    def _give(self, ask: Ask) -> None:
+    def _give(self, ask: Ask | ReadState) -> None:
         """The node's, and apart from the request: where the node fails, this daemon has to end."""
         asyncio.get_running_loop().call_soon(self.driver.handle, ask)
 

@@ -84,11 +84,6 @@ class Journal:
             raise outcome
         return journal, outcome
 
-    @property
-    def waiting(self) -> int:
-        """Saves not yet taken up by the writer."""
-        return self._queue.qsize()
-
     def submit(self, save: Save, done: Callable[[], None]) -> None:
         """Make `save` durable, then call `done` in the writer thread. It must be quick and must not raise.
 

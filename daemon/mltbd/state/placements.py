@@ -108,11 +108,6 @@ class Placements:
         """The operation that moves this workload now."""
         return self.operations.get(self.get(workload).moving)
 
-    def last_operation(self, workload: str) -> Operation | None:
-        """The youngest operation that moved this workload, finished or not."""
-        mine = [operation for operation in self.operations.values() if operation.workload == workload]
-        return mine[-1] if mine else None
-
     def dump(self) -> list[Any]:
         """In the order in which they came: it decides which operation is forgotten first."""
         return [[row(p) for p in self.by_workload.values()], [row(o) for o in self.operations.values()]]

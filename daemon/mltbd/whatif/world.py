@@ -41,10 +41,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """A workload began to run on a node, or ended there."""
+    """A workload began to run on some node, or ended there."""
 
     at: float
-    node: str
     workload: str
     up: bool
 
@@ -110,10 +109,6 @@ class World:
     def owners(self) -> dict[str, str]:
         """workload -> where it runs."""
         return {name: box.name for box in self.boxes.values() for name, run in box.runs.items() if not run.ending}
-
-    def alive(self, workload: str) -> int:
-        """How many process trees of it there are."""
-        return sum(workload in box.runs for box in self.boxes.values())
 
 
 class Box:
@@ -235,7 +230,7 @@ class Box:
 
     def _begin(self, workload: str, run: Run) -> None:
         self.runs[workload] = run
-        self._world.lives.append(Lived(self._world.now, self.name, workload, True))
+        self._world.lives.append(Lived(self._world.now, workload, True))
         self._world.at(run.deadline, self._deadline, workload, run)
 
     def _deadline(self, workload: str, run: Run) -> None:
@@ -264,7 +259,7 @@ class Box:
 
     def _ended(self, workload: str) -> None:
         del self.runs[workload]
-        self._world.lives.append(Lived(self._world.now, self.name, workload, False))
+        self._world.lives.append(Lived(self._world.now, workload, False))
 
     def _tell(self, says: GuardSays) -> None:
         # One channel: reports never overtake each other.

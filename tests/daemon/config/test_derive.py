@@ -27,8 +27,8 @@ POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 )
 def test_the_lease_follows_the_node_timeout(sets: list[str], lease: float, origin: str) -> None:
     found = loaded(*sets)
-    assert settings(found).lease_s == settings(found).timing.lease_s == lease
-    assert found.origins["CLUSTER_LEASE_DURATION"] == origin
+    assert settings(found).timing.lease_s == lease
+    assert found.effective["CLUSTER_LEASE_DURATION"].origin == origin
 
 
 def test_the_low_latency_tuning_makes_detection_faster() -> None:
@@ -45,7 +45,7 @@ def test_the_low_latency_tuning_makes_detection_faster() -> None:
 def test_the_node_id_is_the_hosts_name(hostname: str, node_id: str) -> None:
     found = loaded(on=machine(hostname))
     assert settings(found).node_id == node_id
-    assert found.origins["CLUSTER_NODE_ID"] == "derived from the host's name"
+    assert found.effective["CLUSTER_NODE_ID"].origin == "derived from the host's name"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def secret_file(folder: Path, text: str = SECRET, mode: int = 0o600, name: str =
 def test_the_secret_may_be_in_a_file_of_its_owner(tmp_path: Path) -> None:
     found = loaded(f"CLUSTER_SECRET_FILE={secret_file(tmp_path)}")
     assert settings(found).secret == SECRET
-    assert found.origins["CLUSTER_SECRET"] == "derived from CLUSTER_SECRET_FILE"
+    assert found.effective["CLUSTER_SECRET"].origin == "derived from CLUSTER_SECRET_FILE"
     assert found.effective["HA_ENCRYPTION_ENABLED"].value is True
 
 
@@ -234,7 +234,7 @@ def test_while_it_is_changed_the_file_holds_both(tmp_path: Path) -> None:
         path = secret_file(tmp_path, f"{SECRET}\n{which} {other}")
         found = loaded(f"CLUSTER_SECRET_FILE={path}")
         assert (settings(found).secret, settings(found).other_secret) == (SECRET, other)
-        assert found.origins["CLUSTER_SECRET_SECOND"] == "derived from CLUSTER_SECRET_FILE"
+        assert found.effective["CLUSTER_SECRET_SECOND"].origin == "derived from CLUSTER_SECRET_FILE"
     for wrong in (f"{SECRET}\n{other}", f"{SECRET}\nnext {other}\nnext {other}", f"{SECRET}\nnext x"):
         found = loaded(f"CLUSTER_SECRET_FILE={secret_file(tmp_path, wrong)}")
         assert keys(found) == ["CLUSTER_SECRET_FILE"]

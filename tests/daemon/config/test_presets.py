@@ -32,7 +32,7 @@ def test_each_preset_alone_is_valid_with_warnings(name: str) -> None:
     without = describe(PRESETS[name])["runs_without"]
     assert asked == bool(without), "what it runs without is told"
     assert all(feature in problem(found, "preset", "warning").message for feature in without)
-    assert settings(found).preset == name
+    assert found.preset == name
     assert settings(found).cluster_enabled is True
 
 
@@ -70,7 +70,7 @@ def test_what_only_some_presets_have() -> None:
     assert PRESETS["full_ha"].values["REPLICATION_CONSISTENCY"] == "quorum"
     assert PRESETS["distributed"].values["REPLICATION_MODE"] == "multi_master"
     alone = settings(loaded(preset="development"))
-    assert (alone.founder, alone.min_nodes, alone.debug, alone.log_level) == (True, 1, True, "DEBUG")
+    assert (alone.founder, alone.min_nodes, alone.log_level) == (True, 1, "DEBUG")
 
 
 @pytest.mark.parametrize("name", ["full_ha", "distributed"])

@@ -29,9 +29,9 @@ EFFECTS = {
     "CLUSTER_BOOTSTRAP": ("1", {"founder"}),
     "CLUSTER_SECRET": ("", {"secret", "address", "advertise_address"}),
     "CLUSTER_SECRET_SECOND": (new_secret(), {"other_secret"}),
-    "CLUSTER_ELECTION_TIMEOUT": ("2", {"election_max_s", "timing"}),
+    "CLUSTER_ELECTION_TIMEOUT": ("2", {"timing"}),
     "CLUSTER_NODE_PRIORITY": ("7", {"priority"}),
-    "CLUSTER_LEASE_DURATION": ("2", {"lease_s", "timing"}),
+    "CLUSTER_LEASE_DURATION": ("2", {"timing"}),
     "FAILOVER_ENABLED": ("0", {"failover_enabled"}),
     "FAILOVER_MODE": ("manual", {"failover_mode"}),
     "FAILOVER_TIMEOUT": ("20", {"failover_timeout_s"}),
@@ -51,7 +51,7 @@ EFFECTS = {
     "DISTRIBUTED_LOCK_EXTEND_INTERVAL": ("5", {"lock_extend_s"}),
     "HA_NETWORK_TIMEOUT": ("2", {"network_timeout_s"}),
     "HA_OPERATION_TIMEOUT": ("20", {"operation_timeout_s"}),
-    "HA_DEBUG_MODE": ("1", {"debug", "log_level"}),
+    "HA_DEBUG_MODE": ("1", {"log_level"}),
     "HA_LOG_LEVEL": ("ERROR", {"log_level"}),
     "HA_LOG_FORMAT": ("json", {"log_format"}),
 }
@@ -85,7 +85,7 @@ def test_the_defaults_are_valid_and_run_nothing() -> None:
     found = settings(loaded())
     assert found.cluster_enabled is False
     assert found.workloads == ()
-    assert (found.port, found.priority, found.lease_s, found.log_level) == (7946, 100, 3.0, "INFO")
+    assert (found.port, found.priority, found.timing.lease_s, found.log_level) == (7946, 100, 3.0, "INFO")
 
 
 def test_an_error_leaves_no_settings_and_comes_first() -> None:

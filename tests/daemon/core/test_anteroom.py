@@ -11,7 +11,7 @@ from mltbd.core.events import Ask
 from tests.daemon.core.core_kit import THREE, TIMING, WALL
 from tests.daemon.core.node_kit import Wired
 
-VERBS = [("switchover", "n2"), ("promote_node", "n4"), ("pause", ""), ("confirm", "")]
+VERBS = [("switchover", "n2"), ("promote_node", "n4"), ("pause", "")]
 by_verb = pytest.mark.parametrize(("verb", "target"), VERBS, ids=[verb for verb, _ in VERBS])
 
 

@@ -75,5 +75,5 @@ def test_how_many_more_may_be_lost() -> None:
 
 def test_who_does_not_lead_knows_no_facts() -> None:
     wired = apart()
-    with pytest.raises(InvariantViolation, match="without a reign"):
+    with pytest.raises(InvariantViolation, match="not leading term"):
         wired.nodes["n2"].placer.facts("main", wired.now)

@@ -40,7 +40,7 @@ class Clock:
         self.consensus = self.member.consensus
         self.state = State()
         self.commands = Commands(self.consensus, self.member.out, 1)
-        self.expiry = Expiry("n1", 1, self.consensus, self.state, self.commands)
+        self.expiry = Expiry(1, self.consensus, self.state, self.commands)
         self.seq = 0
         self.now = 0.0
         self.lead()

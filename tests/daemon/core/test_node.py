@@ -164,8 +164,7 @@ def test_who_is_asked_to_stop_hands_over_workload_and_leadership_and_leaves() ->
     wired.stop("n1")
     assert wired.until(lambda: wired.leader() == "n2", TIMING.election_s)
     placement = wired.nodes["n2"].state.placements.get("main")
-    operation = wired.nodes["n2"].state.placements.last_operation("main")
-    assert operation is not None
+    operation = list(wired.nodes["n2"].state.placements.operations.values())[-1]
     assert (placement.owner, operation.cause, operation.state) == ("n2", "handover", "done")
 
 

@@ -23,7 +23,7 @@ class Reader:
 
     def __init__(self, node: str = "n1", voters: Sequence[str] = THREE) -> None:
         self.member = Member(node, voters)
-        self.reads = Reads(node, self.member.consensus, self.member.out)
+        self.reads = Reads(self.member.consensus, self.member.out)
         self.now = 0.0
 
     def leads(self, *, in_charge: bool = True) -> Reader:

@@ -115,7 +115,8 @@ def test_a_survey_of_as_many_as_replicate_with_the_longest_names_fits(monkeypatc
         assert (beyond["facts"], beyond["more"]) == ({}, False)
 
 
-def test_clocks_are_compared_without_being_asked() -> None:
+def test_clocks_are_compared_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PEER_ANSWERS_S", 0.2)
     with Live(2) as live:
         live.formed()
         live.until(lambda: "n2" in live.ask("n1", "survey", {"quick": True})["clocks"], "a first sample")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from mltb_transport.frames import decode
-from mltb_transport.memory_bus import MemoryBus
 from mltb_transport.messages import Append, AppendAnswer, Heartbeat, Ping, Pong, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Effect
@@ -17,6 +16,7 @@ from mltbd.core.events import INCARNATION_SPAN, Ask, Event, GuardSays, Received,
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
 from tests.daemon.runtime.live import PORT, Live, LiveNode
+from tests.transport.memory_bus import MemoryBus
 from tests.waiting import until
 
 

@@ -102,7 +102,7 @@ def test_saves_are_acknowledged_in_order_and_batched(tmp_path: Path) -> None:
         before = commits(tmp_path)
         with held(book, save(1)):
             book.submit(*[save(n, entries(n - 1, n - 1)) for n in range(2, 502)])
-            assert book.journal.waiting == 500
+            assert book.journal._queue.qsize() == 500
         book.wait(lambda: len(book.acknowledged) == 500)
         assert book.acknowledged == list(range(2, 502))
         assert commits(tmp_path) - before == 1 + 2, "500 saves that wait are two transactions"

@@ -13,7 +13,7 @@ import pytest
 from mltb_transport.messages import Request, Response
 from mltbd.core.log import InvariantViolation
 from mltbd.core.owner import Owner
-from mltbd.runtime import views
+from mltbd.runtime import doctor, views
 from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.shield import lead_of, response, shielded
 from tests.daemon.runtime.live import Live
@@ -67,6 +67,7 @@ def test_a_refusal_of_any_shape_is_passed_on(monkeypatch: pytest.MonkeyPatch, tw
 
 @pytest.mark.parametrize("wall", ["1e300", "-1.0", "1e999", "NaN", "1"])
 def test_a_clock_that_none_shows_is_not_compared(monkeypatch: pytest.MonkeyPatch, two: Live, wall: str) -> None:
+    monkeypatch.setattr(doctor, "PEER_ANSWERS_S", 0.2)
     says(monkeypatch, two, True, f'{{"boottime":{wall},"wall":1.0,"incarnation":1}}')
     noted: list[object] = []
     check_up: Any = two["n2"].check_up

@@ -9,7 +9,6 @@ from typing import Any
 
 from mltb_transport.bus import Source
 from mltb_transport.frames import PROTOCOL, Frame, encode
-from mltb_transport.memory_bus import Address, MemoryBus, MemoryHub
 from mltb_transport.messages import Message
 from mltb_transport.wire import Inbound
 from mltbd.core.effects import (
@@ -32,6 +31,7 @@ from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.runtime import views
 from tests.daemon.runtime.in_memory import MemoryDisk, MemoryGuard, Plain
+from tests.transport.memory_bus import Address, MemoryBus, MemoryHub
 
 PORT = 7946
 BEGIN_S = 1000.0

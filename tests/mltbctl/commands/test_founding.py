@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.invitation import invitation_of
-from mltb_transport.keys import new_secret, read_secret
+from mltb_transport.keys import new_secret, read_secrets
 from mltbctl.commands.founding import MARK, _Written, effective
 from mltbctl.errors import CliError
 from mltbd.core.founding import Founder
@@ -55,7 +55,7 @@ def test_init_writes_what_a_founder_needs(capsys: Capture, here: Path) -> None:
     assert stat.S_IMODE((here / "n1").stat().st_mode) == 0o700
     invitation = invitation_of(outcome.out.split()[2])
     assert (invitation.name, invitation.seeds) == ("homelab", ("127.0.0.1:7946",))
-    assert invitation.secret == read_secret(secret)
+    assert invitation.secret == read_secrets(secret).used
 
 
 def test_the_daemon_reads_the_mark_once(capsys: Capture, here: Path) -> None:
@@ -79,7 +79,7 @@ def test_join_writes_what_the_line_says(capsys: Capture, here: Path) -> None:
     config = tomllib.loads((here / "n2.toml").read_text())
     assert (config["CLUSTER_SEED_NODES"], config["CLUSTER_PORT"]) == (["127.0.0.1:7946"], 7950)
     assert (config["CLUSTER_ROLE"], config["CLUSTER_NAME"]) == ("witness", "homelab")
-    assert read_secret(here / "n2.secret") == read_secret(here / "n1.secret")
+    assert read_secrets(here / "n2.secret") == read_secrets(here / "n1.secret")
     assert stat.S_IMODE((here / "n2.secret").stat().st_mode) == 0o600
 
 
