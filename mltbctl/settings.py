@@ -231,8 +231,10 @@ def _secret_in(name: str, origin: str) -> Secret:
 
 
 def _read(path: Path, bytes_max: int) -> str:
+    from mltb_transport.regular import regular
+
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = file.read(bytes_max + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

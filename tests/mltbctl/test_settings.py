@@ -160,6 +160,15 @@ def test_unreadable_configuration(tmp_path: Path, content: bytes, words: str) ->
         find_secret(str(tmp_path / "none.toml"), {})
 
 
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for config, environ in ((str(pipe), {}), ("", {"CLUSTER_SECRET_FILE": str(pipe)})):
+        with pytest.raises(CliError, match="not a regular file") as caught:
+            find_secret(config, environ)
+        assert caught.value.code == "usage"
+
+
 def test_config_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert config_path("a.toml", {"MLTB_CONFIG": "b.toml"}) == Path("a.toml")
     assert config_path("", {"MLTB_CONFIG": "b.toml"}) == Path("b.toml")

@@ -11,6 +11,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mltb_transport.regular import regular
+
 SECRET_PREFIX = "mltb1-"
 SECRET_BYTES = 32
 CHECKSUM_BYTES = 3
@@ -107,7 +109,7 @@ def read_secrets(path: Path) -> Secrets:
     A systemd credential is let off the group check: its access list shows up as group bits.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(SECRET_FILE_BYTES_MAX + 1)
     except OSError as error:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltb_transport.keys import SecretError, Secrets, check_secret, read_secrets
+from mltb_transport.keys import SecretError, check_secret, read_secrets
 from mltbd.config.layers import Layers, Sourced
 from mltbd.config.machine import ELSEWHERE, ELSEWHERE_V6, Machine
 from mltbd.config.names import node_id_from
@@ -127,7 +125,7 @@ def _find_secret(values: dict[str, Sourced], environ: Mapping[str, str]) -> list
         origin, name = "env CREDENTIALS_DIRECTORY", "the systemd credential"
     try:
         if path is not None:
-            found = _read(path)
+            found = read_secrets(path)
             values["CLUSTER_SECRET"] = Sourced(found.used, f"derived from {name}", "derived")
             if found.other and not values["CLUSTER_SECRET_SECOND"].value:
                 values["CLUSTER_SECRET_SECOND"] = Sourced(found.other, f"derived from {name}", "derived")
@@ -172,13 +170,6 @@ def _credential(environ: Mapping[str, str]) -> Path | None:
     except OSError:
         return path  # To start without it would be worse than to say why it cannot be read.
     return path
-
-
-def _read(path: Path) -> Secrets:
-    with contextlib.suppress(OSError):  # Which is told better by reading it.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SecretError(f"`{path}` is not a regular file")  # To open a pipe would wait for its writer.
-    return read_secrets(path)
 
 
 def _derive_address(values: dict[str, Sourced], machine: Machine) -> list[Problem]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mltb_transport.regular import regular
 from mltbd.config.options import OPTIONS
 from mltbd.config.problem import Problem, error
 from mltbd.config.suggest import did_you_mean
@@ -42,7 +43,7 @@ def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
     """The file's content, and what is wrong with its keys. A file that was not named may be absent."""
     where = str(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = file.read(FILE_BYTES_MAX + 1)
             mode = path.stat().st_mode
     except FileNotFoundError:

@@ -70,6 +70,13 @@ def test_a_directory_and_an_impossible_path_are_errors(tmp_path: Path) -> None:
     assert read_toml(Path("a\0b"), named=True)[1][0].key == "config"
 
 
+def test_a_pipe_is_an_error_and_nobody_waits_for_its_writer(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (problem,) = read_toml(pipe, named=True)[1]
+    assert problem.message == f"cannot read `{pipe}`: not a regular file"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path, "")
