@@ -212,7 +212,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     text = _read(path, CONFIG_FILE_BYTES_MAX)
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CliError(
             f"`{path}` is no valid TOML: {error}",
             f"run `mltbctl config validate --config {path}`",

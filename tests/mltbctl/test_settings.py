@@ -149,7 +149,13 @@ def test_secret_file_others_can_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"a = ", "no valid TOML"), (b"\xff", "not UTF-8"), (b"#" * (CONFIG_FILE_BYTES_MAX + 1), "larger than")],
+    [
+        (b"a = ", "no valid TOML"),
+        (b"a = " + b"9" * 5000, "no valid TOML"),
+        (b"a = " + b"[" * 5000, "no valid TOML"),
+        (b"\xff", "not UTF-8"),
+        (b"#" * (CONFIG_FILE_BYTES_MAX + 1), "larger than"),
+    ],
 )
 def test_unreadable_configuration(tmp_path: Path, content: bytes, words: str) -> None:
     config = tmp_path / "mltb.toml"

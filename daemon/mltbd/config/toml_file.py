@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mltb_transport.regular import regular
+from mltbd.config.names import shown
 from mltbd.config.options import OPTIONS
 from mltbd.config.problem import Problem, error
 from mltbd.config.suggest import did_you_mean
 
 FILE_BYTES_MAX = 1 << 20
+DEPTH_MAX = 16
 TABLES = ("preset", "workload", "api", "check")
 """What a file may hold beside options."""
 
@@ -71,7 +73,26 @@ def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
 def _parse(text: str) -> dict[str, Any]:
     import tomllib  # Only a node with a file pays for it.
 
-    return tomllib.loads(text)
+    table = tomllib.loads(text)
+    _check(table)
+    return table
+
+
+def _check(table: dict[str, Any]) -> None:
+    """Raises ValueError for what Python could read, but not say again: numbers beyond those of TOML, and depths."""
+    level: list[tuple[str, object]] = [("", table)]
+    for _ in range(DEPTH_MAX):
+        below: list[tuple[str, object]] = []
+        for key, value in level:
+            if isinstance(value, dict):
+                below += value.items()
+            elif isinstance(value, list):
+                below += ((key, item) for item in value)
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"the number of `{shown(key)}` has more than 64 bits")
+        level = below
+    if level:
+        raise ValueError("nested too deeply")
 
 
 def _sort_out(

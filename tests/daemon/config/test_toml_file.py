@@ -45,7 +45,11 @@ def test_keys_know_their_lines(tmp_path: Path) -> None:
         (b"a = 1\na = 2", "is not TOML: cannot overwrite a value"),
         (b"\xff", "not UTF-8 at byte 0"),
         (b"a = " + b"9" * 5000, "is not TOML"),
-        (b"a = " + b"[" * 5000, "is not TOML"),
+        (b"a = " + b"[" * 5000, "is not TOML: nested too deeply"),
+        (b"a = " + b"[" * 20 + b"]" * 20, "is not TOML: nested too deeply"),
+        (b"command." + b"a." * 5000 + b"b = 1", "is not TOML: nested too deeply"),
+        (b"CLUSTER_PORT = 0x" + b"f" * 5000, "is not TOML: the number of `CLUSTER_PORT` has more than 64 bits"),
+        (b"[[workload.main.check]]\nx = [[0x8000000000000000]]", "the number of `x` has more"),
         (b"#" * (FILE_BYTES_MAX + 1), f"larger than {FILE_BYTES_MAX} bytes"),
     ],
 )
@@ -54,6 +58,12 @@ def test_what_is_no_toml_is_one_error(tmp_path: Path, content: bytes, message: s
     assert [item.key for item in problems] == ["config"]
     assert message in problems[0].message
     assert file.options == {}
+
+
+@pytest.mark.parametrize("number", ["9223372036854775807", "-9223372036854775808"])
+def test_the_numbers_of_toml_are_numbers(tmp_path: Path, number: str) -> None:
+    file, problems = read_toml(written(tmp_path, f"CLUSTER_PORT = {number}"), named=True)
+    assert (file.options, problems) == ({"CLUSTER_PORT": int(number)}, [])
 
 
 def test_a_named_file_has_to_exist_and_an_unnamed_one_does_not(tmp_path: Path) -> None:
