@@ -10,9 +10,13 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mltb_transport.limits import RELEASE
 from mltbd.say import write
+
+if TYPE_CHECKING:
+    from mltbd.config.settings import Loaded
 
 EXIT_CONFIG = 2
 
@@ -70,20 +74,17 @@ def _guard(options: argparse.Namespace, passed_on: list[str]) -> int:
 
 def _daemon(options: argparse.Namespace) -> int:
     from mltbd.config.paths import socket_path, state_dir
-    from mltbd.config.problem import errors
     from mltbd.config.settings import load
 
     sets = list(options.sets)
     again = partial(load, options.preset, options.config, sets, os.environ)
     loaded = again()
-    for problem in loaded.problems:
-        _say(f"{problem.level}: {problem.key}: {problem.message}", *([f"hint: {problem.hint}"] if problem.hint else ()))
-    if loaded.settings is None or errors(loaded.problems):
-        return EXIT_CONFIG
-    if not loaded.settings.cluster_enabled:
-        _say("error: CLUSTER_ENABLED is False, so there is nothing to run")
-        _say("", "hint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset")
-        return EXIT_CONFIG
+    words, right = _judged(loaded)
+    _say(words)
+    if loaded.settings is None or not right:
+        from mltbd.runtime.wrong_configuration import outlast
+
+        return outlast(lambda: _judged(again()), words, _say, os.environ)
     from mltbd.runtime.daemon import run
     from mltbd.runtime.reload import Origin
 
@@ -93,9 +94,23 @@ def _daemon(options: argparse.Namespace) -> int:
     )
 
 
-def _say(*lines: str) -> None:
+def _judged(loaded: Loaded) -> tuple[list[str], bool]:
+    """What there is to say of a configuration, and whether a daemon can run with it."""
+    words: list[str] = []
+    for problem in loaded.problems:
+        words += [f"{problem.level}: {problem.key}: {problem.message}"]
+        words += [f"hint: {problem.hint}"] if problem.hint else []
+    if loaded.settings is not None and not loaded.settings.cluster_enabled:
+        words += ["error: CLUSTER_ENABLED is False, so there is nothing to run"]
+        words += ["", "hint: `mltbd run --set CLUSTER_ENABLED=True`, or a preset"]
+        return words, False
+    return words, loaded.settings is not None
+
+
+def _say(lines: list[str]) -> None:
     """To the log. One that is full, or that nobody reads any more, keeps no daemon from starting."""
-    write("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    for line in lines:
+        write(f"{line}\n".encode(errors="backslashreplace"))
 
 
 def _forget_unwritten() -> None:
