@@ -77,5 +77,5 @@ class LocalSocket:
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & stat.S_IWOTH:
             raise BindError(
                 f"the directory `{directory}` belongs to, or can be written by, other users",
-                f"run `chmod 0700 {directory}`, or choose another with `--runtime-dir`",
+                "choose another with `--runtime-dir` or `MLTB_SOCKET`, or close this one to other users",
             )

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import importlib.util
 import logging
-import os
 import resource
 import secrets
 import signal
@@ -228,7 +227,6 @@ async def _serve(
             dispatch(delivery, driver, control)
 
     try:
-        _prepare(socket_path)
         bus.open(on_frame, driver.lost)
     except (BindError, OSError) as error:
         log.error("%s", _said(error))
@@ -280,11 +278,3 @@ def _allow_many_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _prepare(socket_path: Path) -> None:
-    """The directory of the control socket: ours alone."""
-    socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):
-        if socket_path.parent.stat().st_uid == os.geteuid():
-            socket_path.parent.chmod(0o700)

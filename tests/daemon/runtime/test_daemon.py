@@ -222,8 +222,23 @@ def test_a_runtime_directory_that_cannot_be_made_is_fatal_and_named(tmp_path: Pa
     (tmp_path / "run").write_text("a file in its place")
     with Child(tmp_path, port) as child:
         assert child.ends() == EXIT_FATAL
-        assert f"cannot use `{tmp_path / 'run' / 'mltb'}`: not a directory" in child.log()
+        assert f"cannot serve `{child.path}`: not a directory" in child.log()
         assert "Traceback" not in child.log()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_directory_that_is_not_ours_alone_is_left_as_it_is_or_refused(tmp_path: Path, port: int, mode: int) -> None:
+    """It may be /run, or /tmp, where $MLTB_SOCKET has put the socket."""
+    directory = tmp_path / "run" / "mltb"
+    directory.mkdir(parents=True)
+    directory.chmod(mode)
+    with Child(tmp_path, port) as child:
+        if mode & stat.S_IWOTH:
+            assert child.ends() == EXIT_FATAL
+            assert "can be written by, other users" in child.log()
+        else:
+            child.met()
+        assert stat.S_IMODE(directory.stat().st_mode) == mode
 
 
 OLD = "import zmq; zmq.zmq_version_info = lambda: (4, 3, 4); from mltbd.main import main; raise SystemExit(main())"
