@@ -27,7 +27,7 @@ def write(data: bytes) -> bool:
                 return line.send(data, socket.MSG_DONTWAIT) == len(data)
         own = _own() if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else None
         if own is None:
-            return _writable() and os.write(2, data) == len(data)
+            return _in_pieces(data, select.PIPE_BUF if stat.S_ISFIFO(kind) else 1 if os.isatty(2) else len(data))
         try:
             return os.write(own, data) == len(data)
         finally:
@@ -45,8 +45,13 @@ def _own() -> int | None:
         return None
 
 
-def _writable() -> bool:
-    """Of a terminal it means only that some of a line fits."""
+def _in_pieces(data: bytes, most: int) -> bool:
+    """Whether all of it fits, where what is ready to be written to takes `most` bytes, and with more could wait."""
     poller = select.poll()
     poller.register(2, select.POLLOUT)
-    return any(event & select.POLLOUT for _, event in poller.poll(0))
+    for start in range(0, len(data), most):
+        ready = any(event & select.POLLOUT for _, event in poller.poll(0))
+        piece = data[start : start + most]
+        if not ready or os.write(2, piece) < len(piece):
+            return False
+    return True

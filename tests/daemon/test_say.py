@@ -62,6 +62,32 @@ def test_what_says_it_is_ready_and_is_not_for_a_whole_line_holds_up_nobody(kind:
             os.close(end)
 
 
+BLIND = """
+import resource
+from mltbd.say import write
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+for _ in range(100):
+    write(b"x" * 5999 + b"\\n")
+print("on")
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_what_cannot_be_opened_anew_holds_up_nobody_either(kind: str) -> None:
+    """A pipe or a terminal of another user; here no file can be opened at all."""
+    ends = os.openpty() if kind == "terminal" else os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", BLIND], env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
+            stdout=subprocess.PIPE, stderr=ends[1], text=True, check=True, timeout=30,
+        )  # fmt: skip
+        assert done.stdout == "on\n"
+        assert os.read(ends[0], 4096).startswith(b"xxx")
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def test_in_a_file_it_comes_after_what_others_wrote_there(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         file.write(b"first\n")
