@@ -9,31 +9,43 @@ import stat
 import sys
 
 LINE_BYTES_MAX = 1024
+_torn = False
+"""Whether stderr took only half of our last line."""
 
 
 def say(who: str, text: str) -> None:
     """One line, dropped if nobody reads, or reads any more."""
-    write(f"{who}: {text}\n".encode(errors="replace")[:LINE_BYTES_MAX])
+    write(f"{who}: {text}".encode(errors="replace")[: LINE_BYTES_MAX - 1] + b"\n")
 
 
-def write(data: bytes) -> bool:
-    """To stderr what it takes at once; whether that was all."""
+def write(lines: bytes) -> bool:
+    """To stderr what it takes at once; whether that was all. What follows half a line begins a new one."""
+    global _torn
     if sys.stderr is None:
         return False  # We were started without one, so that 2 may be the number of any file.
+    data = b"\n" + lines if _torn else lines
     try:
-        kind = os.fstat(2).st_mode
-        if stat.S_ISSOCK(kind):
-            with socket.socket(fileno=os.dup(2)) as line:
-                return line.send(data, socket.MSG_DONTWAIT) == len(data)
-        own = _own() if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else None
-        if own is None:
-            return _in_pieces(data, select.PIPE_BUF if stat.S_ISFIFO(kind) else 1 if os.isatty(2) else len(data))
-        try:
-            return os.write(own, data) == len(data)
-        finally:
-            os.close(own)
+        taken = _taken(data)
     except OSError:
         return False
+    if taken:
+        _torn = data[taken - 1 : taken] != b"\n"
+    return taken == len(data)
+
+
+def _taken(data: bytes) -> int:
+    """How many bytes of it stderr took at once."""
+    kind = os.fstat(2).st_mode
+    if stat.S_ISSOCK(kind):
+        with socket.socket(fileno=os.dup(2)) as line:
+            return line.send(data, socket.MSG_DONTWAIT)
+    own = _own() if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else None
+    if own is None:
+        return _in_pieces(data, select.PIPE_BUF if stat.S_ISFIFO(kind) else 1 if os.isatty(2) else len(data))
+    try:
+        return os.write(own, data)
+    finally:
+        os.close(own)
 
 
 def _own() -> int | None:
@@ -45,13 +57,11 @@ def _own() -> int | None:
         return None
 
 
-def _in_pieces(data: bytes, most: int) -> bool:
-    """Whether all of it fits, where what is ready to be written to takes `most` bytes, and with more could wait."""
+def _in_pieces(data: bytes, most: int) -> int:
+    """How many bytes fit, where what is ready to be written to takes `most` of them, and with more could wait."""
     poller = select.poll()
     poller.register(2, select.POLLOUT)
-    for start in range(0, len(data), most):
-        ready = any(event & select.POLLOUT for _, event in poller.poll(0))
-        piece = data[start : start + most]
-        if not ready or os.write(2, piece) < len(piece):
-            return False
-    return True
+    taken = 0
+    while taken < len(data) and any(event & select.POLLOUT for _, event in poller.poll(0)):
+        taken += os.write(2, data[taken : taken + most])
+    return taken

@@ -26,7 +26,8 @@ def said(stderr: int, count: int, lines: int = 1) -> tuple[str, str]:
 
 def test_a_line_says_who_speaks_and_has_a_limit() -> None:
     assert said(subprocess.PIPE, 3) == ("on\n", "guard: xxx\n")
-    assert len(said(subprocess.PIPE, LINE_BYTES_MAX)[1]) == LINE_BYTES_MAX
+    long = said(subprocess.PIPE, LINE_BYTES_MAX, 2)[1].splitlines(keepends=True)
+    assert [(len(line), line[-1]) for line in long] == [(LINE_BYTES_MAX, "\n")] * 2
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -60,6 +61,30 @@ def test_what_says_it_is_ready_and_is_not_for_a_whole_line_holds_up_nobody(kind:
     finally:
         for end in ends:
             os.close(end)
+
+
+HALVES = """
+import os
+from mltbd.say import write
+while write(b"x" * 9999 + b"\\n"):
+    pass
+os.read(0, 1 << 20)
+print(write(b"next\\n"), write(b"last\\n"))
+"""
+
+
+@pytest.mark.parametrize("limit", ["", "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"])
+def test_what_follows_half_a_line_begins_a_new_one(limit: str) -> None:
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", HALVES.replace("while", f"{limit}\nwhile")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
+        stdin=reader, stdout=subprocess.PIPE, stderr=writer, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert done.stdout == "True True\n"
+    assert os.read(reader, 4096) == b"\nnext\nlast\n"
+    os.close(reader)
+    os.close(writer)
 
 
 BLIND = """
