@@ -126,6 +126,26 @@ def test_garbage_is_counted_and_ignored(tmp_path: Path) -> None:
 # -- its end
 
 
+AT_ONCE = """
+import os, signal, sys
+from mltbd import guard
+real = signal.signal
+def install(number, handler):
+    real(number, handler)
+    if number == signal.SIGTERM:
+        signal.signal = real
+        os.kill(os.getpid(), number)
+signal.signal = install
+sys.exit(guard.run(["true"], sys.argv[1]))
+"""
+
+
+def test_a_signal_is_heard_from_the_moment_it_does_not_kill(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", AT_ONCE, str(tmp_path / "state")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "daemon")}
+    assert subprocess.run(argv, env=env, timeout=10.0, check=False).returncode == 0
+
+
 def test_a_graceful_stop_waits_for_the_daemon(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         guarded.run(trees.plain(tmp_path))
