@@ -7,6 +7,7 @@ stopped when something is due for a workload, its own timer continues it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import os
@@ -231,9 +232,10 @@ class Guard:
         self._sentinel.kill()
         until = boottime_s() + FAREWELL_S
         while boottime_s() < until:
-            table = processes()
-            for row in descendants([row.pid for row in table if row.parent == os.getpid()], table):
-                send(row, signal.SIGKILL)
+            with contextlib.suppress(OSError):  # Where no file can be opened, the two above end all the same.
+                table = processes()
+                for row in descendants([row.pid for row in table if row.parent == os.getpid()], table):
+                    send(row, signal.SIGKILL)
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass

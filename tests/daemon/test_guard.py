@@ -157,6 +157,14 @@ def test_a_graceful_stop_waits_for_the_daemon(tmp_path: Path) -> None:
         assert guarded.guard.wait() == 0
 
 
+def test_a_guard_that_can_open_no_file_ends_as_gracefully(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded, guarded.without_files():
+        guarded.guard.send_signal(signal.SIGTERM)
+        guarded.news("stop")
+        guarded.send(b"exit 0")
+        assert guarded.guard.wait() == 0
+
+
 @pytest.mark.parametrize("code", [b"exit 0", b"exit 1"])
 def test_a_daemon_that_ends_without_stopping_its_workload_is_cleaned_up_after(code: bytes, tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
