@@ -76,6 +76,8 @@ class Guard:
         self._leases: dict[str, Lease] = {}
         self._runs: dict[str, Run] = {}
         self._garbage = 0
+        self._unstarted = 0
+        """How often in a row a child could not be forked."""
         self._horizon_s = 0.0
         self._patience_s = PATIENCE_S
         self._give_up_at = math.inf
@@ -171,8 +173,10 @@ class Guard:
             if self._sentinel.missing() and now >= self._sentinel_at:
                 self._sentinel_at = now + SENTINEL_PAUSE_S
                 self._sentinel.start()
+                self._unstarted = 0
             if self._daemon.start_at is not None and now >= self._daemon.start_at:
                 self._daemon.start()
+                self._unstarted = 0
                 self._forest.kin.add(self._daemon.pid or 0)
                 self._daemon.send(
                     {
@@ -184,7 +188,9 @@ class Guard:
                     }
                 )
         except OSError as error:
-            log(f"cannot start a process: {error.strerror}")
+            self._unstarted += 1
+            if self._unstarted.bit_count() == 1:  # As with garbage: a sentinel is tried again twenty times a second.
+                log(f"cannot start a process, attempt {self._unstarted}: {error.strerror}")
 
     def _daemon_ended(self, status: int) -> None:
         while datagrams := self._daemon.receive():

@@ -216,6 +216,21 @@ def test_a_lost_sentinel_is_replaced_and_works(number: int, tmp_path: Path) -> N
         assert boottime_s() < deadline + MARGIN_S + 0.3
 
 
+def test_a_sentinel_that_cannot_be_started_is_tried_again_and_the_log_is_not_flooded(tmp_path: Path) -> None:
+    def told() -> int:
+        return guarded.errors.read_text().count("cannot start a process")
+
+    with Guarded(tmp_path).meet() as guarded:
+        lost = guarded.sentinel()
+        with guarded.without_files():
+            os.kill(lost.pid, signal.SIGKILL)
+            until(lambda: told() >= 4)  # Eight attempts.
+            with contextlib.suppress(AssertionError):
+                until(lambda: told() > 6, 1.0)
+            assert told() <= 6, "each of them is told"
+        assert guarded.sentinel() != lost
+
+
 def test_a_sentinel_outlives_the_signals_of_a_terminal_and_of_systemd(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         first = guarded.run(trees.daemonised(tmp_path))
