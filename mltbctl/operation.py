@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOLLOW_S = 60.0  # how long a move is followed without --timeout; the daemon gives up on its own long before
 CALL_S = 5.0
+REASON_CHARS_MAX = 200
 POLL_S = 0.08
 PHASE_WIDTH = 28
 ANSWER_CHARS_MAX = 256
@@ -35,6 +36,12 @@ def plan_text(move: dict[str, Any], style: Style) -> str:
     if move.get("at"):
         head += f"   at {move['at']}"
     return "\n".join([head, *(verdict_lines(plan["candidates"], style) if plan.get("candidates") else [])])
+
+
+def check_reason(reason: str) -> None:
+    """What people read later has a length. CliError `usage` beyond it."""
+    if len(reason) > REASON_CHARS_MAX:
+        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
 
 
 def require_terminal(instead: str = "--yes") -> None:

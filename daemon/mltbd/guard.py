@@ -24,7 +24,20 @@ from mltb_transport.continuer import Continuer
 from mltbd.alarm import Alarm
 from mltbd.cages import KillPathError
 from mltbd.daemon_child import DaemonChild
-from mltbd.orders import Arm, Hello, Order, OrderError, Start, Stop, Tell, decode
+from mltbd.orders import (
+    EXIT_ANEW,
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_FATAL,
+    Arm,
+    Hello,
+    Order,
+    OrderError,
+    Start,
+    Stop,
+    Tell,
+    decode,
+)
 from mltbd.processes import adopt_orphans, boottime_s, descendants, lock_memory, processes, send
 from mltbd.runs import Run
 from mltbd.say import say
@@ -45,7 +58,6 @@ IDLE_S = 60.0
 URGENT_S = 0.5
 """What the second signal leaves a workload between SIGTERM and SIGKILL."""
 FAREWELL_S = 2.0
-EXIT_FAILED, EXIT_INVALID, EXIT_FATAL, EXIT_ANEW = 1, 2, 3, 5
 PKILL_WORDS = ("gunicorn", "aria2c", "qbittorrent-nox", "ffmpeg", "rclone", "java", "sabnzbdplus", "7z", "split")
 """Some bots kill every process whose command line has one of these words anywhere."""
 
@@ -200,8 +212,8 @@ class Guard:
         self._daemon.reaped()
         if self._exit is not None:
             return  # Everything is being stopped already.
-        if status in (EXIT_INVALID, EXIT_FATAL):
-            self._stop_all(EXIT_INVALID if status == EXIT_INVALID else EXIT_FAILED)
+        if status in (EXIT_CONFIG, EXIT_FATAL):
+            self._stop_all(EXIT_CONFIG if status == EXIT_CONFIG else EXIT_FAILED)
         elif self._give_up_at < math.inf:
             self._stop_all(0)
         else:
@@ -359,7 +371,7 @@ def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) ->
         forest, lock = take(os.path.realpath(state_dir), kill_path or os.environ.get("MLTB_KILL_PATH") or None)
     except KillPathError as error:
         log(f"error: {error}")
-        return EXIT_INVALID
+        return EXIT_CONFIG
     except TenancyError as error:
         log(f"error: {error}")
         return EXIT_FAILED

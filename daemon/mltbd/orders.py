@@ -14,6 +14,8 @@ from mltbd.processes import LINUX
 
 FD_VARIABLE = "MLTB_GUARD_FD"
 """Names the daemon's end of the channel in its environment."""
+EXIT_CLEAN, EXIT_FAILED, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = range(6)
+"""How the daemon ends, and the guard after it. After ANEW and ORPHAN the guard starts another daemon."""
 DATAGRAM_BYTES_MAX = 64 * 1024
 NAME_CHARS_MAX = 255
 ARGV_MAX = 256

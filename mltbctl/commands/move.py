@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.errors import CliError
-from mltbctl.operation import CALL_S, confirm, follow, plan_text, require_terminal
+from mltbctl.operation import CALL_S, check_reason, confirm, follow, plan_text, require_terminal
 from mltbctl.result import Result
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
     from mltbctl.session import Session
-
-REASON_CHARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,7 @@ def cancel_failback(session: Session, wish: Wish) -> Result:
 
 
 def _move(session: Session, wish: Wish, ask: Ask) -> Result:
-    if len(wish.reason) > REASON_CHARS_MAX:
-        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    check_reason(wish.reason)
     # --timeout is for the whole move; a single call that takes this long has failed anyway.
     with session.client(CALL_S) as client:
         plan = ask(client, wish.to, True, wish.at)

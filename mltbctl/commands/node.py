@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltb_transport.addresses import spelled
 from mltbctl.errors import CliError, MltbError
-from mltbctl.operation import CALL_S, FOLLOW_S, WAITED_OUT
+from mltbctl.operation import CALL_S, FOLLOW_S, WAITED_OUT, check_reason
 from mltbctl.overview import is_known, is_silent
 from mltbctl.result import ExitCode, Result
 from mltbctl.words import ago, duration
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mltbctl.result import Style
     from mltbctl.session import Session
 
-REASON_CHARS_MAX = 200
 POLL_S = 0.1
 
 
@@ -97,8 +96,7 @@ def protocol_words(node: dict[str, Any], cluster: dict[str, Any]) -> str:
 
 def drain(session: Session, wish: Drain) -> Result:
     """Empty the node, and follow it until it is empty."""
-    if len(wish.reason) > REASON_CHARS_MAX:
-        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    check_reason(wish.reason)
     with session.client(CALL_S) as client:
         before = {each["name"] for each in client.status()["workloads"] if each["owner"] == wish.node}
         answer = client.drain(wish.node, reason=wish.reason, force=wish.force, dry_run=wish.dry_run)

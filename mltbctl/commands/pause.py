@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from mltbctl.errors import CliError
+from mltbctl.operation import check_reason
 from mltbctl.result import Result
 from mltbctl.words import duration
 
 if TYPE_CHECKING:
     from mltbctl.client import Client
 
-REASON_CHARS_MAX = 200
 PAUSE_MAX_S = 30 * 86_400.0
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -20,8 +20,7 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 def pause(client: Client, for_: str, reason: str) -> Result:
     """No automatic moves for `for_`; empty: until resumed."""
-    if len(reason) > REASON_CHARS_MAX:
-        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    check_reason(reason)
     seconds = seconds_of(for_) if for_ else 0.0
     answer = client.pause(seconds, reason=reason)
     how_long = f"for {duration(seconds)}" if seconds else "until `mltbctl resume`"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.errors import CliError, MltbError, UnknownOutcome
-from mltbctl.operation import confirm, require_terminal
+from mltbctl.errors import MltbError, UnknownOutcome
+from mltbctl.operation import check_reason, confirm, require_terminal
 from mltbctl.result import Result
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mltbctl.result import Style
     from mltbctl.session import Session
 
-REASON_CHARS_MAX = 200
 CHANGE_S = 10.0
 """A change of the voters waits for a quorum's disks."""
 GONE_S, POLL_S = 8.0, 0.2
@@ -86,8 +85,7 @@ def _change(
     proof: Callable[[Client, dict[str, Any]], bool] | None = None,
 ) -> Result:
     """`proof`: where nobody could tell how it ended, whether it was done all the same."""
-    if len(wish.reason) > REASON_CHARS_MAX:
-        raise CliError(f"`--reason` is longer than {REASON_CHARS_MAX} characters", code="usage")
+    check_reason(wish.reason)
     with session.client(CHANGE_S) as client:
         plan = ask(client, True)
         session.tell_endpoint(client)

@@ -7,10 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from mltbd import guard
 from mltbd.daemon_child import BACKOFF_FIRST_S, BACKOFF_S_MAX, OUTBOX_MAX, DaemonChild
 from mltbd.processes import boottime_s, process
-from mltbd.runtime import daemon
 from mltbd.spawn import Standing
 from tests.daemon import trees
 from tests.daemon.guarded import Guarded, alive, state
@@ -101,7 +99,6 @@ def test_restarts_that_the_daemon_asks_for_are_no_crashes() -> None:
 
 
 def test_the_guard_knows_a_daemon_that_begins_anew(tmp_path: Path) -> None:
-    assert guard.EXIT_ANEW == daemon.EXIT_ANEW
     with Guarded(tmp_path) as guarded:
         for _ in range(5):
             guarded.meet()

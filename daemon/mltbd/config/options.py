@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mltb_transport.limits import PORT_MAX
+
 Value = bool | int | float | str | tuple[str, ...] | None
 Kind = Literal[
     "bool",
@@ -26,8 +28,6 @@ RISKS = ("none", "two_owners")
 CONSISTENCIES = ("eventual", "quorum", "strong")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("plain", "json")
-PORT_MAX = 65534
-"""The control port is the next one, and 65535 is the last there is."""
 DAY_S = 86400.0
 
 NOT_BUILT = (

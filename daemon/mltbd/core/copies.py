@@ -20,15 +20,18 @@ DRAINED, LOST = "drained", "lost"
 """Why a copy is given back, beside what any workload is given back for: by its owner; by the leader in its place."""
 
 
+def owners_of(placements: Placements, pending: Sequence[Entry]) -> dict[str, str]:
+    """Who owns each workload, the grants that are on their way through the log included."""
+    owners = {name: placement.owner for name, placement in placements.by_workload.items() if placement.owner}
+    return owners | {e.command.workload: e.command.owner for e in pending if isinstance(e.command, Grant)}
+
+
 def rival(workload: str, placements: Placements, pending: Sequence[Entry]) -> str:
     """Why `workload` may not be granted: it runs once, or everywhere, and somewhere it is still the other of the two.
 
     While nodes are configured anew one after the other they disagree; then whoever has it first keeps it.
     """
-    owners = {name: placement.owner for name, placement in placements.by_workload.items() if placement.owner}
-    for entry in pending:
-        if isinstance(entry.command, Grant):
-            owners[entry.command.workload] = entry.command.owner
+    owners = owners_of(placements, pending)
     if is_copy(workload):
         owner = owners.get(family(workload))
         return f"`{family(workload)}` is owned by {owner} as a singleton" if owner else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from operator import attrgetter
 
+from mltb_transport.limits import PORT_MAX
 from mltb_transport.records import Record, WorkloadView
 from mltbd.core.ports import Entropy
 from mltbd.core.senders import LEAP_MAX
@@ -17,8 +18,6 @@ JITTER = 0.1
 RTT_WEIGHT = 0.2
 """Share of the newest round trip in the smoothed one."""
 NODE_CHARS_MAX = 63
-PORT_MAX = 65534
-"""The port above it is needed, too."""
 VERSION_MAX = 2**62
 """Of an incarnation or seq: room to count on within the 63 bits of the wire."""
 _NODE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

@@ -22,7 +22,7 @@ from mltbd.core import describe
 from mltbd.core.anteroom import Anteroom
 from mltbd.core.chronicle import Chronicle, repeats
 from mltbd.core.consensus import Consensus
-from mltbd.core.copies import barred, end_of_lost, rival
+from mltbd.core.copies import barred, end_of_lost, owners_of, rival
 from mltbd.core.desk import Desk
 from mltbd.core.events import Ask
 from mltbd.core.failover import Candidate, Facts, Policy, decide
@@ -324,11 +324,8 @@ class Placer:
 
     def _load(self, workload: str) -> Counter[str]:
         """How many other workloads each node owns, grants on their way through the log included."""
-        owners = {name: placement.owner for name, placement in self.state.placements.by_workload.items()}
-        for entry in self.consensus.log.after(self.state.applied):
-            if isinstance(entry.command, Grant):
-                owners[entry.command.workload] = entry.command.owner
-        return Counter(owner for name, owner in owners.items() if owner and name != workload)
+        owners = owners_of(self.state.placements, self.consensus.log.after(self.state.applied))
+        return Counter(owner for name, owner in owners.items() if name != workload)
 
     def _candidate(self, node: str, workload: str, load: int, now: float) -> Candidate:
         reign, record = self.consensus.must_reign(), self.membership.record(node)

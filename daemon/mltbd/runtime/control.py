@@ -25,7 +25,8 @@ from mltbd.runtime.driver import Driver
 from mltbd.runtime.shield import Done, broken, lead_of, shielded
 from mltbd.runtime.shield import response as response_of
 from mltbd.runtime.simulate_control import Simulations
-from mltbd.runtime.store_control import METHODS, BadStoreRequest, StoreControl
+from mltbd.runtime.store_control import METHODS, StoreControl
+from mltbd.runtime.store_params import BadStoreRequest
 
 PENDING_MAX = 256
 ROUNDS_MAX = 16

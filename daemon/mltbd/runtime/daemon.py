@@ -31,6 +31,7 @@ from mltbd.core.level_rules import NotSpoken
 from mltbd.core.log import InvariantViolation
 from mltbd.core.node import Node
 from mltbd.core.snapshots import SnapshotError
+from mltbd.orders import EXIT_ANEW, EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN
 from mltbd.processes import mark_of
 from mltbd.runtime import logs
 from mltbd.runtime.ballast import BALLAST_BYTES
@@ -53,7 +54,6 @@ from mltbd.runtime.route import Route
 from mltbd.runtime.unjoined import Unjoined
 from mltbd.runtime.wiring import node_config, offer
 
-EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = 0, 2, 3, 4, 5
 GC_THRESHOLD = 20_000
 FILES = 65_536
 SWITCH_S = 0.0002

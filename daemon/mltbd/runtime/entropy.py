@@ -1,17 +1,12 @@
-"""Chance that can be repeated: seeded dice for the core, the seed in the log."""
+"""Chance that can be repeated: seeded dice for the core."""
 
 from __future__ import annotations
 
-import logging
 import random
-import secrets
 from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-SEED_BITS = 64
-
-_log = logging.getLogger(__name__)
 
 
 class SeededEntropy:
@@ -20,10 +15,8 @@ class SeededEntropy:
     For jitter and choices only, never for keys or ids.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = secrets.randbits(SEED_BITS) if seed is None else seed
-        self._random = random.Random(self.seed)
-        _log.info("dice seeded with %d", self.seed)
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
 
     def uniform(self, low: float, high: float) -> float:
         """A number from low to high, both included."""

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mltb_transport.limits import PORT_MAX
 from mltbd.core.membership import SEEDS_MAX
-from mltbd.core.peers import PORT_MAX
 from mltbd.runtime.state_directory import sync_directory
 
 FILE = "met.json"

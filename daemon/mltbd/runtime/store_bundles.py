@@ -23,12 +23,12 @@ from mltb_transport.store import (
     unpacked,
     unpacked_read,
 )
+from mltbd.runtime.shield import Done
 from mltbd.runtime.store_params import CLIENT_BYTES_MAX, SEQ_MAX, Offer, flaw_of_command, flaw_of_name, flaw_of_text
 from mltbd.state.clients import Outcome
 
 KINDS = (SET, DELETE, ACQUIRE, EXTEND, RELEASE)
 ANSWER_BYTES_MAX = FRAME_BYTES_MAX // 4
-Done = Callable[[bool, dict[str, Any]], None]
 Tell = Callable[[Outcome], None]
 Key = tuple[str, int]
 

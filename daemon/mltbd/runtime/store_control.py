@@ -21,14 +21,14 @@ from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
+from mltbd.runtime.shield import Done
 from mltbd.runtime.store_bundles import Bundles
-from mltbd.runtime.store_params import BadStoreRequest, Params
+from mltbd.runtime.store_params import Params
 from mltbd.runtime.store_watch import Watches
 from mltbd.runtime.views import age
 from mltbd.state.locks import Lock
 from mltbd.state.store import Store
 
-Done = Callable[[bool, dict[str, Any]], None]
 Outcome = tuple[Any, ...]
 Finish = Callable[[Outcome], None]
 
@@ -258,22 +258,21 @@ class StoreControl:
                     self._end(waiter, _not_acquired(lock))
 
     def _end(self, waiter: Waiter, body: dict[str, Any]) -> None:
+        self._forget(waiter)
+        waiter.done(True, body)
+
+    def _forget(self, waiter: Waiter) -> None:
         waiter.timer.cancel()
         self._waiting -= 1
         others = self._waiters[waiter.name]
         others.remove(waiter)
         if not others:
             del self._waiters[waiter.name]
-        waiter.done(True, body)
 
     def _give_up(self, name: str, lock_id: str) -> None:
         """The wait is over. Only the log says whether the lock came first."""
-        mine = [waiter for waiter in self._waiters.get(name, ()) if waiter.lock_id == lock_id]
-        for waiter in mine:
-            self._waiters[name].remove(waiter)
-            self._waiting -= 1
-            if not self._waiters[name]:
-                del self._waiters[name]
+        for waiter in [waiter for waiter in self._waiters.get(name, ()) if waiter.lock_id == lock_id]:
+            self._forget(waiter)
             self._numbers += 1
             withdraw = packed(self._client, self._numbers, WITHDRAW, name, lock_id)
             self._submit(withdraw, partial(self._withdrawn, name, lock_id, waiter.done), partial(_in_line, waiter.done))
@@ -388,5 +387,3 @@ _FINISHES: dict[str, Callable[[Params, Done, Outcome], None]] = {
     "lock_extend": _extend,
     "lock_release": _release,
 }
-
-__all__ = ["METHODS", "BadStoreRequest", "StoreControl"]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from mltbd.runtime import store_params as views
+from mltbd.runtime.shield import Done
 from mltbd.runtime.store_params import Params
 from mltbd.state.store import Store
 
-Done = Callable[[bool, dict[str, Any]], None]
 WATCH_MAX_S = 30.0
 CHANGES_MAX = 500
 """In one answer; the rest follows at once when it is asked for."""

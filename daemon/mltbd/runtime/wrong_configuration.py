@@ -11,8 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from mltbd.daemon_child import BACKOFF_FIRST_S, BACKOFF_S_MAX
-from mltbd.guard import EXIT_ANEW, EXIT_INVALID
-from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, encode
+from mltbd.orders import DATAGRAM_BYTES_MAX, EXIT_ANEW, EXIT_CONFIG, FD_VARIABLE, encode
 
 Judged = tuple[list[str], bool]
 """What there is to say of a configuration, and whether a daemon can run with it."""
@@ -27,7 +26,7 @@ def outlast(
     """
     guard = _guard(environ)
     if guard is None:
-        return EXIT_INVALID
+        return EXIT_CONFIG
     say(["the configuration is read again until it is right"])
     pause_s = BACKOFF_FIRST_S
     with guard:

@@ -43,16 +43,16 @@ class Clients:
         """The outcome to give without doing anything; None: the command is new, so do it and `remember`."""
         last = self._last.get(client) or self._kept.get(client)
         if last is None and seq != 1:
-            return _error("forgotten", f"client `{client}` is not known here any more")
+            return error("forgotten", f"client `{client}` is not known here any more")
         if last is not None and seq == last.seq:
             return last.outcome
         if last is not None and seq < last.seq:
-            return _error("forgotten", f"client `{client}` is at command {last.seq}, command {seq} is over")
+            return error("forgotten", f"client `{client}` is at command {last.seq}, command {seq} is over")
         if client not in self._last and len(self._last) >= CLIENTS_MAX:
             oldest = next(iter(self._last.values()))
             if index - oldest.place < KEEP_ENTRIES:
                 why = f"{CLIENTS_MAX} clients were active in the last {KEEP_ENTRIES} entries of the log"
-                return _error("overloaded", why)  # Not for good: a repeat under this number may find room.
+                return error("overloaded", why)  # Not for good: a repeat under this number may find room.
         return None
 
     def remember(self, client: str, seq: int, outcome: Outcome, index: int, stands: Callable[[Outcome], bool]) -> None:
@@ -92,5 +92,6 @@ class Clients:
         return isinstance(other, Clients) and self.dump() == other.dump()
 
 
-def _error(code: str, message: str) -> Outcome:
+def error(code: str, message: str) -> Outcome:
+    """What a command comes to that changes nothing."""
     return ("error", code, message)

@@ -33,7 +33,7 @@ from mltb_transport.store import (
     Command,
     unpacked,
 )
-from mltbd.state.clients import Clients, Outcome
+from mltbd.state.clients import Clients, Outcome, error
 from mltbd.state.keyvalues import KeyValue, KeyValues
 from mltbd.state.locks import Locks, Waiter
 
@@ -112,10 +112,10 @@ class Store:
         if refused:
             return refused
         if len(value) > VALUE_BYTES_MAX or len(value.encode()) > VALUE_BYTES_MAX:
-            return _error("usage", f"the value of `{key}` is longer than {VALUE_BYTES_MAX // 1024} KiB")
+            return error("usage", f"the value of `{key}` is longer than {VALUE_BYTES_MAX // 1024} KiB")
         full = self.keyvalues.full(key, value)
         if full:
-            return _error("full", full)
+            return error("full", full)
         after = self.keyvalues.set(key, value, self._next(entry))
         return ("ok", after.version, after.revision)
 
@@ -132,7 +132,7 @@ class Store:
 
     def _refusal(self, key: str, if_version: int, lock: str, token: int) -> Outcome | None:
         if lock and not self.locks.allows(lock, token):
-            return _error("refused", f"token {token} is not the current token of lock `{lock}`")
+            return error("refused", f"token {token} is not the current token of lock `{lock}`")
         if if_version == ANY_VERSION:
             return None
         before = self.keyvalues.get(key)
@@ -144,7 +144,7 @@ class Store:
         name, ttl_ms, wait_ms, delay_ms, holder = command.arguments
         full = self.locks.full(name, waits=wait_ms > 0)
         if full:
-            return _error("full", full)
+            return error("full", full)
         lock = self.locks.get(name)
         if lock is not None and wait_ms <= 0:
             return ("held", lock.holder)
@@ -218,7 +218,7 @@ class Store:
         before = self.keyvalues.get(name)
         if (before.version if before is not None else 0) != command.arguments[2 if kind == SET else 1]:
             return _conflict(before)
-        return _error("refused", f"`{name}` had version {known[2]} when this was refused")
+        return error("refused", f"`{name}` had version {known[2]} when this was refused")
 
     # -- whole -----------------------------------------------------------------------------------------------
 
@@ -260,9 +260,5 @@ def _rememberable(outcome: Outcome) -> Outcome:
         case ("held", _):
             return ("held", "")
         case ("error", code, message):
-            return _error(code, message[:MESSAGE_CHARS_MAX])
+            return error(code, message[:MESSAGE_CHARS_MAX])
     return outcome
-
-
-def _error(code: str, message: str) -> Outcome:
-    return ("error", code, message)

@@ -19,9 +19,8 @@ import pytest
 
 from mltb_transport.limits import RELEASE
 from mltbctl.client import Client, MltbError
-from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, channel
+from mltbd.orders import DATAGRAM_BYTES_MAX, EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, FD_VARIABLE, channel
 from mltbd.runtime.clock import boottime
-from mltbd.runtime.daemon import EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN
 from tests.mltbctl.terminal import environment
 from tests.transport.nodes import free_port
 from tests.waiting import holds, until

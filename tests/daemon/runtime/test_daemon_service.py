@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mltbd.runtime.daemon import EXIT_ANEW, EXIT_CLEAN
+from mltbd.orders import EXIT_ANEW, EXIT_CLEAN
 from tests.daemon.runtime.test_daemon import PATIENCE_S, Child
 from tests.transport.nodes import free_port
 from tests.waiting import until

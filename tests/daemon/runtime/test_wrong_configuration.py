@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from mltbd import guard as guards
-from mltbd.orders import FD_VARIABLE, Tell, channel, decode
+from mltbd.orders import EXIT_ANEW, EXIT_CONFIG, FD_VARIABLE, Tell, channel, decode
 from mltbd.runtime.wrong_configuration import Judged, outlast
 
 AGAIN = "the configuration is read again until it is right"
@@ -47,15 +46,15 @@ def wrong(*words: str) -> Judged:
 
 def test_the_first_daemon_ends_at_once(later: Later) -> None:
     later.report(**{"is": "hello", "restarts": 0})
-    assert later.outlasts() == guards.EXIT_INVALID
+    assert later.outlasts() == EXIT_CONFIG
     assert later.said == []
-    assert outlast(lambda: RIGHT, [], later.said.extend, {}) == guards.EXIT_INVALID, "as does one without a guard"
+    assert outlast(lambda: RIGHT, [], later.said.extend, {}) == EXIT_CONFIG, "as does one without a guard"
 
 
 def test_a_later_one_waits_until_it_is_right_and_tells_each_change_once(later: Later) -> None:
     later.report(**{"is": "hello", "restarts": 1})
     readings = [wrong("error: first"), wrong("error: other"), wrong("error: other"), RIGHT]
-    assert later.outlasts(*readings) == guards.EXIT_ANEW
+    assert later.outlasts(*readings) == EXIT_ANEW
     assert later.said == [AGAIN, "error: other", "the configuration is right again"]
 
 
@@ -66,7 +65,7 @@ def test_meanwhile_the_service_manager_hears_that_it_waits(later: Later) -> None
     assert order == Tell(("WATCHDOG=1", "STATUS=waits for a right configuration"))
 
 
-@pytest.mark.parametrize(("word", "code"), [("stop", 0), ("reload", guards.EXIT_ANEW)])
+@pytest.mark.parametrize(("word", "code"), [("stop", 0), ("reload", EXIT_ANEW)])
 def test_it_obeys_its_guard(later: Later, word: str, code: int) -> None:
     later.report(**{"is": "hello", "restarts": 1})
     later.report(**{"is": "gone", "workload": "main", "token": 3, "cause": "deadline", "status": -9})
