@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from mltbctl import care, founding_commands, history_commands, hold_commands, voter_commands
 from mltbctl.groups import config, secret
-from mltbctl.lazy import Member, RootGroup, print_help, typer_group
+from mltbctl.lazy import RootGroup, print_help, typer_group
 from mltbctl.lock_group import lock
 from mltbctl.node_group import NodeGroup
 from mltbctl.node_group import node as node_group
@@ -34,15 +34,13 @@ from mltbctl.options import (
     complete_topic,
 )
 from mltbctl.render import COLOURS
-from mltbctl.session import Session, command_session
+from mltbctl.session import Session
 from mltbctl.settings import Settings
 from mltbctl.state_group import state
 
 
 class Root(RootGroup):
     """The commands of `mltbctl`."""
-
-    members: ClassVar[dict[str, Member]] = {}
 
 
 app = typer_group(
@@ -60,6 +58,9 @@ NodeArgument = Annotated[
         show_default=False,
     ),
 ]
+
+
+_Silently = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code tells.")]
 
 
 def _version(asked: bool) -> None:
@@ -95,7 +96,7 @@ def main(
 
 @Root.add("status", bare=(("--watch", "2"), ("-W", "2")))
 def status(
-    ctx: typer.Context,
+    session: Session,
     watch: Annotated[
         float | None,
         typer.Option(
@@ -106,9 +107,6 @@ def status(
         bool,
         typer.Option("--exit-code", help="Exit 8 when degraded, 5 without quorum (else 0 when it could be shown)."),
     ] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Show who leads, who runs what, and how many nodes may be lost.
 
@@ -116,30 +114,22 @@ def status(
     """
     from mltbctl.commands import status as command
 
-    session = command_session(ctx, output, timeout, quiet)
     if watch is not None:
         command.watch(session, watch)
-    with session.client() as client:
-        result = command.status(client, strict=exit_code)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.status(client, strict=exit_code))
 
 
 @Root.add("nodes", aliases=("list",))
-def nodes(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+def nodes(session: Session) -> None:
     """List the members: role, health, address, version."""
     from mltbctl.commands import nodes as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.nodes(client)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.nodes(client))
 
 
-@Root.add("failover")
+@Root.add("failover", timeout=MoveTimeout)
 def failover(
-    ctx: typer.Context,
+    session: Session,
     to: To = None,
     workload: Workload = "main",
     reason: Reason = "",
@@ -147,9 +137,6 @@ def failover(
     at: At = None,
     wait: Wait = True,
     yes: Yes = False,
-    output: Output = "",
-    timeout: MoveTimeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Move a workload now, whether its owner is well or not.
 
@@ -158,13 +145,12 @@ def failover(
     """
     from mltbctl.commands import move
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(move.failover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
-@Root.add("switchover")
+@Root.add("switchover", timeout=MoveTimeout)
 def switchover(
-    ctx: typer.Context,
+    session: Session,
     to: Annotated[str, typer.Option("--to", metavar="NODE", help="The node to move to.", autocompletion=complete_node)],
     workload: Workload = "main",
     reason: Reason = "",
@@ -172,9 +158,6 @@ def switchover(
     at: At = None,
     wait: Wait = True,
     yes: Yes = False,
-    output: Output = "",
-    timeout: MoveTimeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Move a workload from its healthy owner to another node.
 
@@ -182,13 +165,12 @@ def switchover(
     """
     from mltbctl.commands import move
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(move.switchover(session, move.Wish(workload, to, reason, yes, dry_run, wait, at)))
 
 
-@Root.add("failback")
+@Root.add("failback", timeout=MoveTimeout)
 def failback(
-    ctx: typer.Context,
+    session: Session,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Leave the workload where it is: no automatic failback.")
     ] = False,
@@ -198,29 +180,22 @@ def failback(
     at: At = None,
     wait: Wait = True,
     yes: Yes = False,
-    output: Output = "",
-    timeout: MoveTimeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Move a workload back to the node it belongs to."""
     from mltbctl.commands import move
 
-    session = command_session(ctx, output, timeout, quiet)
     wish = move.Wish(workload, None, reason, yes, dry_run, wait, at)
     session.finish((move.cancel_failback if cancel else move.failback)(session, wish))
 
 
-@Root.add("is")
+@Root.add("is", quiet=_Silently)
 def is_(
-    ctx: typer.Context,
+    session: Session,
     what: Annotated[
         Literal["leader", "primary", "healthy", "paused", "quorate"],
         typer.Argument(metavar="WHAT", help="leader, primary, healthy, paused or quorate."),
     ],
     node: NodeArgument = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code tells.")] = False,
 ) -> None:
     """Answer a yes-or-no question by the exit code: 0 yes, 1 no.
 
@@ -228,7 +203,6 @@ def is_(
     """
     from mltbctl.commands import predicates
 
-    session = command_session(ctx, output, timeout, quiet)
     with session.silenced_if_quiet(), session.client() as client:
         result = predicates.is_(client, what, node)
         if session.settings.verbose:
@@ -238,11 +212,8 @@ def is_(
 
 @Root.add("health")
 def health(
-    ctx: typer.Context,
+    session: Session,
     run: Annotated[bool, typer.Option("--run", help="Run every check now; else the last results.")] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Show what the checks of a node and its workloads say.
 
@@ -250,16 +221,12 @@ def health(
     """
     from mltbctl.commands import health as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.health(client, run=run)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.health(client, run=run))
 
 
-@Root.add("wait")
+@Root.add("wait", timeout=WaitTimeout)
 def wait(
-    ctx: typer.Context,
+    session: Session,
     what: Annotated[
         Literal["leader", "primary", "healthy"],
         typer.Argument(metavar="WHAT", help="leader, primary or healthy."),
@@ -268,9 +235,6 @@ def wait(
         str | None,
         typer.Argument(metavar="NODE", help="Wait for this node to be it. Default: any.", show_default=False),
     ] = None,
-    output: Output = "",
-    timeout: WaitTimeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Wait for a leader, for a running primary, or for good health.
 
@@ -279,7 +243,6 @@ def wait(
     """
     from mltbctl.commands import predicates
 
-    session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = predicates.wait(client, what, node, session.settings.timeout_s)
     session.finish(result)
@@ -295,7 +258,7 @@ Root.add_group("lock", lock)
 Root.add_group("state", state)
 Root.add("events", aliases=("history",))(history_commands.events)
 Root.add("explain")(history_commands.explain)
-Root.add("simulate")(history_commands.simulate)
+Root.add("simulate", timeout=history_commands.AnswerTimeout)(history_commands.simulate)
 Root.add_group("config", config)
 Root.add_group("secret", secret)
 Root.add_group("service", care.service)
@@ -310,7 +273,7 @@ Root.add("recover")(founding_commands.recover)
 
 @Root.add("demo")
 def demo(
-    ctx: typer.Context,
+    session: Session,
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", min=1, max=7, help="How many nodes.")] = 3,
     kill: Annotated[
         Literal["primary", "leader", "none"],
@@ -318,9 +281,6 @@ def demo(
     ] = "primary",
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, max=100, help="How often.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the nodes running at the end.")] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Try it on this machine: real nodes, a real bot, a killed node.
 
@@ -328,24 +288,19 @@ def demo(
     """
     from mltbctl.commands.demo import run_demo
 
-    session = command_session(ctx, output, timeout, quiet)
     story = run_demo(nodes=nodes, kill=kill, rounds=rounds, keep=keep, output=session.output, style=session.talk)
     session.finish(story)
 
 
 @Root.add("help")
 def help_(
-    ctx: typer.Context,
+    session: Session,
     topic: Annotated[
         list[str] | None,
         typer.Argument(metavar="[COMMAND...|exit-codes]", autocompletion=complete_topic, show_default=False),
     ] = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Explain a command, or list the exit codes."""
-    session = command_session(ctx, output, timeout, quiet)
     if topic == ["exit-codes"]:
         from mltbctl.commands.exit_codes import exit_codes
 
@@ -354,8 +309,8 @@ def help_(
 
 
 @Root.add("version")
-def version(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+def version(session: Session) -> None:
     """Show the version; `mltbctl nodes` shows those of the daemons."""
     from mltbctl.commands.version import version as command
 
-    command_session(ctx, output, timeout, quiet).finish(command())
+    session.finish(command())

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from mltbctl.options import Config, Output, Quiet, Timeout
-from mltbctl.session import command_session
+from mltbctl.options import Config
+from mltbctl.session import Session
 
 _File = Annotated[
     str, typer.Option("--config", "-c", metavar="FILE", help="The configuration to write.", show_default=False)
@@ -28,7 +28,7 @@ _Role = Annotated[
 
 
 def init(
-    ctx: typer.Context,
+    session: Session,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the cluster, for people.")] = "mltb",
     node_id: _Id = "",
     address: _Address = "",
@@ -38,9 +38,6 @@ def init(
     token: Annotated[
         bool, typer.Option("--token", help="Print the line of a node that was set up; write none.")
     ] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Found a cluster here: write configuration and secret.
 
@@ -49,33 +46,28 @@ def init(
     """
     from mltbctl.commands import founding
 
-    session = command_session(ctx, output, timeout, quiet)
     place = founding.Place(config_file or session.settings.config, state_dir, name, node_id, address, port)
     session.finish(founding.init(session, place, token=token))
 
 
 def join(
-    ctx: typer.Context,
+    session: Session,
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="As `mltbctl init` printed it.")],
     node_id: _Id = "",
     address: _Address = "",
     port: _Port = 7946,
     role: _Role = "voter",
     config_file: _File = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Join a cluster: paste the line that `mltbctl init` printed."""
     from mltbctl.commands import founding
 
-    session = command_session(ctx, output, timeout, quiet)
     place = founding.Place(config_file or session.settings.config, "", "", node_id, address, port, role)
     session.finish(founding.join(session, place, token))
 
 
 def recover(
-    ctx: typer.Context,
+    session: Session,
     state_dir: _State = "",
     config_file: Config = "",
     confirm: Annotated[
@@ -83,9 +75,6 @@ def recover(
         typer.Option("--confirm", metavar="NAME", help="The cluster's name, instead of typing it.", show_default=False),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say whether it could be done, change nothing.")] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Go on alone when the majority is gone for good. Unsafe.
 
@@ -94,6 +83,5 @@ def recover(
     """
     from mltbctl.commands import recover as command
 
-    session = command_session(ctx, output, timeout, quiet)
     wish = command.Wish(config_file or session.settings.config, state_dir, confirm, dry_run)
     session.finish(command.recover(session, wish))

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
 from mltbctl.errors import CliError
-from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Quiet, Timeout
-from mltbctl.session import command_session
+from mltbctl.lazy import LazyGroup, typer_group
+from mltbctl.session import Session
 
 
 class ConfigGroup(LazyGroup):
     """The commands of `mltbctl config`."""
 
-    members: ClassVar[dict[str, Member]] = {}
-
 
 class SecretGroup(LazyGroup):
     """The commands of `mltbctl secret`."""
 
-    members: ClassVar[dict[str, Member]] = {}
-
 
 config = typer_group(ConfigGroup, "Check, show and write the configuration of a node.")
 secret = typer_group(SecretGroup, "Make, show or change the cluster's secret; keys for others.")
-
-
-@config.callback(invoke_without_command=True)
-def _config(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        print_help(ctx)
-
-
-@secret.callback(invoke_without_command=True)
-def _secret(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        print_help(ctx)
 
 
 _Preset = Annotated[str, typer.Option("--preset", metavar="NAME", help="Start from this preset.", show_default=False)]
@@ -50,13 +33,10 @@ _Set = Annotated[
 
 @ConfigGroup.add("validate")
 def config_validate(
-    ctx: typer.Context,
+    session: Session,
     preset: _Preset = "",
     config_file: _File = "",
     sets: _Set = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Check a configuration.
 
@@ -64,21 +44,17 @@ def config_validate(
     """
     from mltbctl.commands import config as command
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(command.validate(preset or None, config_file or session.settings.config, sets or []))
 
 
 @ConfigGroup.add("show")
 def config_show(
-    ctx: typer.Context,
+    session: Session,
     effective: Annotated[bool, typer.Option("--effective", help="Every option, not only those that were set.")] = False,
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
     preset: _Preset = "",
     config_file: _File = "",
     sets: _Set = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Show the configuration as a node would read it.
 
@@ -86,41 +62,34 @@ def config_show(
     """
     from mltbctl.commands import config as command
 
-    session = command_session(ctx, output, timeout, quiet)
     named = config_file or session.settings.config
     session.finish(command.show(preset or None, named, sets or [], effective=effective, origin=origin))
 
 
 @ConfigGroup.add("init")
 def config_init(
-    ctx: typer.Context,
+    session: Session,
     preset: _Preset = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Print a commented configuration file of a preset to start from."""
     from mltbctl.commands import config as command
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(command.init(preset or None))
 
 
 @ConfigGroup.add("presets")
-def config_presets(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+def config_presets(session: Session) -> None:
     """List the presets and what each is for."""
     from mltbctl.commands import config as command
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(command.presets())
 
 
 @SecretGroup.add("new")
-def secret_new(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+def secret_new(session: Session) -> None:
     """Make a secret for a new cluster; every node needs the same one."""
     from mltbctl.commands import secret as command
 
-    session = command_session(ctx, output, timeout, quiet)
     result = command.new()
     session.say(command.NEW_HINT)
     session.finish(result)
@@ -128,13 +97,10 @@ def secret_new(ctx: typer.Context, output: Output = "", timeout: Timeout = None,
 
 @SecretGroup.add("show")
 def secret_show(
-    ctx: typer.Context,
+    session: Session,
     reveal: Annotated[bool, typer.Option("--reveal", help="Print the secret itself.")] = False,
     viewer: Annotated[bool, typer.Option("--viewer", help="Print a key that may look, and change nothing.")] = False,
     admin: Annotated[bool, typer.Option("--admin", help="Print a key for `mltbctl` alone, not for a node.")] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Tell where the secret comes from; or print a key for others.
 
@@ -142,7 +108,6 @@ def secret_show(
     """
     from mltbctl.commands import secret as command
 
-    session = command_session(ctx, output, timeout, quiet)
     if reveal + viewer + admin > 1:
         raise CliError("only one of `--reveal`, `--viewer` and `--admin` at a time", code="usage")
     if viewer or admin:
@@ -152,15 +117,12 @@ def secret_show(
 
 @SecretGroup.add("rotate")
 def secret_rotate(
-    ctx: typer.Context,
+    session: Session,
     without: Annotated[
         list[str] | None,
         typer.Option("--without", metavar="NODE", help="Do not wait for this node; repeatable.", show_default=False),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which step is next and who is not ready.")] = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Change the secret without a pause: the next of three steps.
 
@@ -169,5 +131,4 @@ def secret_rotate(
     """
     from mltbctl.commands import rotate as command
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(command.rotate(session, session.settings.config, without or (), dry_run=dry_run))

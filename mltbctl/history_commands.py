@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mltbctl.options import Output, Quiet, Timeout, asked_of
-from mltbctl.session import command_session
+from mltbctl.options import asked_of
+from mltbctl.session import Session
 
 
 def complete_event(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -25,7 +25,7 @@ def complete_kind(incomplete: str) -> list[str]:
 
 
 def events(
-    ctx: typer.Context,
+    session: Session,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show each event as it happens, until Ctrl-C.")
     ] = False,
@@ -45,9 +45,6 @@ def events(
     workload: Annotated[
         str, typer.Option("--workload", "-w", metavar="NAME", help="Only this workload.", show_default=False)
     ] = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """List what happened: moves, elections, who asked and why.
 
@@ -55,23 +52,16 @@ def events(
     """
     from mltbctl.commands import events as command
 
-    session = command_session(ctx, output, timeout, quiet)
     if follow:
         command.follow(session, since, kind, workload)
-    with session.client() as client:
-        result = command.events(client, since, kind, workload)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.events(client, since, kind, workload))
 
 
 def explain(
-    ctx: typer.Context,
+    session: Session,
     event: Annotated[
         str, typer.Argument(metavar="[EVENT|last]", help="The id of an event.", autocompletion=complete_event)
     ] = "last",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Tell the story of an event: why, by whom, how long each step.
 
@@ -81,11 +71,13 @@ def explain(
     """
     from mltbctl.commands import explain as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.explain(client, event)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.explain(client, event))
+
+
+AnswerTimeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="Time the answer may take. Default: 40.", show_default=False),
+]
 
 
 def complete_fault(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -97,16 +89,10 @@ def complete_fault(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def simulate(
-    ctx: typer.Context,
+    session: Session,
     fault: Annotated[
         list[str], typer.Argument(metavar="FAULT", help="What would happen.", autocompletion=complete_fault)
     ],
-    output: Output = "",
-    timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="SECONDS", help="Time the answer may take. Default: 40.", show_default=False),
-    ] = None,
-    quiet: Quiet = False,
 ) -> None:
     """Ask what would happen: nothing is touched.
 
@@ -116,8 +102,4 @@ def simulate(
     """
     from mltbctl.commands import simulate as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client(command.CALL_S) as client:
-        result = command.simulate(client, " ".join(fault))
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.simulate(client, " ".join(fault)), command.CALL_S)

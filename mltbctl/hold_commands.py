@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mltbctl.options import Output, Quiet, Timeout
-from mltbctl.session import command_session
+from mltbctl.session import Session
 
 _For = Annotated[
     str,
@@ -24,12 +23,9 @@ _Why = Annotated[
 
 
 def pause(
-    ctx: typer.Context,
+    session: Session,
     for_: _For = "",
     reason: _Why = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Make no automatic moves for a while.
 
@@ -37,19 +33,11 @@ def pause(
     """
     from mltbctl.commands import pause as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.pause(client, for_, reason)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.pause(client, for_, reason))
 
 
-def resume(ctx: typer.Context, output: Output = "", timeout: Timeout = None, quiet: Quiet = False) -> None:
+def resume(session: Session) -> None:
     """Allow automatic moves again."""
     from mltbctl.commands import pause as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.resume(client)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.resume(client))

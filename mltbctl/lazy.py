@@ -6,10 +6,10 @@ import gc
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from inspect import getdoc
+from inspect import Parameter, Signature, getdoc, signature
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import typer
@@ -44,6 +44,8 @@ class Member:
     alias: bool = False
     bare: tuple[tuple[str, str], ...] = ()
     negative: bool = False
+    own: tuple[tuple[str, Any], ...] = ()
+    """Of the options that every command has, those that mean something of its own here."""
 
     @property
     def summary(self) -> str:
@@ -56,7 +58,10 @@ class Member:
 class LazyGroup(TyperGroup):
     """A group that knows its members by name and builds one when it is asked for."""
 
-    members: ClassVar[dict[str, Member]] = {}
+    members: ClassVar[dict[str, Member]]
+
+    def __init_subclass__(cls) -> None:
+        cls.members = {}
 
     @classmethod
     def add(
@@ -66,13 +71,15 @@ class LazyGroup(TyperGroup):
         aliases: Sequence[str] = (),
         bare: tuple[tuple[str, str], ...] = (),
         negative: bool = False,
+        **own: Any,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        """Decorator: the function is the command `name`; its signature is read when it is called."""
+        """Decorator: the function is the command `name`, called with its Session; its signature is read then. `own`:
+        `timeout` or `quiet`, where these options mean something of their own."""
 
         def register(function: Callable[..., None]) -> Callable[..., None]:
-            cls.members[name] = Member(function, bare=bare, negative=negative)
+            cls.members[name] = Member(function, bare=bare, negative=negative, own=tuple(own.items()))
             for alias in aliases:
-                cls.members[alias] = Member(function, alias=True, bare=bare)
+                cls.members[alias] = Member(function, alias=True, bare=bare, own=tuple(own.items()))
             return function
 
         return register
@@ -100,7 +107,9 @@ class LazyGroup(TyperGroup):
         else:
             alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
             kind = NegativesCommand if member.negative else _bare_options(member.bare)
-            alone.command(name, cls=kind, help=flowing(getdoc(member.source) or ""))(member.source)
+            alone.command(name, cls=kind, help=flowing(getdoc(member.source) or ""))(
+                _with_session(member.source, dict(member.own))
+            )
             command = typer.main.get_command(alone)
         command.name = name
         if isinstance(command, TyperGroup):
@@ -127,7 +136,6 @@ class LazyGroup(TyperGroup):
 class RootGroup(LazyGroup):
     """The outermost group: every failure ends here, in words and with its exit code."""
 
-    members: ClassVar[dict[str, Member]] = {}
     given: tuple[str, ...] = ()
     """The command line, as far as a failure has to be told in the form that it asks for."""
 
@@ -209,6 +217,30 @@ class RootGroup(LazyGroup):
         return error.exit_code
 
 
+def _with_session(command: Callable[..., None], own: Mapping[str, Any]) -> Callable[..., None]:
+    """The command as typer is to see it: with the options that every command has. They make the session it gets."""
+    from mltbctl.options import Output, Quiet, Timeout
+    from mltbctl.session import command_session
+
+    def called(*, ctx: typer.Context, output: str, timeout: float | None, quiet: bool, **given: Any) -> None:
+        command(command_session(ctx, output, timeout, quiet), **given)
+
+    shared: dict[str, tuple[Any, Any]] = {"output": (Output, ""), "timeout": (Timeout, None), "quiet": (Quiet, False)}
+    _, *asked = signature(command, eval_str=True).parameters.values()
+    kind = Parameter.KEYWORD_ONLY
+    asked = [
+        Parameter("ctx", kind, annotation=typer.Context),
+        *(each.replace(kind=kind) for each in asked),
+        *(
+            Parameter(name, kind, default=value, annotation=own.get(name, hint))
+            for name, (hint, value) in shared.items()
+        ),
+    ]
+    vars(called)["__signature__"] = Signature(asked)
+    called.__annotations__ = {}
+    return called
+
+
 def _unforeseen(error: Exception) -> CliError:
     if isinstance(error, OSError) and is_about_output(error):
         return unwritten(error)
@@ -221,6 +253,8 @@ def typer_group(cls: type[LazyGroup], summary: str, epilog: str | None = None) -
     """The Typer of a group; the outermost one can install shell completion."""
     return typer.Typer(
         cls=cls,
+        callback=_help_alone,
+        invoke_without_command=True,
         help=summary,
         epilog=epilog,
         add_completion=issubclass(cls, RootGroup),
@@ -256,6 +290,11 @@ def print_help(ctx: typer.Context) -> NoReturn:
     if text:  # With boxes it is printed already.
         typer.echo(text)
     raise typer.Exit
+
+
+def _help_alone(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print_help(ctx)
 
 
 def flowing(doc: str) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
 from mltbctl.errors import CliError
-from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Quiet, Stale, Timeout, complete_lock, one_prefix
-from mltbctl.session import command_session
+from mltbctl.lazy import LazyGroup, typer_group
+from mltbctl.options import Stale, complete_lock, one_prefix
+from mltbctl.session import Session
 
 
 class LockGroup(LazyGroup):
     """The commands of `mltbctl lock`."""
-
-    members: ClassVar[dict[str, Member]] = {}
 
 
 lock = typer_group(
@@ -23,12 +21,6 @@ lock = typer_group(
     "Locks that one holder at a time has, in the whole cluster.",
     "Most often: `mltbctl lock run NAME -- COMMAND`.",
 )
-
-
-@lock.callback(invoke_without_command=True)
-def _lock(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        print_help(ctx)
 
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.", autocompletion=complete_lock)]
@@ -73,15 +65,12 @@ _PrefixOption = Annotated[
 
 @LockGroup.add("acquire")
 def lock_acquire(
-    ctx: typer.Context,
+    session: Session,
     name: _Name,
     ttl: _Ttl = None,
     wait: _Wait = 0.0,
     delay: _Delay = None,
     holder: _Holder = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Get a lock, which stays yours for the time of --ttl.
 
@@ -91,7 +80,6 @@ def lock_acquire(
     """
     from mltbctl.commands import lock as command
 
-    session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         result = command.acquire(session, client, name, ttl=ttl, wait=wait, delay=delay, holder=holder)
         session.tell_endpoint(client)
@@ -104,12 +92,9 @@ def lock_acquire(
 
 @LockGroup.add("release")
 def lock_release(
-    ctx: typer.Context,
+    session: Session,
     name: _Name,
     lock_id: _LockId,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Give a lock back.
 
@@ -119,16 +104,12 @@ def lock_release(
     """
     from mltbctl.commands import lock as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.release(session, client, name, lock_id)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.release(session, client, name, lock_id))
 
 
 @LockGroup.add("extend")
 def lock_extend(
-    ctx: typer.Context,
+    session: Session,
     name: _Name,
     lock_id: _LockId,
     ttl: Annotated[
@@ -137,9 +118,6 @@ def lock_extend(
             "--ttl", metavar="SECONDS", help="A longer time from now on, never a shorter.", show_default=False
         ),
     ] = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Start the time of a lock anew.
 
@@ -149,21 +127,14 @@ def lock_extend(
     """
     from mltbctl.commands import lock as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.extend(session, client, name, lock_id, ttl)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.extend(session, client, name, lock_id, ttl))
 
 
 @LockGroup.add("show")
 def lock_show(
-    ctx: typer.Context,
+    session: Session,
     name: _Name,
     stale: Stale = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Show who holds a lock, for how long still, and who waits.
 
@@ -171,45 +142,31 @@ def lock_show(
     """
     from mltbctl.commands import lock as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.show(session, client, name, stale=stale)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.show(session, client, name, stale=stale))
 
 
 @LockGroup.add("list")
 def lock_list(
-    ctx: typer.Context,
+    session: Session,
     prefix: _Prefix = "",
     prefix_option: _PrefixOption = "",
     stale: Stale = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """List the locks that are held."""
     from mltbctl.commands import lock as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale))
 
 
 @LockGroup.add("run")
 def lock_run(
-    ctx: typer.Context,
+    session: Session,
     name: _Name,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, after `--`.")],
     ttl: _Ttl = None,
     wait: _Wait = 0.0,
     delay: _Delay = None,
     holder: _Holder = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Run a command while a lock is held, and only then.
 
@@ -224,5 +181,4 @@ def lock_run(
     """
     from mltbctl.lock_run import run
 
-    session = command_session(ctx, output, timeout, quiet)
     raise typer.Exit(run(session, name, command, ttl=ttl, wait=wait, delay=delay, holder=holder))

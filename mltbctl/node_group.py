@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
-from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import MoveTimeout, Output, Quiet, Timeout, Wait, complete_node
-from mltbctl.session import command_session
+from mltbctl.lazy import LazyGroup, typer_group
+from mltbctl.options import MoveTimeout, Wait, complete_node
+from mltbctl.session import Session
 
 
 class NodeGroup(LazyGroup):
     """The commands of `mltbctl node`."""
 
-    members: ClassVar[dict[str, Member]] = {}
-
 
 node = typer_group(NodeGroup, "One node: look at it, empty it for maintenance, take it back.")
-
-
-@node.callback(invoke_without_command=True)
-def _node(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        print_help(ctx)
 
 
 _Node = Annotated[str, typer.Argument(metavar="NODE", help="The node.", autocompletion=complete_node)]
@@ -33,22 +25,16 @@ _Why = Annotated[
 
 
 @NodeGroup.add("show")
-def node_show(
-    ctx: typer.Context, node: _Node, output: Output = "", timeout: Timeout = None, quiet: Quiet = False
-) -> None:
+def node_show(session: Session, node: _Node) -> None:
     """Show one node: role, health, what it runs."""
     from mltbctl.commands import node as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.show(client, node)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.show(client, node))
 
 
-@NodeGroup.add("drain")
+@NodeGroup.add("drain", timeout=MoveTimeout)
 def node_drain(
-    ctx: typer.Context,
+    session: Session,
     node: _Node,
     reason: _Why = "",
     force: Annotated[
@@ -57,9 +43,6 @@ def node_drain(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say whether it could be, change nothing.")] = False,
     wait: Wait = True,
-    output: Output = "",
-    timeout: MoveTimeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Empty a node, and place nothing there until it is undrained.
 
@@ -67,19 +50,12 @@ def node_drain(
     """
     from mltbctl.commands import node as command
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(command.drain(session, command.Drain(node, reason, force, dry_run, wait)))
 
 
 @NodeGroup.add("undrain")
-def node_undrain(
-    ctx: typer.Context, node: _Node, output: Output = "", timeout: Timeout = None, quiet: Quiet = False
-) -> None:
+def node_undrain(session: Session, node: _Node) -> None:
     """Let a drained node have workloads again."""
     from mltbctl.commands import node as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.undrain(client, node)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.undrain(client, node))

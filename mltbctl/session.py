@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -73,6 +73,13 @@ class Session:
             if self.settings.quiet:
                 raise typer.Exit(never_no(error.exit_code)) from error
             raise
+
+    def ask(self, question: Callable[[Client], Result], timeout_s: float | None = None) -> NoReturn:
+        """Ask a daemon, and end the command with what it says."""
+        with self.client(timeout_s) as client:
+            result = question(client)
+            self.tell_endpoint(client)
+        self.finish(result)
 
     def finish(self, result: Result, *, told_by_code: bool = False, must_be_read: bool = False) -> NoReturn:
         """Print the result and end the command with its code; with --quiet and `told_by_code` only end it. CliError

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
-from mltbctl.lazy import LazyGroup, Member, print_help, typer_group
-from mltbctl.options import Output, Quiet, Stale, Timeout, complete_key, complete_lock, one_prefix
-from mltbctl.session import command_session
+from mltbctl.lazy import LazyGroup, typer_group
+from mltbctl.options import Stale, complete_key, complete_lock, one_prefix
+from mltbctl.session import Session
 
 
 class StateGroup(LazyGroup):
     """The commands of `mltbctl state`."""
 
-    members: ClassVar[dict[str, Member]] = {}
-
 
 state = typer_group(StateGroup, "Key-values that every node holds.", "What was written is on disk at a majority.")
-
-
-@state.callback(invoke_without_command=True)
-def _state(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        print_help(ctx)
 
 
 _Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", autocompletion=complete_key)]
@@ -74,12 +66,9 @@ _PrefixOption = Annotated[
 
 @StateGroup.add("get")
 def state_get(
-    ctx: typer.Context,
+    session: Session,
     key: _Key,
     stale: Stale = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Print the value of a key: text as it is, else JSON.
 
@@ -89,24 +78,17 @@ def state_get(
     """
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.get(session, client, key, stale=stale)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.get(session, client, key, stale=stale))
 
 
 @StateGroup.add("set", negative=True)
 def state_set(
-    ctx: typer.Context,
+    session: Session,
     key: _Key,
     value: _Value,
     if_version: _IfVersion = None,
     token: _Token = None,
     guard: _GuardLock = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Write a key.
 
@@ -116,26 +98,20 @@ def state_set(
     """
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
     meant = command.value_of(value)
-    with session.client() as client:
-        depends = command.guard_of(client, token, guard)
-        result = command.set_(session, client, key, meant, if_version, depends)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(
+        lambda client: command.set_(session, client, key, meant, if_version, command.guard_of(client, token, guard))
+    )
 
 
 @StateGroup.add("cas", negative=True)
 def state_cas(
-    ctx: typer.Context,
+    session: Session,
     key: _Key,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=0, help="What it must have; 0: no such key.")],
     value: _Value,
     token: _Token = None,
     guard: _GuardLock = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Write a key if it has this version: compare and swap.
 
@@ -145,25 +121,19 @@ def state_cas(
     """
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
     meant = command.value_of(value)
-    with session.client() as client:
-        depends = command.guard_of(client, token, guard)
-        result = command.set_(session, client, key, meant, version, depends)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(
+        lambda client: command.set_(session, client, key, meant, version, command.guard_of(client, token, guard))
+    )
 
 
 @StateGroup.add("delete")
 def state_delete(
-    ctx: typer.Context,
+    session: Session,
     key: _Key,
     if_version: _IfVersion = None,
     token: _Token = None,
     guard: _GuardLock = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Remove a key.
 
@@ -171,40 +141,30 @@ def state_delete(
     """
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        depends = command.guard_of(client, token, guard)
-        result = command.delete(session, client, key, if_version, depends)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(lambda client: command.delete(session, client, key, if_version, command.guard_of(client, token, guard)))
 
 
 @StateGroup.add("list")
 def state_list(
-    ctx: typer.Context,
+    session: Session,
     prefix: _Prefix = "",
     prefix_option: _PrefixOption = "",
     stale: Stale = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Not more than so many.", show_default=False)
     ] = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """List keys and values in the order of the keys."""
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
-    with session.client() as client:
-        result = command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale, limit=limit)
-        session.tell_endpoint(client)
-    session.finish(result)
+    session.ask(
+        lambda client: command.list_(session, client, one_prefix(prefix, prefix_option), stale=stale, limit=limit)
+    )
 
 
 @StateGroup.add("watch")
 def state_watch(
-    ctx: typer.Context,
+    session: Session,
     prefix: _Prefix = "",
     prefix_option: _PrefixOption = "",
     after: Annotated[
@@ -216,9 +176,6 @@ def state_watch(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="End after so many.", show_default=False)
     ] = None,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Print every change as it happens, until Ctrl-C.
 
@@ -226,6 +183,5 @@ def state_watch(
     """
     from mltbctl.commands import state as command
 
-    session = command_session(ctx, output, timeout, quiet)
     with session.client() as client:
         command.watch(session, client, one_prefix(prefix, prefix_option), after, limit)

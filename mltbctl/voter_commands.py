@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mltbctl.options import Output, Quiet, Timeout, Yes, complete_node
-from mltbctl.session import command_session
+from mltbctl.options import Yes, complete_node
+from mltbctl.session import Session
 
 _Node = Annotated[str, typer.Argument(metavar="NODE", help="The node.", autocompletion=complete_node)]
 _Removed = Annotated[str, typer.Argument(metavar="NODE", help="The node that was removed.")]
@@ -16,14 +16,11 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would mea
 
 
 def remove(
-    ctx: typer.Context,
+    session: Session,
     node: _Node,
     reason: _Why = "",
     dry_run: _DryRun = False,
     yes: Yes = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Take a node out of the cluster, and out of the voters, for good.
 
@@ -32,18 +29,14 @@ def remove(
     """
     from mltbctl.commands import voters
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(voters.remove(session, voters.Change(node, reason, yes, dry_run)))
 
 
 def promote(
-    ctx: typer.Context,
+    session: Session,
     node: _Node,
     reason: _Why = "",
     dry_run: _DryRun = False,
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Make an observer a voter.
 
@@ -52,20 +45,15 @@ def promote(
     """
     from mltbctl.commands import voters
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(voters.promote(session, voters.Change(node, reason, dry_run=dry_run)))
 
 
 def admit(
-    ctx: typer.Context,
+    session: Session,
     node: _Removed,
     reason: _Why = "",
-    output: Output = "",
-    timeout: Timeout = None,
-    quiet: Quiet = False,
 ) -> None:
     """Let a removed node in again, with the disk it has."""
     from mltbctl.commands import voters
 
-    session = command_session(ctx, output, timeout, quiet)
     session.finish(voters.admit(session, voters.Change(node, reason)))
