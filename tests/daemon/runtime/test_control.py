@@ -164,7 +164,7 @@ def test_a_refusal_gives_a_verdict_on_each_candidate() -> None:
         error = live.formed().refused("n1", "failover")
         assert error["code"] == "refused"
         assert error["candidates"] == [{"node": "n1", "eligible": True, "reasons": []}]
-        assert live.refused("n1", "switchover", {"to": "n9"})["code"] == "refused"
+        assert live.refused("n1", "switchover", {"to": "n9"})["code"] == "usage"
 
 
 def test_cancelling_a_failback_is_for_workloads_that_exist() -> None:
