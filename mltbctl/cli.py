@@ -199,7 +199,7 @@ def is_(
 ) -> None:
     """Answer a yes-or-no question by the exit code: 0 yes, 1 no.
 
-    2 and above: it could not be told. primary: of any workload; healthy, without NODE: the whole cluster.
+    2 and above: it could not be told. primary: of any workload; healthy, without NODE: the whole cluster lacks nothing.
     """
     from mltbctl.commands import predicates
 
@@ -238,7 +238,7 @@ def wait(
 ) -> None:
     """Wait for a leader, for a running primary, or for good health.
 
-    primary: every workload runs; healthy: the cluster is as it should be. A daemon that does not run yet is
+    primary: every workload runs; healthy: and no node is missing or ill. A daemon that does not run yet is
     waited for as well.
     """
     from mltbctl.commands import predicates

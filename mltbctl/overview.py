@@ -82,8 +82,6 @@ def _headline(data: dict[str, Any], style: Style) -> list[Cell]:
     cluster, view = data["cluster"], data["view"]
     quorum = cluster["quorum"]
     glyph, word, paint = _CLUSTER_STATES.get(cluster["state"], ("suspect", cluster["state"].lower(), "yellow"))
-    if cluster["state"] == "STABLE" and not cluster["is_healthy"]:
-        glyph, word, paint = _CLUSTER_STATES["DEGRADED"]
     tolerance = cluster["failure_tolerance"]
     safe = tolerance > 0 or not quorum["has_quorum"]
     age, known = view["age_seconds"], view.get("known", True)

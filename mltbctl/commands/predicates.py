@@ -66,7 +66,7 @@ def seen(data: dict[str, Any], what: str) -> tuple[bool, str]:
         leader = cluster["leader"]
         return leader is not None, f"{leader} leads" if leader else "no leader"
     if what == "healthy":
-        healthy = bool(cluster["is_healthy"])
+        healthy = cluster["state"] == "STABLE"
         return healthy, "the cluster is healthy" if healthy else f"the cluster is {cluster['state'].lower()}"
     idle = [each for each in data["workloads"] if each["owner"] is None or each["state"] != "RUNNING"]
     if idle or not data["workloads"]:

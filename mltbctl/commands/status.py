@@ -33,7 +33,7 @@ def verdict(data: dict[str, Any]) -> ExitCode:
     """The exit code of `status --exit-code`: healthy, degraded, or without quorum."""
     if not data["cluster"]["quorum"]["has_quorum"]:
         return ExitCode.REFUSED
-    return ExitCode.DONE if data["cluster"]["is_healthy"] else ExitCode.DEGRADED
+    return ExitCode.DONE if data["cluster"]["state"] == "STABLE" else ExitCode.DEGRADED
 
 
 def watch(session: Session, every_s: float) -> NoReturn:

@@ -65,13 +65,14 @@ def healthy(viewer: str = "n2") -> dict[str, Any]:
 
 
 def changed(picture: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    """A copy with parts of it updated: a dict into a dict, anything else in its place."""
+    """A copy with parts of it updated: a dict into a dict, anything else in its place. Healthy is what is stable."""
     result = copy.deepcopy(picture)
     for key, value in parts.items():
         if isinstance(value, dict):
             result[key].update(value)
         else:
             result[key] = value
+    result["cluster"]["is_healthy"] = result["cluster"]["state"] == "STABLE"
     return result
 
 
@@ -88,7 +89,7 @@ def failing_over() -> dict[str, Any]:
     return changed(
         healthy(),
         cluster={
-            "state": "DEGRADED", "is_healthy": False, "term": 42, "leader": "n2", "failure_tolerance": 0,
+            "state": "DEGRADED", "term": 42, "leader": "n2", "failure_tolerance": 0,
             "active_nodes": 2, "quorum": {"voters": 3, "needed": 2, "reachable": 2, "has_quorum": True},
         },
         nodes=[
@@ -106,7 +107,7 @@ def no_quorum() -> dict[str, Any]:
     return changed(
         healthy(),
         cluster={
-            "state": "NO_QUORUM", "is_healthy": False, "leader": None, "failure_tolerance": 0, "active_nodes": 1,
+            "state": "NO_QUORUM", "leader": None, "failure_tolerance": 0, "active_nodes": 1,
             "quorum": {"voters": 3, "needed": 2, "reachable": 1, "has_quorum": False},
         },
         nodes=[
@@ -160,7 +161,7 @@ def unreachable_node() -> dict[str, Any]:
     return changed(
         healthy(),
         cluster={
-            "state": "DEGRADED", "is_healthy": False, "failure_tolerance": 0, "active_nodes": 2,
+            "state": "DEGRADED", "failure_tolerance": 0, "active_nodes": 2,
             "quorum": {"voters": 3, "needed": 2, "reachable": 2, "has_quorum": True},
         },
         nodes=[
@@ -175,6 +176,7 @@ def failed_workload() -> dict[str, Any]:
     """A second workload was given up, the first is ill; the cluster forms an alert of its own."""
     return changed(
         healthy(),
+        cluster={"state": "DEGRADED"},
         workloads=[
             workload(health="UNHEALTHY", restarts=1),
             workload(name="web", state="FAILED", pid=None, lease_remaining_seconds=None, since=None),
@@ -210,7 +212,7 @@ def forming() -> dict[str, Any]:
     return changed(
         healthy("n1"),
         cluster={
-            "state": "FORMING", "is_healthy": False, "leader": None, "failure_tolerance": 0, "term": 0, "name": "",
+            "state": "FORMING", "leader": None, "failure_tolerance": 0, "term": 0, "name": "",
             "quorum": {"voters": 0, "needed": 1, "reachable": 0, "has_quorum": False},
         },
         nodes=[node("n1", state="JOINING", last_seen_seconds=0.0, rtt_ms=None), node("n2", state="JOINING")],

@@ -177,7 +177,7 @@ class Control:
             case "operation":
                 self._operation(request, params, answer, forwarded)
             case "is":
-                self._is(text(params, "what"), text(params, "node") or node.me, answer)
+                self._is(text(params, "what"), text(params, "node"), answer)
             case method if method in history_control.METHODS:
                 answer(*history_control.METHODS[method](node, params))
             case "simulate":
@@ -260,9 +260,9 @@ class Control:
         if number is not None:
             self._give(replace(ask, request=number))
 
-    def _is(self, what: str, target: str, answer: Done) -> None:
+    def _is(self, what: str, named: str, answer: Done) -> None:
         node, now = self.driver.node, boottime()
-        reign = node.consensus.reign
+        target, reign = named or node.me, node.consensus.reign
         if what == "leader" and target == node.me and reign is not None:
             # We believe so; a quorum has to agree at this moment.
             def confirmed(ok: bool, body: dict[str, Any]) -> None:
@@ -278,7 +278,7 @@ class Control:
             runs = [name for name in node.owner.workloads if node.owner.holds_now(name, now)]
             answer(True, {"answer": bool(runs), "reason": f"{target} runs {', '.join(runs) or 'nothing'}"})
             return
-        answer(True, _judge(what, target, views.status(node, now)))
+        answer(True, _judge(what, named, views.status(node, now)))
 
     def ask(self, node: str, method: str, timeout_s: float, done: Done, params: dict[str, Any] | None = None) -> None:
         """Ask another daemon. `done` hears its answer, or that none came."""
@@ -332,15 +332,19 @@ def _judge_paused(paused: dict[str, Any] | None, me: str, quorate: bool) -> dict
     return {"answer": True, "reason": f"paused by {paused['by']}{why}"}
 
 
-def _judge(what: str, target: str, picture: dict[str, Any]) -> dict[str, Any]:
-    """The answer to `is`, from the picture this node has; None where it cannot tell."""
+def _judge(what: str, named: str, picture: dict[str, Any]) -> dict[str, Any]:
+    """The answer to `is`, from the picture this node has; None where it cannot tell.
+
+    `named` is a node, or empty: then it is asked of the node that answers, and `healthy` of the whole cluster.
+    """
     cluster, me = picture["cluster"], picture["view"]["node"]
+    target = named or me
     quorate = cluster["quorum"]["has_quorum"]
     if what == "quorate":
         return {"answer": quorate, "reason": f"{me} {'sees' if quorate else 'does not see'} a quorum"}
     if what == "paused":
         return _judge_paused(cluster["paused"], me, quorate)
-    if what == "healthy" and target == me:
+    if what == "healthy" and not named:
         return {"answer": cluster["is_healthy"], "reason": f"the cluster is {cluster['state'].lower()}"}
     known = next((member for member in picture["nodes"] if member["id"] == target), None)
     if known is None:

@@ -150,9 +150,9 @@ def cluster_view(
     voters = consensus.voters
     quorate = has_quorum(node, now)
     present = len((near & voters.keys()) - set(wiped(node)))
-    fit = all(m["state"] in ("ACTIVE", "LEADER") and not m["troubles"] for m in members)
-    whole = present == len(voters) and fit
-    healthy = quorate and bool(workloads) and all(w["state"] == "RUNNING" and _well(w) for w in workloads)
+    none_lost = present == len(voters)
+    nodes_fit = all(m["state"] in ("ACTIVE", "LEADER") and not m["troubles"] for m in members)
+    workloads_run = all(w["state"] == "RUNNING" and _well(w) for w in workloads)
     if not voters or (node.consensus.log.last_index <= 1 and not quorate):
         state = "FORMING"  # Nobody has led it yet.
     elif _leaders_seen(node, now) > 1:
@@ -160,12 +160,12 @@ def cluster_view(
     elif not quorate:
         state = "NO_QUORUM"
     else:
-        state = "STABLE" if whole and (healthy or not workloads) else "DEGRADED"
+        state = "STABLE" if none_lost and nodes_fit and workloads_run else "DEGRADED"
     return {
         "name": node.state.name or node.config.cluster_name,
         "id": node.cluster or None,
         "state": state,
-        "is_healthy": healthy or (quorate and not workloads),
+        "is_healthy": state == "STABLE",
         "term": consensus.term,
         "leader": consensus.leader if quorate else None,
         "quorum": {

@@ -202,6 +202,10 @@ def test_yes_and_no_questions() -> None:
         live.until(lambda: answer("n2", "healthy"))
         live.until(lambda: answer("n2", "healthy", "n1"))
         assert (answer("n2", "quorate"), answer("n2", "paused")) == (True, False)
+        for other in ("n1", "n2"):
+            live.hub.cut(live["n3"].address, live[other].address)
+        live.until(lambda: answer("n2", "healthy") is False)
+        assert [answer("n2", "healthy", name) for name in ("n1", "n2")] == [True, True], "each node for itself"
 
 
 def test_a_leader_that_lost_its_quorum_cannot_tell_and_does_not_claim() -> None:
