@@ -227,8 +227,9 @@ class Client:
         """Place `workload` on another node now, healthy owner or not; None lets the leader choose the best.
 
         Returns {"operation", "workload", "from", "to", "at", "plan"} as soon as the move is in the log; `operation`
-        is None with `dry_run`, which only plans. A plan's `at`, given back, has the move refused when the placement
-        has changed since. Refused tells the verdict on each node.
+        is None with `dry_run`, which only plans, and where nothing is to be moved. A move to the same node that is
+        under way is no second one: its `operation` is returned, with `dry_run` too. A plan's `at`, given back, has the
+        move refused when the placement has changed since. Refused tells the verdict on each node.
         """
         return self._move("failover", workload=workload, to=to, reason=reason, dry_run=dry_run, at=at)
 

@@ -26,7 +26,9 @@ _CLEAR = "\r\x1b[K"
 
 
 def plan_text(move: dict[str, Any], style: Style) -> str:
-    """What would happen: from where to where, the quorum, and the verdict on each node."""
+    """What would happen: from where to where, the quorum, and the verdict on each node; or what goes on already."""
+    if move.get("operation") is not None:
+        return str(move["message"])
     plan = move.get("plan") or {}
     source = move.get("from") or "nowhere"
     route = f"{source} {style.glyph('arrow')} {move.get('to') or 'nowhere'}"

@@ -78,19 +78,21 @@ def _move(session: Session, wish: Wish, ask: Ask) -> Result:
     with session.client(CALL_S) as client:
         plan = ask(client, wish.to, True, wish.at)
         session.tell_endpoint(client)
-        if plan["to"] is not None and plan["to"] == plan["from"]:
+        follows = plan["operation"] is not None  # The same was asked for before, and is not over yet.
+        if not follows and plan["to"] is not None and plan["to"] == plan["from"]:
             return Result({**plan, "state": "done"}, f"nothing to do: {plan['message']}")
         if wish.dry_run:
             return Result({**plan, "dry_run": True}, lambda style: plan_text(plan, style))
-        if not wish.yes:
+        unasked = not wish.yes and not follows
+        if unasked:
             require_terminal()
         session.say(plan_text(plan, session.talk))
-        if not wish.yes:
+        if unasked:
             confirm(plan["to"])
         # What was confirmed is what is done: neither another choice of the leader nor a move made meanwhile slips in.
         at = wish.at if wish.yes else plan.get("at") or wish.at
-        started = ask(client, plan["to"], False, at)
+        started = plan if follows else ask(client, plan["to"], False, at)
         if not wish.wait:
-            text = f"operation {started['operation']} started, see `mltbctl status`"
+            text = f"operation {started['operation']} {'goes on' if follows else 'started'}, see `mltbctl status`"
             return Result({**started, "state": "running"}, text)
         return follow(session, client, started["operation"])

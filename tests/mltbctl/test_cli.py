@@ -84,6 +84,12 @@ def started(params: dict[str, Any]) -> dict[str, Any]:
     return PLAN if params.get("dry_run") else PLAN | {"operation": 912}
 
 
+def again(params: dict[str, Any]) -> dict[str, Any]:
+    """The same move is under way, its target owns the workload: nothing is begun a second time."""
+    assert params["dry_run"]
+    return PLAN | {"operation": 912, "from": "n2", "message": "operation 912 moves `main` to n2 already"}
+
+
 def change(cause: str, before: int, after: int) -> dict[str, Any]:
     """A change of the voters, with its arithmetic."""
     sums = [
@@ -269,6 +275,10 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
             "failed",
             "failover --yes",
             {"operation": lambda _: operation("failed", error="`main` does not start on n2", owner=None)},
+        ),
+        *(
+            (f"again{name}", f"switchover --to n2{words}", {"switchover": again})
+            for name, words in (("", ""), ("-dry-run", " --dry-run"), ("-no-wait", " --no-wait"))
         ),
         ("timeout", "failover --yes --timeout 0.2", {"operation": lambda _: operation("running")}),
         ("timeout-json", "failover --yes --timeout 0.2 -o json", {"operation": lambda _: operation("running")}),

@@ -249,15 +249,24 @@ def _stopped_in_time(
 
 
 def acknowledged_survives(history: History) -> None:
-    """An operation that was acknowledged stands in the log at its number, for ever."""
+    """An operation that was acknowledged stands in the log at its number, for ever: a move, or a grant unasked for."""
     entries = {h.entry.index: h.entry for h in history if isinstance(h, Applied)}
     for happening in history:
         if isinstance(happening, Replied) and not happening.code and happening.operation:
             entry = entries.get(happening.operation)
             if entry is None:
                 raise Wrong(f"operation {happening.operation} was acknowledged and is nowhere")
-            if not isinstance(entry.command, Move) or entry.command.target != happening.target:
+            if _target(entry) != happening.target:
                 raise Wrong(f"operation {happening.operation} to {happening.target} turned into {entry}")
+
+
+def _target(entry: Entry) -> str:
+    match entry.command:
+        case Move(target=target):
+            return target
+        case Grant(owner=owner):
+            return owner
+    return ""
 
 
 def runs_again(history: History, leader_s: float, runs_s: float, within_s: float) -> None:

@@ -115,6 +115,8 @@ CASES: list[tuple[str, str, History]] = [
     ("cut off stops", FALSE, [Cut(2.0, "n1"), Up(5.1, "n1", "main", 3)]),
     ("acknowledged survives", TRUE, [Replied(1.0, "n1", 1, "", 4, "n2"), *applied(*LOG, MOVE)]),
     ("acknowledged survives", TRUE, [Replied(1.0, "n1", 1, "refused", 0, "")]),
+    ("acknowledged survives", TRUE, [Replied(1.0, "n1", 1, "", 3, "n1"), *applied(*LOG)]),
+    ("acknowledged survives", FALSE, [Replied(1.0, "n1", 1, "", 2, "n1"), *applied(*LOG)]),
     ("acknowledged survives", FALSE, [Replied(1.0, "n1", 1, "", 4, "n2"), *applied(*LOG)]),
     ("acknowledged survives", FALSE, [Replied(1.0, "n1", 1, "", 4, "n3"), *applied(*LOG, MOVE)]),
 ]

@@ -49,7 +49,7 @@ class Desk:
         placements = self._state.placements
         verdict = refusal(ask, placements) or crowded(ask, placements) or judge(ask, facts, self.policy)
         result: dict[str, Any] = {
-            "operation": None, "workload": ask.workload, "from": facts.placement.owner or None,
+            "operation": verdict.operation, "workload": ask.workload, "from": facts.placement.owner or None,
             "to": verdict.target or None, "message": verdict.message, "at": self._state.applied,
             "plan": {"quorum": quorum, "candidates": candidates_of(facts)},
         }  # fmt: skip

@@ -8,18 +8,22 @@ from typing import Any
 from mltb_transport.messages import CancelFailback, Command, Move
 from mltbd.core.events import Ask
 from mltbd.core.failover import Facts, Policy, best, failback_target, preference
-from mltbd.state.placements import WORKLOADS_MAX, Placements
+from mltbd.state.placements import WORKLOADS_MAX, Operation, Placements
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`command` is to be proposed when there is neither a `code` nor a dry run. An empty command: nothing to do."""
+    """`command` is to be proposed when there is neither a `code` nor a dry run. An empty command: nothing to do.
+
+    `operation`: nothing to do because this one, under way, does it.
+    """
 
     command: Command | None = None
     target: str = ""
     code: str = ""
     message: str = ""
     hint: str = ""
+    operation: int | None = None
 
 
 def crowded(ask: Ask, placements: Placements) -> Verdict | None:
@@ -41,8 +45,9 @@ def judge(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
         late = f"`{ask.workload}` has changed since the plan of index {ask.at}, at index {placement.changed}"
         return Verdict(code="refused", message=late, hint=f"mltbctl {ask.verb} --dry-run")
     if placement.asked_to_move and facts.operation is not None and not _is_stranded(facts):
-        busy = f"operation {placement.moving} moves `{ask.workload}` to {facts.operation.target} already"
-        return Verdict(code="refused", message=busy, hint="mltbctl status --watch")
+        moves = _under_way(ask, facts.operation)
+        repeated = ask.target == moves.target if ask.target else ask.verb == facts.operation.cause
+        return moves if repeated else Verdict(code="refused", message=moves.message, hint="mltbctl status --watch")
     match ask.verb:
         case "switchover":
             return _switchover(ask, facts)
@@ -59,6 +64,19 @@ def _is_stranded(facts: Facts) -> bool:
         return facts.lease_over
     target = facts.operation.target if facts.operation is not None else ""
     return not any(c.node == target and c.eligible for c in facts.candidates)
+
+
+def _under_way(ask: Ask, operation: Operation) -> Verdict:
+    message = f"operation {operation.id} moves `{ask.workload}` to {operation.target} already"
+    return Verdict(target=operation.target, message=message, operation=operation.id)
+
+
+def _stays(ask: Ask, facts: Facts) -> Verdict:
+    """Its owner is the right one: it runs there already, or the move that brings it there is not over yet."""
+    if facts.operation is not None:
+        return _under_way(ask, facts.operation)
+    owner = facts.placement.owner
+    return Verdict(target=owner, message=f"`{ask.workload}` is on {owner} already")
 
 
 def _switchover(ask: Ask, facts: Facts) -> Verdict:
@@ -87,7 +105,7 @@ def _failback(ask: Ask, facts: Facts, policy: Policy) -> Verdict:
     ahead = failback_target(policy, facts)
     target = ahead.node if ahead is not None else _as_good(placement.home, facts, policy)
     if not target or target == placement.owner:
-        return Verdict(target=placement.owner, message=f"`{ask.workload}` is on {placement.owner} already")
+        return _stays(ask, facts)
     return _to(target, ask, facts, "failback")
 
 
@@ -101,7 +119,7 @@ def _as_good(home: str, facts: Facts, policy: Policy) -> str:
 def _to(target: str, ask: Ask, facts: Facts, cause: str) -> Verdict:
     placement = facts.placement
     if target == placement.owner and not facts.lease_over:
-        return Verdict(target=target, message=f"`{ask.workload}` is on {target} already")
+        return _stays(ask, facts)
     candidate = next((c for c in facts.candidates if c.node == target), None)
     if candidate is None:
         known = ", ".join(c.node for c in facts.candidates)

@@ -168,6 +168,41 @@ def test_one_move_at_a_time(verb: str, owner: str) -> None:
     assert (verdict.code, verdict.message) == ("refused", "operation 20 moves `main` to n3 already")
 
 
+@pytest.mark.parametrize("placement", [placed("n2", moving=20), placed("", moving=20), placed("n3", 21, moving=20)])
+@pytest.mark.parametrize("verb", ["switchover", "failover"])
+def test_who_asks_again_gets_the_move_under_way_until_it_is_over(verb: str, placement: Placement) -> None:
+    """Also when its target owns the workload and has not started it: such a move may still fail."""
+    under_way = Verdict(target="n3", message="operation 20 moves `main` to n3 already", operation=20)
+    assert asked(verb, facts(placement, operation=moved("n3")), "n3") == under_way
+
+
+@pytest.mark.parametrize("verb", ["failover", "failback"])
+def test_a_move_without_a_target_repeats_one_of_its_kind(verb: str) -> None:
+    under_way = facts(placed("n2", moving=20), operation=moved("n1", verb))
+    assert asked(verb, under_way).operation == 20
+    assert asked({"failover": "failback", "failback": "failover"}[verb], under_way).code == "refused"
+
+
+def test_a_failback_that_has_not_started_is_not_over() -> None:
+    under_way = facts(placed("n1", 21, moving=20), operation=moved("n1", "failback"))
+    assert asked("failback", under_way) == Verdict(None, "n1", "", "operation 20 moves `main` to n1 already", "", 20)
+
+
+def test_a_repeat_is_answered_with_the_operation_under_way_and_begins_nothing() -> None:
+    wired = Wired("n1", "n2", "n3").settled()
+    wired.stubborn.add("n1")
+    for request in (1, 2):
+        wired.ask("n1", request, "switchover", target="n2")
+        wired.run(0.2)
+    wired.gone("n1")
+    assert wired.until(lambda: wired.running() == ["n2"], 5.0)
+    wired.run(0.2)
+    wired.ask("n1", 3, "switchover", target="n2")
+    first, second, third = [wired.replies(request)[0].result["operation"] for request in (1, 2, 3)]
+    assert [first, second] == [max(wired.nodes["n1"].state.placements.operations)] * 2
+    assert third is None
+
+
 def test_a_move_whose_owner_is_lost_stands_in_nobodys_way() -> None:
     found = facts(placed("n2", moving=20), operation=moved("n3"), lease_over=True)
     assert asked("failover", found, "n1") == move("n1", "failover", over=20)
