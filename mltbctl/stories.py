@@ -179,6 +179,7 @@ def _down(told: dict[str, Any]) -> str:
         unknown = {
             "leaving": f"{event['from']} did not say since when it was stopping it",
             "failed": f"{event['from']} did not say since when it was failing there",
+            "restarted": f"{event['from']} began anew and does not know since when",
         }.get(release.get("cause") or "", "nobody who lives knows since when")
         least = f"{event['downtime_at_least_seconds']:.2f}s"
         return f"for an unknown time: {unknown}" if least == "0.00s" else f"at least {least}; {unknown}"

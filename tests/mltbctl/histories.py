@@ -52,6 +52,11 @@ GIVEN_UP: list[Command] = [
     Grant("main", "n2", "failover", "it fails on n1", "n2 comes before n3", (Phase("grant", 0.001),)),
     Started("main", 6, 0.4),
 ]
+CAME_BACK: list[Command] = [
+    Release("main", 3, "restarted"),
+    Grant("main", "n1", "placement", "its machine came back", "n1 comes before n2", (Phase("grant", 0.001),)),
+    Started("main", 6, 0.04),
+]
 NOBODY_KNOWS: list[Command] = [
     NoOp("n2", "restart", ("n2", "n3"), (Phase("election", 0.24),)),
     Grant(

@@ -21,6 +21,7 @@ from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.histories import (
     ABANDONED,
     BY_HAND,
+    CAME_BACK,
     FOUNDED,
     GIVEN_UP,
     LEFT,
@@ -56,6 +57,8 @@ COMMANDS: dict[str, tuple[str, list[Command]]] = {
     "explain-no-bound-json": ("explain -o json", [*FOUNDED, *NOBODY_KNOWS]),
     "explain-handover": ("explain", [*ALL, Started("main", 15, 0.4)]),
     "explain-given-up": ("explain", [*FOUNDED, *GIVEN_UP]),
+    "explain-came-back": ("explain", [*FOUNDED, *CAME_BACK]),
+    "events-came-back": ("events", [*FOUNDED, *CAME_BACK]),
     "events-no-bound": ("events", [*FOUNDED, *NOBODY_KNOWS]),
     "explain-nothing": ("explain last", FOUNDED),
     "explain-nothing-json": ("explain last -o json", FOUNDED),

@@ -171,6 +171,22 @@ def test_what_was_lost_under_an_earlier_leader_is_not_counted_from_the_end_of_th
         assert downtime_s(told(cluster)) is None
 
 
+def test_a_machine_that_came_back_first_does_not_know_how_long_it_was_away() -> None:
+    for seed in SEEDS:
+        cluster = healthy(voters(3), seed)
+        apart(cluster, same=False)
+        lost, began = owner(cluster), cluster.now
+        lost.crash_machine()
+        cluster.run_for(0.5)
+        lost.power_on()
+        until(cluster, lambda: any(h.at > began for h in cluster.history if isinstance(h, Up)), "a start")  # noqa: B023
+        true_s = next(h.at for h in cluster.history if isinstance(h, Up) and h.at > began) - began
+        cluster.run_for(1.0)
+        assert (told(cluster).kind, told(cluster).source) == ("placement", lost.name)
+        check_bounds(told(cluster), true_s)
+        assert downtime_s(told(cluster)) is None
+
+
 def leave(seed: int, *, same: bool) -> None:
     """The owner's service is told to stop, and its workload takes its time."""
     cluster = healthy(voters(3, stop_timeout_s=1.0), seed)

@@ -39,7 +39,7 @@ def downtime_at_least_s(event: Event) -> float | None:
 
 def was_down(event: Event) -> bool:
     """Whether this change of place is over, of a workload that ran before."""
-    return event.kind in MOVES and event.kind != "placement" and event.state == DONE and bool(event.source)
+    return event.kind in MOVES and event.state == DONE and bool(event.source)
 
 
 def event_view(event: Event) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_what_took_the_place_of_a_failed_move_belongs_to_its_story() -> None:
         ([Grant("main", "n2", "failover", phases=(Phase("lease", 2.0), Phase("grant", 0.1)))], None, 0.1),
         ([Release("main", 3, "leaving"), Grant("main", "n2", "handover", phases=(Phase("grant", 0.2),))], None, 0.2),
         ([Release("main", 3, "failed"), Grant("main", "n2", "failover", phases=(Phase("grant", 0.2),))], None, 0.2),
+        ([Release("main", 3, "restarted"), Grant("main", "n1", "placement", phases=(Phase("grant", 0.2),))], None, 0.2),
     ],
 )
 def test_a_downtime_has_an_upper_bound_only_where_its_beginning_was_seen(
