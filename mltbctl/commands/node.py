@@ -71,7 +71,7 @@ def _lines(node: dict[str, Any], owned: list[dict[str, Any]], cluster: dict[str,
         ("priority", str(node["priority"])),
         ("address", spelled(node["address"], node["port"])),
         ("last seen", "now" if seen == "now ago" else seen),
-        ("log", f"applied {node['applied_index']}, {node['lag']} behind"),
+        ("log", f"applied {node['applied_index']}" + (f", {node['lag']} behind" if node["lag"] is not None else "")),
         ("version", node["version"]),
     ]
     if told := protocol_words(node, cluster):

@@ -269,6 +269,7 @@ def test_with_no_daemon(name: str, capsys: pytest.CaptureFixture[str], runtime: 
         ("node-drain-timeout-json", "node drain n1 --timeout 0.2 -o json", {}),
         ("status-paused", "status", {"status": lambda _: dated(pictures.paused_and_drained())}),
         ("node-show-drained", "node show n3", {"status": lambda _: dated(pictures.paused_and_drained())}),
+        ("node-show-silent", "node show n1", {"status": lambda _: dated(pictures.no_quorum())}),
         *((f"unmet-{words[0]}", " ".join(words), UNMET) for words in (("status",), ("nodes",), ("node", "show", "n3"))),
         ("health-bad", "health", {"health": lambda _: UNHEALTHY}),
         (

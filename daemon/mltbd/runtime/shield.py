@@ -48,8 +48,8 @@ def response(request: int, ok: bool, body: dict[str, Any]) -> Response:
 
 def lead_of(body: dict[str, Any]) -> dict[str, Any] | None:
     """The `views.leader_facts` of another node; None where they are none."""
-    by_workload = (body.get("leases", {}), body.get("failbacks", {}))
-    numbers = all(isinstance(each, dict) and all(map(_number_or_none, each.values())) for each in by_workload)
+    by_name = [body.get(name, {}) for name in ("leases", "failbacks", "lags")]
+    numbers = all(isinstance(each, dict) and all(map(_number_or_none, each.values())) for each in by_name)
     words = all(isinstance(body.get(name, ""), str) for name in ("level_waits", "mode"))
     return body if numbers and words else None
 

@@ -55,7 +55,7 @@ def status(
     """
     lead = leader_facts(node, now) if node.consensus.role == LEADER else lead or {}
     near = reachable(node, now)
-    members = [member_view(node, member, near, now) for member in node.membership.members(now)]
+    members = [member_view(node, member, near, now, lead) for member in node.membership.members(now)]
     members = sorted(members + [unmet_view(node, name) for name in unmet(node)], key=lambda member: str(member["id"]))
     known = [member.record for member in node.membership.members(now)]
     workloads = [workload_view(node, name, near, now, lead) for name in workload_names(node)]
@@ -92,9 +92,13 @@ def _view(node: Node, now: float) -> dict[str, Any]:
 
 
 def leader_facts(node: Node, now: float) -> dict[str, Any]:
-    """What only the leader knows: leases of others and the failback countdown, by workload; whether it moves things."""
-    if not node.placer.current:
+    """What only the leader knows: leases of others and the failback countdown, by workload; how far others are behind,
+    by node; whether it moves things."""
+    reign = node.consensus.reign
+    if not node.placer.current or reign is None:
         return {}
+    lags = {name: max(0, node.consensus.commit - peer.match_index) for name, peer in reign.peers.items()}
+    lags[node.me] = node.consensus.commit - node.state.applied
     leases, failbacks = {}, {}
     for name, placement in node.state.placements.by_workload.items():
         facts = node.placer.facts(name, now)
@@ -102,14 +106,21 @@ def leader_facts(node: Node, now: float) -> dict[str, Any]:
             timing = node.config.timing.within(placement.lease_s)
             leases[name] = round(max(0.0, deadline(node.placer.renewed_at(name), timing) - now), 3)
         failbacks[name] = failback_in(node.config.policy, facts, now)
-    return {"leases": leases, "failbacks": failbacks, "level_waits": node.levels.waits(now), "mode": _mode(node)}
+    return {
+        "leases": leases,
+        "failbacks": failbacks,
+        "lags": lags,
+        "level_waits": node.levels.waits(now),
+        "mode": _mode(node),
+    }
 
 
 def _mode(node: Node) -> str:
     return "automatic" if node.config.policy.automatic else "manual"
 
 
-def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[str, Any]:
+def member_view(node: Node, member: Member, near: set[str], now: float, lead: dict[str, Any]) -> dict[str, Any]:
+    """`lag` is the leader's word, None without it: what gossip says of others is seconds old."""
     record = member.record
     leads = record.node == node.consensus.leader and has_quorum(node, now)
     answers = record.node in near and member.state != UNREACHABLE
@@ -126,7 +137,7 @@ def member_view(node: Node, member: Member, near: set[str], now: float) -> dict[
         "last_seen_seconds": round(member.silent_s, 3),
         "rtt_ms": None if member.rtt_s is None else round(member.rtt_s * 1000, 2),
         "applied_index": _applied(node, record),
-        "lag": max(0, node.consensus.commit - _applied(node, record)),
+        "lag": lead.get("lags", {}).get(record.node),
         "version": record.version,
         "protocol": level_views.member_view(record),
         "voter": node.consensus.voters.get(record.node) == record.store,

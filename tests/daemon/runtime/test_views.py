@@ -132,7 +132,7 @@ def test_only_a_leader_knows_what_a_leader_adds() -> None:
     town = Town().formed()
     assert views.leader_facts(town.house["n2"].node, town.now) == {}
     facts = views.leader_facts(town.house["n1"].node, town.now)
-    assert set(facts) == {"leases", "failbacks", "level_waits", "mode"}
+    assert set(facts) == {"leases", "failbacks", "lags", "level_waits", "mode"}
     assert facts["failbacks"] == {"main": None}
 
 

@@ -84,3 +84,14 @@ def test_a_voter_that_nobody_has_met_since_is_listed_as_unreachable() -> None:
     seen = town.house["n2"].view()
     assert (seen["cluster"]["state"], seen["cluster"]["quorum"]["reachable"]) == ("DEGRADED", 2)
     assert [node["answers"] for node in seen["nodes"]] == [True, True, False]
+
+
+def test_how_far_a_node_is_behind_is_the_leaders_word() -> None:
+    """Gossip is seconds old: by its word the leader itself would be behind."""
+    town = Town().formed()
+    for verb in ("pause", "resume") * 3:
+        town.house["n1"].ask(verb)
+        town.run(0.05)
+    shown = town.house["n3"].view(town.house["n1"])
+    assert [node["lag"] for node in shown["nodes"]] == [0, 0, 0]
+    assert [node["lag"] for node in town.house["n3"].view()["nodes"]] == [None] * 3
