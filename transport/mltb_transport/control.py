@@ -165,7 +165,8 @@ class Endpoint:
         if closed:
             return Unreachable(f"`{self.path}` is not open to this user", "run as the user of `mltbd`")
         if self._is_open():
-            return Unreachable(f"the daemon at `{self.path}` did not answer in time", "if it hangs, see its log")
+            hint = "see its log, or ask another: `mltbctl -n NODE doctor`"
+            return Unreachable(f"the daemon at `{self.path}` did not answer in time", hint)
         return Unreachable(f"nobody listens at `{self.path}`", "start the daemon with `mltbd run`")
 
     def _is_open(self) -> bool:

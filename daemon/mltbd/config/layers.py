@@ -154,8 +154,9 @@ def _from_sets(sets: Sequence[str]) -> tuple[dict[str, Sourced], list[Problem]]:
             problems.append(error("--set", f"`{shown(item)}` has no `=`", "write `--set CLUSTER_PORT=7946`"))
             continue
         if name not in OPTIONS:
-            in_file = name.startswith(("WORKLOAD", "API", "CHECK"))
-            hint = "write workloads in the configuration file" if in_file else did_you_mean(name, OPTIONS)
+            table = name.partition(".")[0].lower()
+            in_file = f"`[{table}]` is a table of the configuration file: see `mltbctl config init`"
+            hint = in_file if table in ("workload", "api", "check") else did_you_mean(name, OPTIONS)
             problems.append(error(shown(key), f"`{shown(key)}` is no option", hint, "--set"))
             continue
         try:

@@ -60,7 +60,8 @@ def test_an_unknown_preset_names_the_known_ones_and_the_nearest() -> None:
         ("", {"FAILOVER_ENABELD": "1"}, [], "FAILOVER_ENABELD", "did you mean `FAILOVER_ENABLED`?"),
         ("", {"SPLIT_BRAIN_PREVENT": "1"}, [], "SPLIT_BRAIN_PREVENT", "`SPLIT_BRAIN_PREVENTION`?"),
         ("", {}, ["CLUSTER_PROT=1"], "CLUSTER_PROT", "did you mean `CLUSTER_PORT`?"),
-        ("", {}, ["workload.main.command=x"], "workload.main.command", "in the configuration file"),
+        ("", {}, ["workload.main.command=x"], "workload.main.command", "`[workload]` is a table of the configuration"),
+        ("", {}, ["api.port=8080"], "api.port", "file: see `mltbctl config init`"),
         ("", {}, ["CLUSTER_PORT"], "--set", "--set CLUSTER_PORT=7946"),
     ],
 )
