@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from mltbctl.result import Style
 
 GAP = 2  # blanks between columns
+WRAPPED_COLUMNS = 30
+"""Of a column that is wrapped: while less is left to it, others give way."""
 _UNBROKEN = re.compile(r"(?:`[^`]*`|\S)+")
 _ELLIPSIS = {True: "…", False: "~"}
 
@@ -43,8 +45,9 @@ def table(
     Where the style is whole, no column gives way, and each row is one line."""
     kept = list(range(len(columns)))
     widths = [max([len(column.heading), *(len(row[at].text) for row in rows)]) for at, column in enumerate(columns)]
+    needed = [*widths[:-1], min(widths[-1], WRAPPED_COLUMNS)] if wrap else widths
     leaving = sorted((column.gives_way, at) for at, column in enumerate(columns) if column.gives_way)
-    while leaving and not style.whole and _total(widths, kept, indent) > style.width:
+    while leaving and not style.whole and _total(needed, kept, indent) > style.width:
         kept.remove(leaving.pop(0)[1])
     over = _total(widths, kept, indent) - style.width
     last = kept[-1]

@@ -30,8 +30,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _COLUMNS = (
     Column("ID", right=True),
-    Column("AT"),
-    Column("KIND"),
+    Column("AT", gives_way=3),
+    Column("KIND", gives_way=2),
     Column("TOOK", right=True, gives_way=1),
     Column("WHAT"),
 )

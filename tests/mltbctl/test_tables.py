@@ -42,6 +42,13 @@ def test_the_last_column_wraps_where_nothing_may_be_left_out() -> None:
     ]
 
 
+def test_a_column_gives_way_before_the_last_is_wrapped_into_a_column_of_words() -> None:
+    note = "a note that is much too long for any of these screens"
+    long = [[Cell("a"), Cell("1"), Cell(note)]]
+    assert table(COLUMNS, long, Style(width=42), indent=0, wrap=True)[1] == "a        1  a note that is much too long"
+    assert table(COLUMNS, long, Style(width=41), indent=0, wrap=True)[1] == "a     a note that is much too long for"
+
+
 def test_no_rows_leave_the_headings() -> None:
     assert table(COLUMNS, [], Style(width=80), indent=0) == ["NAME  SIZE  NOTE"]
 
