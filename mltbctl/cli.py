@@ -30,6 +30,7 @@ from mltbctl.options import (
     WaitTimeout,
     Workload,
     Yes,
+    checked_topic,
     complete_node,
     complete_topic,
 )
@@ -297,7 +298,12 @@ def help_(
     session: Session,
     topic: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND...|exit-codes]", autocompletion=complete_topic, show_default=False),
+        typer.Argument(
+            metavar="[COMMAND...|exit-codes]",
+            callback=checked_topic,
+            autocompletion=complete_topic,
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Explain a command, or list the exit codes."""

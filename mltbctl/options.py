@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -44,12 +45,29 @@ def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
     return key_names(incomplete, *asked_of(ctx))
 
 
+def command_of(ctx: typer.Context, words: Sequence[str]) -> object:
+    """The command, or the group of commands, that `words` name; None where they name none."""
+    command: object = ctx.find_root().command
+    for word in words:
+        command = command.get_command(ctx, word) if isinstance(command, LazyGroup) else None
+    return command
+
+
+def checked_topic(ctx: typer.Context, topic: list[str] | None) -> list[str] | None:
+    """The topic of `help`. CliError where words follow a command: its `--help` would pass over them."""
+    words = topic or []
+    for at, word in enumerate(words[1:], start=1):
+        if isinstance(command_of(ctx, words[:at]), LazyGroup | None):
+            continue
+        command = f"mltbctl {' '.join(words[:at])}"
+        raise CliError(f"no such command `{command} {word}`", f"run `{command} --help`", code="usage")
+    return topic
+
+
 def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
     """What `help` explains, for the shell: the commands, or those of the group that is named already."""
     said = ctx.params.get("topic") or ()
-    group: object = ctx.find_root().command
-    for word in said:
-        group = group.get_command(ctx, word) if isinstance(group, LazyGroup) else None
+    group = command_of(ctx, said)
     if not isinstance(group, LazyGroup):
         return []
     names = group.list_commands(ctx) + ([] if said else ["exit-codes"])

@@ -231,6 +231,7 @@ ALONE: dict[str, str] = {
     "bad-question": "is purple",
     "bad-interval": "status --watch 0.01",
     "help-exit-codes": "help exit-codes",
+    "help-beyond": "help lock run backup",
     "help-exit-codes-json": "help exit-codes -o json",
     "secret-new": "secret new",
     "secret-new-quiet": "secret new -q",
