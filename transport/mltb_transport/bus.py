@@ -17,7 +17,7 @@ UP, DOWN, REFUSED = "up", "down", "refused"
 COUNTERS = (
     "received",  # payloads handed to the daemon
     "sent",  # payloads taken by a connection: not proof of arrival
-    "oversized",  # payloads above FRAME_BYTES_MAX that we refused to send
+    "oversized",  # messages beyond the limits of a frame that we refused to send
     "send_dropped",  # the peer was not connected, or its queue was full
     "send_unlinked",  # no link to that address
     "links_refused",  # above LINKS_MAX, or no descriptor left

@@ -149,7 +149,8 @@ class BundleAnswer:
 
     An acquire is told of when its wait is over: `ok`, or `held` and by whom (empty: by nobody). The client of a read
     is empty, and its seq the number it came with: `entry`, revision, value, version, revision of the entry; or `none`
-    and the revision. What has no outcome here has the word `error`, then a code of ERROR_CODES and a message.
+    and the revision. What has no outcome here has the word `error`, then a code of ERROR_CODES and a message. What is
+    no command of a client, or no read, is told of without a client, with number 0.
     `leader`: id and control endpoint of the node that leads, when it is another: the shorter way.
     """
 

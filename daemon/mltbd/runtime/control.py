@@ -96,7 +96,7 @@ class Control:
         """A request of a command line; the answer goes back by its route."""
 
         def answer(ok: bool, body: dict[str, Any]) -> None:
-            self._bus.reply(route, self.driver.frame(response_of(request.id, ok, body)))
+            self.driver.reply(route, response_of(request.id, ok, body))
 
         if not permitted(role, request.method):
             answer(False, _forbidden(f"call `{request.method}`"))
@@ -109,7 +109,7 @@ class Control:
         self.store.bundle(bundle, permitted(role, "state_set"), route)
 
     def _tell_outcomes(self, route: Route, outcomes: tuple[bytes, ...]) -> None:
-        self._bus.reply(route, self.driver.frame(BundleAnswer(outcomes, self._elsewhere())))
+        self.driver.reply(route, BundleAnswer(outcomes, self._elsewhere()))
 
     def _elsewhere(self) -> str:
         """Who leads instead of us, and where."""

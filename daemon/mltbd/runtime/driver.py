@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from mltb_transport.bus import Bus
+from mltb_transport.bus import Bus, Route
+from mltb_transport.frames import FrameError
 from mltb_transport.messages import Message
 from mltb_transport.wire import Outbound
 from mltbd.core.effects import (
@@ -111,15 +112,28 @@ class Driver:
         for node in [node for node, where in self._addresses.items() if where == (address, port)]:
             self.handle(Lost(node))
 
-    def frame(self, message: Message, to: str = "") -> bytes:
-        """A message of this node as bytes, for one node or for all. Numbers grow over all this incarnation sends."""
-        self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
-        return self._outbound.seal(message, to)
-
     def send(self, to: str, message: Message) -> bool:
-        """To a member; False when it is not linked, or its queue is full."""
+        """To a member; False when it is not linked, its queue is full, or no frame can hold this."""
         where = self._addresses.get(to)
-        return where is not None and self._bus.send(*where, self.frame(message, to))
+        return where is not None and self._carry(partial(self._bus.send, *where), message, to)
+
+    def reply(self, route: Route, message: Message) -> bool:
+        """To a control client; False when it is gone, or no frame can hold this."""
+        return self._carry(partial(self._bus.reply, route), message)
+
+    def _carry(self, carrier: Callable[[bytes], bool], message: Message, to: str = "") -> bool:
+        """A message of this node, for one node or for all. Numbers grow over all this incarnation sends.
+
+        What others made too large for a frame is lost, as anything may be on its way: nobody ends for it.
+        """
+        self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
+        try:
+            payload = self._outbound.seal(message, to)
+        except FrameError as error:
+            self._bus.counters["oversized"] += 1
+            log.error("a %s is not sent: %s", type(message).__name__, error)
+            return False
+        return carrier(payload)
 
     def _schedule(self) -> None:
         due = self.node.next_deadline()
@@ -150,7 +164,7 @@ class Driver:
                 case Save():
                     saves.append(effect)
                 case Publish(message):
-                    self._bus.publish(self.frame(message))
+                    self._carry(self._bus.publish, message)
                 case Arm(workload, token, deadline):
                     self._guard.arm(workload, token, deadline)
                 case StartWorkload(workload, token, grace_s):
@@ -164,7 +178,7 @@ class Driver:
                 case Contact(address, message):
                     host, _, port_text = address.rpartition(":")
                     self._bus.link(host, int(port_text))
-                    self._bus.send(host, int(port_text), self.frame(message))
+                    self._carry(partial(self._bus.send, host, int(port_text)), message)
                 case Reply() | Outcomes() | Refusals():
                     self._on_reply(effect)
                 case Note(level, text):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mltb_transport.bus import Route
-from mltb_transport.limits import FRAME_BYTES_MAX
+from mltb_transport.limits import FRAME_BYTES_MAX, ITEMS_MAX
 from mltb_transport.store import (
     ACQUIRE,
     DELETE,
@@ -81,8 +81,8 @@ class Bundles:
         taken = Taken([], [], [])
         for body in bundle.commands:
             command, body = _completed(body, offer)
-            if command is None:
-                tell("", 0, ("error", "usage", "not a command"))
+            if command is None or not _is_client(command):  # Whose it says it is may be longer than an answer.
+                tell("", 0, ("error", "usage", "not a command of a client and its number"))
                 continue
             client, seq, kind, arguments = command
             if not allowed:
@@ -128,9 +128,10 @@ class Bundles:
 
     def _tell(self, route: Route, client: str, seq: int, outcome: Outcome) -> None:
         one = packed_outcome(client, seq, outcome)
-        self._told.setdefault(route, []).append(one)
+        told = self._told.setdefault(route, [])
+        told.append(one)
         self._told_bytes += len(one)
-        if self._told_bytes > ANSWER_BYTES_MAX:
+        if self._told_bytes > ANSWER_BYTES_MAX or len(told) == ITEMS_MAX:
             self.flush()
 
 
@@ -178,19 +179,16 @@ def _tell_acquired(tell: Tell, ok: bool, body: dict[str, Any]) -> None:
 
 
 def _wrong(command: Command, offer: Offer) -> Outcome | None:
-    client, seq, kind, arguments = command
-    if kind not in KINDS:
-        flaw = "only set, delete, acquire, extend and release may come in a bundle"
-    elif not client or client.startswith(INTERNAL) or not 1 <= seq <= SEQ_MAX or not _is_client(client):
-        flaw = "not a client and its number"
-    else:
-        why = offer.why_off("state" if kind in (SET, DELETE) else "lock")
-        return _refused("off", why) or _refused("usage", flaw_of_command(kind, arguments))
-    return _refused("usage", flaw)
+    if command.kind not in KINDS:
+        return _refused("usage", "only set, delete, acquire, extend and release may come in a bundle")
+    why = offer.why_off("state" if command.kind in (SET, DELETE) else "lock")
+    return _refused("off", why) or _refused("usage", flaw_of_command(command.kind, command.arguments))
 
 
-def _is_client(client: str) -> bool:
-    return not flaw_of_text(client, "client", CLIENT_BYTES_MAX)
+def _is_client(command: Command) -> bool:
+    client = command.client
+    named = client and not client.startswith(INTERNAL) and not flaw_of_text(client, "client", CLIENT_BYTES_MAX)
+    return bool(named) and 1 <= command.seq <= SEQ_MAX
 
 
 def _refused(code: str, why: str) -> Outcome | None:

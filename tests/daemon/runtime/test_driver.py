@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from mltb_transport.frames import decode
-from mltb_transport.messages import Append, AppendAnswer, Heartbeat, Ping, Pong, Sync
+from mltb_transport.bus import Route
+from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.limits import ITEMS_MAX, TEXT_CHARS_MAX
+from mltb_transport.messages import Append, AppendAnswer, Heartbeat, Message, Ping, Pong, Response, Sync
 from mltb_transport.records import Record
-from mltbd.core.effects import Effect
+from mltb_transport.store import BundleAnswer
+from mltbd.core.effects import Contact, Effect, Publish, Send
 from mltbd.core.events import INCARNATION_SPAN, Ask, Event, GuardSays, Received, Saved, StopRequested
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
@@ -127,6 +131,25 @@ def test_a_message_to_nobody_is_not_sent() -> None:
         assert one.driver.send("n9", Ping(1)) is False
 
 
+@pytest.mark.parametrize("carried", [
+    Response(1, True, "x" * (TEXT_CHARS_MAX + 1)),
+    Response(1, True, "\ud800"),
+    BundleAnswer((b"",) * (ITEMS_MAX + 1)),
+    BundleAnswer((b"x" * (64 * 1024),) * 17),
+    Sync((), reply=False, losses=(object(),)),  # type: ignore[arg-type]
+])  # fmt: skip
+def test_what_no_frame_can_hold_is_lost_and_counted_and_ends_nobody(carried: Message) -> None:
+    with Live(2) as live:
+        one = live.formed()["n1"]
+        before = one.bus.counters["oversized"]
+        assert one.driver.send("n2", carried) is False
+        assert one.driver.reply(Route("local", b"somebody"), carried) is False
+        for effect in (Send("n2", carried), Publish(carried), Contact(f"n2.test:{PORT}", carried)):
+            live.act(partial(one.driver._perform, [effect]))
+        assert one.bus.counters["oversized"] - before == 5
+        assert live.ask("n2", "ping")
+
+
 def test_a_node_that_moves_is_spoken_to_at_its_new_address_alone() -> None:
     with Live() as live:
         one = live.formed()["n1"]
@@ -166,7 +189,8 @@ def test_a_seed_stays_linked_when_the_node_behind_it_has_another_address() -> No
         assert one.driver.send("n2", Ping(3))
         live.until(lambda: any(frame.message == Ping(3) for frame in heard))
         seed = listener(live, "n2.test")
-        live.until(lambda: one.bus.send("n2.test", PORT, one.driver.frame(Ping(4))), "the seed is still linked")
+        ping = encode(Frame(PROTOCOL, "", "n1", 1, 1, Ping(4)))
+        live.until(lambda: one.bus.send("n2.test", PORT, ping), "the seed is still linked")
         live.until(lambda: any(frame.message == Ping(4) for frame in seed))
 
 

@@ -9,8 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.limits import CLUSTER_CHARS_MAX, TEXT_CHARS_MAX
 from mltb_transport.messages import Request, Response
+from mltb_transport.schema import INT_MAX
 from mltbd.core.log import InvariantViolation
 from mltbd.core.owner import Owner
 from mltbd.runtime import doctor, views
@@ -125,3 +130,20 @@ def test_a_result_that_json_does_not_know_is_a_failure(caplog: pytest.LogCapture
     answer = response(7, True, {"at": float("inf")})
     assert (answer.id, answer.ok, json.loads(answer.body)["code"]) == (7, False, "failed")
     assert "Out of range float" in caplog.text
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["code", "message", "hint", "request", "candidates"]) | st.text(max_size=9)
+LENGTHS = st.sampled_from([1, 1001, TEXT_CHARS_MAX // 12, TEXT_CHARS_MAX])
+TEXTS = st.builds(str.__mul__, st.sampled_from(["x", "ж", "🙂", '"', "\x00", "\ud800"]), LENGTHS)
+
+
+@given(st.booleans(), st.dictionaries(FIELDS, ANYTHING | TEXTS, max_size=5))
+def test_whatever_is_answered_a_frame_can_hold(ok: bool, body: dict[str, Any]) -> None:
+    answer = response(INT_MAX, ok, body)
+    assert isinstance(json.loads(answer.body), dict)
+    encode(Frame(PROTOCOL, "c" * CLUSTER_CHARS_MAX, "n" * 63, INT_MAX, INT_MAX, answer, "m" * 63))

@@ -8,9 +8,13 @@ from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mltb_transport.bus import Route
 from mltb_transport.frames import PROTOCOL, Frame, decode, encode
-from mltb_transport.limits import VALUE_BYTES_MAX
+from mltb_transport.limits import CLUSTER_CHARS_MAX, COMMAND_BYTES_MAX, ITEMS_MAX, STRING_CHARS_MAX, VALUE_BYTES_MAX
+from mltb_transport.schema import INT_MAX
 from mltb_transport.store import (
     ACQUIRE,
     DELETE,
@@ -25,6 +29,7 @@ from mltb_transport.store import (
     packed_read,
 )
 from mltbd.runtime import store_bundles, store_control
+from mltbd.runtime.store_bundles import Bundles
 from mltbd.runtime.store_params import Offer
 from tests.daemon.runtime.live import Live
 
@@ -135,9 +140,9 @@ def test_each_kind_has_its_outcome(three: Live) -> None:
         (b"junk", "not a command"),
         (packed("w", 1, WITHDRAW, "l", "id-1").body, "only set, delete"),
         (packed("w", 1, EXPIRE, "l", 1, 1, 1).body, "only set, delete"),
-        (packed("~n1.1.clock", 1, DELETE, "k", -1, "", 0).body, "not a client"),
-        (packed("w" * 65, 1, DELETE, "k", -1, "", 0).body, "not a client"),
-        (packed("w", 0, DELETE, "k", -1, "", 0).body, "not a client"),
+        (packed("~n1.1.clock", 1, DELETE, "k", -1, "", 0).body, "not a command of a client"),
+        (packed("w" * 65, 1, DELETE, "k", -1, "", 0).body, "not a command of a client"),
+        (packed("w", 0, DELETE, "k", -1, "", 0).body, "not a command of a client"),
         (put("w", 1, "a b"), "a name is"),
         (put("w", 1, "k", "{"), "is not JSON"),
         (put("w", 1, "k", "[" * 101 + "]" * 101), "nested deeper than 100 levels"),
@@ -151,7 +156,7 @@ def test_each_kind_has_its_outcome(three: Live) -> None:
         (packed("w", 1, SET, "k", "1", -1, "x" * 60_000, 1).body, "a name is"),
         (packed("w", 1, DELETE, "k", -1, "l l", 1).body, "a name is"),
         (packed("w", 1, ACQUIRE, "l", 1000, 0, 0, "ü" * 128).body, "`holder` is one line of text of up to 255 bytes"),
-        (packed("ü" * 33, 1, RELEASE, "l", "id-1").body, "not a client"),
+        (packed("ü" * 33, 1, RELEASE, "l", "id-1").body, "not a command of a client"),
         (put("w", 1, "k", json.dumps("x" * VALUE_BYTES_MAX)), "longer than 64 KiB"),
     ],
 )
@@ -164,6 +169,51 @@ def test_what_is_wrong_is_told_and_the_rest_is_done(three: Live, body: bytes, wo
     (error,) = told.values()
     assert error[:2] == ("error", "usage")
     assert words in error[2]
+
+
+def test_more_outcomes_than_one_answer_holds_are_told_in_several(three: Live) -> None:
+    me = Bundler(three, role="viewer")
+    me.send(*[b"x"] * 600, reads=(b"y",) * 600)
+    me.outcomes(1200)
+    assert me.frames == 2
+
+
+def test_a_name_that_no_answer_holds_is_not_told_back(three: Live) -> None:
+    me = Bundler(three)
+    me.send(put("w" * (COMMAND_BYTES_MAX - 20), 1, "k"))
+    assert me.outcomes(1)["", 0][:2] == ("error", "usage")
+
+
+SHORT = st.tuples(st.integers(0, ITEMS_MAX), st.just(1))
+LONG = st.tuples(st.integers(0, 12), st.just(VALUE_BYTES_MAX))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), SHORT | LONG), max_size=5))
+def test_whatever_is_told_each_frame_can_be_sent_and_each_outcome_is_in_one(
+    bundles: list[tuple[int, tuple[int, int]]],
+) -> None:
+    told: list[tuple[str, str, int]] = []
+
+    def send(route: Route, outcomes: tuple[bytes, ...]) -> None:
+        answer = BundleAnswer(outcomes, "x" * STRING_CHARS_MAX)
+        encode(Frame(PROTOCOL, "c" * CLUSTER_CHARS_MAX, "n" * 63, INT_MAX, INT_MAX, answer))
+        told.extend((route.socket, *msgpack.unpackb(outcome)[:2]) for outcome in outcomes)
+
+    here, wanted = Bundles(send), []
+    for number, (connection, (count, size)) in enumerate(bundles):
+        route, clients = Route(f"r{connection}", b""), [f"{number}.{one}" for one in range(count)]
+        reads = tuple(packed_read(one + 1, "k") for one in range(count))
+        taken = here.take(
+            Bundle(tuple(put(client, 1, "k") for client in clients), reads), True, 2 * count, route, Offer()
+        )
+        here.outcomes(tuple((client, 1, ("conflict", "x" * size, 1, 1)) for client in clients))
+        for read in taken.reads:
+            read.tell(("entry", 1, "x" * size, 1, 1))
+        wanted += [(route.socket, client, 1) for client in clients]
+        wanted += [(route.socket, "", one + 1) for one in range(count)]
+    here.flush()
+    assert sorted(told) == sorted(wanted)
+    assert here.waiting == 0
 
 
 def test_a_viewer_reads_and_changes_nothing(three: Live) -> None:
