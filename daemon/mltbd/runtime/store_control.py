@@ -21,7 +21,7 @@ from mltbd.core.events import Listen, ReadState, Submit
 from mltbd.runtime import store_params as views
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import Driver
-from mltbd.runtime.shield import Done
+from mltbd.runtime.shield import Done, shielded
 from mltbd.runtime.store_bundles import Bundles
 from mltbd.runtime.store_params import Params
 from mltbd.runtime.store_watch import Watches
@@ -186,8 +186,8 @@ class StoreControl:
                     self._waiting -= 1
                     if outcome[0] == "error":
                         self._fail(answer, outcome[1], outcome[2])
-                    else:
-                        finish(outcome)
+                    else:  # It may be that of another command, which this client gave the same number.
+                        shielded(answer, finish)(outcome)
         if self._bundles.waiting:
             self._bundles.outcomes(effect.done)
         if self._waiters:
@@ -215,7 +215,7 @@ class StoreControl:
             if reply.code:
                 self._fail(answer, reply.code, reply.message)
             else:
-                read()
+                shielded(answer, read)()
         self._bundles.flush()
         return True
 

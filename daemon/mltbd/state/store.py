@@ -198,7 +198,7 @@ class Store:
 
     def _touch_again(self, command: Command, known: Outcome, entry: Entry) -> None:
         """A repeat whose answer says that a lock is held: its time begins anew, for its sender counts from now."""
-        if command.kind == ACQUIRE and known[0] in ("ok", "waits"):
+        if command.kind == ACQUIRE and self._stands(known):
             lock = self.locks.holder_of(command.arguments[0], known[1])
         elif command.kind == EXTEND and known[0] == "ok":
             lock = self.locks.holder_of(command.arguments[0], command.arguments[1])

@@ -118,6 +118,19 @@ def test_a_survey_that_the_node_itself_answers_last_and_that_cannot_be_told(monk
         assert live.refused("n1", "survey")["message"] == "the daemon cannot make this answer"
 
 
+@pytest.mark.parametrize(("method", "params"), [
+    ("state_set", {"key": "k", "value": "1"}), ("state_delete", {"key": "k"}),
+    ("lock_acquire", {"name": "l", "ttl": 30}), ("lock_extend", {"name": "l", "lock_id": "id-1"}),
+])  # fmt: skip
+def test_a_number_that_its_client_gave_to_another_command_before_is_refused(
+    two: Live, method: str, params: dict[str, Any]
+) -> None:
+    client, name = f"twice-{method}", f"twice/{method}"
+    held = two.ask("n2", "lock_acquire", {"client": client, "seq": 1, "name": name, "ttl": 30})
+    two.ask("n2", "lock_release", {"client": client, "seq": 2, "name": name, "lock_id": held["lock_id"]})
+    assert two.refused("n2", method, {"client": client, "seq": 2, **params})["code"] == "failed"
+
+
 def test_a_broken_rule_of_ours_goes_through() -> None:
     def broken() -> None:
         raise InvariantViolation("two leaders")

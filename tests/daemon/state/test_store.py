@@ -132,6 +132,24 @@ def test_values_and_keys_have_limits(story: Story, monkeypatch: pytest.MonkeyPat
     assert story.set("l", "123456789")[0] == "ok"
 
 
+WORDS = (
+    (SET, "k", "2", -1, "", 0), (SET, "k", "2", 7, "", 0), (SET, "x", "2", 7, "", 0), (DELETE, "k", -1, "", 0),
+    (ACQUIRE, "l", 1000, 0, 0, "me"), (ACQUIRE, "l", 1000, 500, 0, "me"), (ACQUIRE, "m", 1000, 0, 0, "me"),
+    (EXTEND, "l", "id-1", 0), (EXTEND, "l", "id-9", 0), (RELEASE, "l", "id-1"), (RELEASE, "l", "id-9"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("first", WORDS)
+@pytest.mark.parametrize("second", WORDS)
+def test_another_command_under_a_number_that_is_over_hears_what_the_first_one_came_to(
+    story: Story, first: tuple[Any, ...], second: tuple[Any, ...]
+) -> None:
+    assert story.acquire("l", client="holder")[1] == "id-1"
+    story.set("k", client="holder")
+    outcome = story.tell(*first)
+    assert story.tell(*second, seq=1)[0] in (outcome[0], "error")
+
+
 def test_room_is_counted_in_bytes_and_given_back(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyvalues_module, "BYTES_MAX", 20)
     assert story.set("k", "é" * 10)[:2] == ("error", "full")
