@@ -249,8 +249,12 @@ def _stopped_in_time(
 
 
 def acknowledged_survives(history: History) -> None:
-    """An operation that was acknowledged stands in the log at its number, for ever: a move, or a grant unasked for."""
-    entries = {h.entry.index: h.entry for h in history if isinstance(h, Applied)}
+    """An operation that was acknowledged stands in the log at its number, for ever: a move, or a grant unasked for.
+
+    Or stood in the one that went on alone, and is in its snapshot.
+    """
+    entries = {entry.index: entry for h in history if isinstance(h, WentAlone) for entry in h.entries}
+    entries |= {h.entry.index: h.entry for h in history if isinstance(h, Applied)}
     for happening in history:
         if isinstance(happening, Replied) and not happening.code and happening.operation:
             entry = entries.get(happening.operation)

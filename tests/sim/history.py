@@ -152,13 +152,17 @@ class Vouched:
 
 @dataclass(frozen=True, slots=True)
 class WentAlone:
-    """An operator gave the cluster up: this disk is all of another one now, which begins behind `index` and `term`."""
+    """An operator gave the cluster up: this disk is all of another one now, which begins behind `index` and `term`.
+
+    `entries`: what was in its log, and is in its snapshot now.
+    """
 
     at: float
     node: str
     store: str
     index: int
     term: int
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def no_number_twice(history: History) -> None:
                 index, term = max(index, base[0] + len(log)), max(term, led)
             case Spoke(_, _, _, spoken):
                 term = max(term, spoken)
-            case WentAlone(_, node):
+            case WentAlone(node=node):
                 if happening.index <= index or happening.term <= term:
                     where = f"index {happening.index} and term {happening.term}"
                     raise Wrong(f"{node} goes on alone from {where}, others came to {index} and {term}")
@@ -64,7 +64,7 @@ def left_behind_stay_apart(history: History) -> None:
         match happening:
             case Began(_, node, _, store):
                 disks[node] = store
-            case WentAlone(_, _, store, index):
+            case WentAlone(store=store, index=index):
                 left, base = left | used - {store}, index
             case Applied(_, node, _, entry):
                 used.add(disks.get(node, node))

@@ -99,7 +99,7 @@ def go_alone(cluster: Cluster, machine: Machine) -> None:
     machine.disk.rewrite(save)
     assert save.snapshot is not None
     at = (save.snapshot.index, save.snapshot.term)
-    cluster.history.append(WentAlone(cluster.now, machine.name, machine.disk.store, *at))
+    cluster.history.append(WentAlone(cluster.now, machine.name, machine.disk.store, *at, found.entries))
     machine.reconfigure(founder=Founder(False, 1, 1))
     machine.power_on()
 

@@ -190,6 +190,9 @@ class VoterDesk:
         self._asks[index] = (ask, result)
 
     def _judge(self, ask: Ask, followers: tuple[Follower, ...]) -> ChangeVoters:
+        node = ask.target
+        if node not in self._consensus.voters and self._membership.record(node) is None and not self._removed(node):
+            raise NoNode(f"no node `{node}` here")
         match ask.verb:
             case "remove_node":
                 return self._removal(ask, followers)
@@ -201,8 +204,6 @@ class VoterDesk:
         node, voters = ask.target, self._consensus.voters
         record = self._membership.record(node)
         store = record.store if record is not None else voters.get(node, "")
-        if not store and not self._removed(node):
-            raise NoNode(f"no node `{node}` here")
         if not store or self._state.removals.has(node, store):
             raise Refusal(f"{node} is removed already", f"mltbctl node admit {node}")
         runs = [name for name, p in sorted(self._state.placements.by_workload.items()) if p.owner == node]
@@ -225,10 +226,8 @@ class VoterDesk:
             raise Refusal(f"{node} is a voter already")
         if node in voters:
             raise Refusal(f"the disk of {node} is not the voter's: its old vote has to go first, and does by itself")
-        if follower is None and self._membership.record(node) is None:
-            raise NoNode(f"no node `{node}` here")
         if follower is None:
-            raise Refusal(f"no node `{node}` replicates here")
+            raise Refusal(f"{node} does not replicate here")
         if why := follower.unfit():
             raise Refusal(f"{node} cannot become a voter: {why}")
         if len(voters) >= VOTERS_MAX:
@@ -240,7 +239,7 @@ class VoterDesk:
     def _admission(self, ask: Ask) -> ChangeVoters:
         stores = self._removed(ask.target)
         if not stores:
-            raise NoNode(f"no node `{ask.target}` was removed here")
+            raise Refusal(f"{ask.target} was not removed")
         return ChangeVoters(
             as_voters(self._consensus.voters), "admitted", ask.target, stores[-1], ask.reason, ask.operator
         )

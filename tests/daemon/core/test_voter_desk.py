@@ -58,4 +58,4 @@ def test_what_is_committed_besides_clients_commands_is_waited_for() -> None:
     wired.slow.clear()
     wired.saved("n1")
     assert [(reply.code, reply.result["cause"]) for reply in wired.replies(1)] == [("", "removed")]
-    assert [(reply.code, reply.message) for reply in wired.replies(2)] == [("usage", "no node `n4` here")]
+    assert [(reply.code, reply.message) for reply in wired.replies(2)] == [("refused", "n4 does not replicate here")]

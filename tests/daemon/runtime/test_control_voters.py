@@ -26,7 +26,7 @@ def test_what_would_cost_the_quorum_or_makes_no_sense_is_refused() -> None:
         live.formed()
         owner = live.refused("n2", "node_remove", {"node": "n1"})
         assert "runs `main`" in owner["message"]
-        nobody = [live.refused("n2", verb, {"node": "n9"}) for verb in ("node_remove", "node_promote")]
+        nobody = [live.refused("n2", f"node_{verb}", {"node": "n9"}) for verb in ("remove", "promote", "admit")]
         assert {(each["code"], each["message"]) for each in nobody} == {("usage", "no node `n9` here")}
         assert "a voter already" in live.refused("n2", "node_promote", {"node": "n3"})["message"]
-        assert "was removed" in live.refused("n2", "node_admit", {"node": "n3"})["message"]
+        assert "was not removed" in live.refused("n2", "node_admit", {"node": "n3"})["message"]
