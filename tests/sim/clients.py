@@ -28,6 +28,8 @@ WAIT_LOOK_S = 0.5
 ROAMS_SHARE = 0.6
 """Of calls: begun at any node, whichever answered the last one."""
 PAUSE_S = (0.0, 0.5)
+WITHDRAWS = "~"
+"""Before the name of a client, as daemons do it: whoever waits longer than it wants to has a number of its own."""
 KEYS = ("a", "b")
 LOCKS = ("l", "m")
 TTL_S = (0.4, 1.0, 3.0)
@@ -229,13 +231,20 @@ class Client:
         if lock is not None and lock.held and lock.lock_id == call.waits_for:
             self._end(("ok", lock.token), lock.lock_id)
         elif lock is None or call.waits_for not in lock.waiters:
-            self._end(None if call.withdraw is None else ("held",))
+            self._end(None)  # It may have been promoted, and have run out, before we heard of either.
+
+    def withdrawn(self, machine: Machine, command: tuple[str, int], outcome: tuple[Any, ...]) -> None:
+        """Only the log says whether the lock came first."""
+        call = self.call
+        waits = call is not None and call.withdraw is not None and call.withdraw.key == command
+        if waits and machine is self.machine and outcome[0] == "ok":
+            self._end(("held",))
 
     def _withdraw(self, call: Call) -> None:
         """Waits no longer. Without an answer nobody knows, and the leader takes us out some time."""
         if self.call is call and call.waits_for and call.withdraw is None:
             self._numbers += 1
-            call.withdraw = packed(f"~{self.name}", self._numbers, WITHDRAW, call.where, call.waits_for)
+            call.withdraw = packed(f"{WITHDRAWS}{self.name}", self._numbers, WITHDRAW, call.where, call.waits_for)
             self._later(self.dice.uniform(*TRAVEL_S), self.machine.feed, Submit((call.withdraw,)))
             self._later(5.0, self._tired, call)
 
@@ -325,8 +334,10 @@ class Crowd:
         match effect:
             case Outcomes(done):
                 for name, seq, outcome in done:
-                    client = self.clients.get(name)
-                    if client is not None and client.awaits(seq):
+                    client = self.clients.get(name.removeprefix(WITHDRAWS))
+                    if client is not None and name.startswith(WITHDRAWS):
+                        client.withdrawn(machine, (name, seq), outcome)
+                    elif client is not None and client.awaits(seq):
                         client.outcome(machine, outcome)
                 for client in list(self.clients.values()):
                     client.look(machine)
