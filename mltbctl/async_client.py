@@ -329,12 +329,14 @@ class AsyncLock:
         return self._lock.remaining()
 
     async def __aenter__(self) -> AsyncLock:
-        # Nothing is awaited once it is held: who is cancelled before holds nothing.
-        self._lock.take(await self._lines.play(locks.acquiring(self._lock.name, **self._lock.options)))
+        options = self._lock.claim()
         try:
+            # Nothing is awaited once it is held: who is cancelled before holds nothing.
+            self._lock.take(await self._lines.play(locks.acquiring(self._lock.name, **options)))
             self._lock.keep()
         except BaseException:
             await self._close()  # There will be no `__aexit__`, and it would stay taken for its whole time.
+            self._lock.unclaim()
             raise
         return self
 

@@ -65,6 +65,7 @@ class Lock:
     with node.lock("deploy", ttl=30, wait=10) as lock:      # LockNotAcquired when it is not free in time
         while work and not lock.lost.is_set(): ...          # `lock.lost`: stop at once, somebody else may begin
 
+    For one block: another one, be it in another thread, is refused with RuntimeError and needs a Lock of its own.
     After the block nothing of it is left to rely on; `lost` then says whether it was lost before it was released.
     """
 
@@ -88,6 +89,7 @@ class Lock:
         self._options: dict[str, Any] = {"ttl": ttl, "wait": wait, "delay": delay, "holder": holder}
         self._options["reserve_s_max"] = reserve_s_max
         self._tell = tell or (lambda _: None)
+        self._unclaimed = threading.Lock()
         self._ending = threading.Event()
         self._held: HeldLock | None = None
         self._keeper: threading.Thread | None = None
@@ -120,11 +122,13 @@ class Lock:
         return 0.0 if self.lost.is_set() else self.held.remaining()
 
     def __enter__(self) -> Lock:
+        options = self.claim()
         try:
-            self.acquire()
+            self.take(self._locks.acquire(self.name, **options))
             self.keep()
         except BaseException:
             self.close()  # There will be no `__exit__`, and it would be extended for ever.
+            self.unclaim()
             raise
         return self
 
@@ -136,14 +140,24 @@ class Lock:
 
     def acquire(self) -> None:
         """Get it, without extending it yet."""
-        self.take(self._locks.acquire(self.name, **self.options))
+        options = self.claim()
+        try:
+            self.take(self._locks.acquire(self.name, **options))
+        except BaseException:
+            self.unclaim()
+            raise
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """How it is to be acquired."""
-        if self._held is not None:
-            raise RuntimeError(f"the lock `{self.name}` was acquired already")
+    def claim(self) -> dict[str, Any]:
+        """How it is to be acquired, told to the first who asks. RuntimeError for all others: they would give back what
+        he holds."""
+        if not self._unclaimed.acquire(blocking=False):
+            raise RuntimeError(f"the lock `{self.name}` was entered already: each block needs one of its own")
         return self._options
+
+    def unclaim(self) -> None:
+        """Where it was not acquired it may be tried again."""
+        if self._held is None:
+            self._unclaimed.release()
 
     def take(self, held: HeldLock) -> None:
         """It was acquired."""
