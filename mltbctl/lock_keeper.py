@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from mltbctl.clock import boottime
-from mltbctl.errors import LockLost, MltbError
+from mltbctl.errors import LockLost, MltbError, Unreachable
 from mltbctl.locks import RESERVE_S_MAX, check_times, releasing
 from mltbctl.steps import Steps
 
@@ -165,9 +165,12 @@ class Lock:
         self.lost.moment = held.until
 
     def keep(self) -> None:
-        """Begin to extend it."""
+        """Begin to extend it. Unreachable where this process may have no more threads."""
         self._keeper = threading.Thread(target=self._keep, args=(self.held,), name="mltb-lock", daemon=True)
-        self._keeper.start()
+        try:
+            self._keeper.start()
+        except RuntimeError as error:
+            raise Unreachable(f"no thread to extend the lock `{self.name}`: {error}", "run `ulimit -u`") from error
 
     def close(self) -> LockLost | None:
         """Release it; returns what to raise when it was lost before. A daemon that is away lets it run out.

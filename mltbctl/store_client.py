@@ -73,7 +73,10 @@ def entry_of(data: dict[str, Any], age: float | None = None) -> Entry:
 
 def encoded(value: Any) -> str:
     """`value` as the state keeps it. ValueError or TypeError for what JSON cannot say."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("the value is nested too deeply") from error
 
 
 def decoded(text: str) -> Any:

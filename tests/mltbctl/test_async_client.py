@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mltbctl.async_client import AsyncClient, AsyncLocks, AsyncState, AsyncWatch
-from mltbctl.client import Client, Conflict, Entry, LockLost, LockNotAcquired, Timeout, UnknownOutcome
+from mltbctl.client import Client, Conflict, Entry, LockLost, LockNotAcquired, Timeout, UnknownOutcome, Unreachable
 from mltbctl.locks import Locks
 from mltbctl.store_client import State, Watch
 from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
@@ -110,7 +110,7 @@ def test_a_lock_that_nobody_can_extend_is_given_back(store: FakeStore, monkeypat
             await node.state.set("k", 1)
             with monkeypatch.context() as patch:
                 patch.setattr(threading.Thread, "start", no_thread)
-                with pytest.raises(RuntimeError, match="new thread"):
+                with pytest.raises(Unreachable, match="new thread"):
                     await node.lock("k", ttl=60).__aenter__()
             assert not store.lines["k"]
 

@@ -247,7 +247,7 @@ app(sys.argv[1:])
 @pytest.mark.usefixtures("store")
 def test_where_nobody_can_extend_the_lock_the_command_does_not_begin(runtime: Path, mark: Path) -> None:
     done = in_a_session(runtime, NO_KEEPER, "lock", "run", "k", "--ttl", "60", "--", "touch", str(mark))
-    assert done.returncode
+    assert (done.returncode, "no thread to extend the lock" in done.stderr) == (7, True), done.stderr
     assert not mark.exists()
 
 

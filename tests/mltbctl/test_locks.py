@@ -12,7 +12,7 @@ import pytest
 from mltb_transport.channel import Call, Channel
 from mltb_transport.store import ACQUIRE, unpacked
 from mltbctl import locks
-from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome
+from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome, Unreachable
 from mltbctl.clock import boottime
 from mltbctl.lock_keeper import Lost
 from mltbctl.locks import RATE, RESERVE_S_MAX, myself, proven_s
@@ -301,12 +301,12 @@ def test_a_block_that_is_left_while_it_begins_keeps_nothing(store: FakeStore, mo
 def test_a_lock_that_nobody_can_extend_is_given_back(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     with Client() as node:
-        with pytest.raises(RuntimeError, match="new thread"), node.lock("k", ttl=60):
+        with pytest.raises(Unreachable, match="new thread"), node.lock("k", ttl=60):
             raise AssertionError("it was not entered")
         assert not store.lines["k"]
         lock = node.lock("k", ttl=60)
         lock.acquire()
-        with pytest.raises(RuntimeError, match="new thread"):
+        with pytest.raises(Unreachable, match="new thread"):
             lock.keep()
         assert lock.close() is None
     assert not store.lines["k"]

@@ -24,7 +24,14 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
         assert node.state.get("other") is None
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes"])
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", nested(100_000)], ids=type)
 def test_what_json_cannot_say_is_refused_before_it_is_sent(store: FakeStore, value: Any) -> None:
     with Client() as node, pytest.raises((TypeError, ValueError)):
         node.state.set("k", value)
