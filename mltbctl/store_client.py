@@ -197,6 +197,8 @@ def setting(key: str, value: Any, token: Token) -> Steps[Entry]:
 
 
 def swapping(key: str, expected_version: int, value: Any, token: Token) -> Steps[Entry | Conflict]:
+    if not isinstance(expected_version, int):  # None would mean `any`.
+        raise TypeError(f"`expected_version` is a whole number, 0 where there must be no key, not {expected_version!r}")
     text = encoded(value)
     params = {"key": key, "value": text, **_given(if_version=expected_version, token=guarded(token))}
     answer = yield Ask("state_set", params, changes=True)

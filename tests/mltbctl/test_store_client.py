@@ -141,6 +141,7 @@ def test_a_write_returns_what_a_read_will() -> None:
     ("call", "wrong"),
     [
         (lambda node: node.state.set("k", 1, token=5), TypeError),
+        (lambda node: node.state.compare_and_swap("k", None, 1), TypeError),
         (lambda node: node.state.watch("k", idle=math.nan), ValueError),
         (lambda node: node.state.set("k", math.nan), ValueError),
     ],
