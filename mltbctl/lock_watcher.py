@@ -43,7 +43,7 @@ REPORT = struct.Struct("!iB")
 """What it tells at the end: the exit code, or NOT_BEGUN, and why: one of EXITED, LATE, LEFT_ALONE, ENDED."""
 EXITED, LATE, LEFT_ALONE, ENDED = range(4)
 NOT_BEGUN = -1
-"""The code of a command that was told to begin too late."""
+"""The code of a command that was told to begin too late, or to end before that."""
 ROUND_S, ROUND_S_MAX = 0.01, 0.25
 """Pause between two rounds of killing; it grows where something does not die."""
 NAP_S_MAX = 0.25
@@ -195,6 +195,9 @@ class _Watch:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     if kind == PASS_ON or os.getpgid(self._root) != self._group:
                         os.kill(self._root, number)
+            elif kind == END and not self._root:
+                self._code, self._reason = NOT_BEGUN, LATE
+                return
             elif kind == END:
                 self._until = min(self._until, boottime())
                 self._end(ENDED)
