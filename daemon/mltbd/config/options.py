@@ -205,7 +205,7 @@ _HA = (
     _on("HA_BACKUP_ENABLED", False, "take backups", "backup"),
     _seconds("HA_BACKUP_INTERVAL", 3600.0, "between two backups", "backup", high=30 * DAY_S),
     Option("HA_BACKUP_RETENTION", "number", 7.0, "how long one is kept", "backup", 0.1, 3650, unit="days"),
-    _on("HA_DEBUG_MODE", False, "log every message and effect", "cluster"),
+    _on("HA_DEBUG_MODE", False, 'short for `HA_LOG_LEVEL = "DEBUG"`', "cluster"),
     _choice("HA_LOG_LEVEL", "INFO", "what is logged", "cluster", LOG_LEVELS),
     _choice("HA_LOG_FORMAT", "plain", "the form of the daemon's log on stderr", "cluster", LOG_FORMATS),
     _on("HA_METRICS_ENABLED", True, "count and export", "metrics"),
