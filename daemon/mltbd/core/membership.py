@@ -14,13 +14,12 @@ from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Note, Publish, Send
 from mltbd.core.identity import Identity, OwnChanges
-from mltbd.core.log import InvariantViolation
 from mltbd.core.neighbourhood import Neighbourhood
 from mltbd.core.peers import JITTER, Member, Peer, Retry, flaw, version
 from mltbd.core.ports import Entropy
 from mltbd.core.probing import Probing
 from mltbd.core.refusals import Refusals
-from mltbd.core.roster import LEAVING, MEMBERS_MAX, Roster
+from mltbd.core.roster import LEAVING, Roster
 from mltbd.core.rumours import Rumours, records_of
 from mltbd.core.strain import CONFIRMATIONS_MAX
 
@@ -114,17 +113,6 @@ class Membership:
         for peer in self._hood.watched():
             due += (peer.pull.at, peer.check_at)
         return min(due) if self._started else inf
-
-    def check(self) -> None:
-        """Raises InvariantViolation when this membership contradicts itself."""
-        peers = self._roster.peers
-        if self.node in peers or len(peers) >= MEMBERS_MAX:
-            raise InvariantViolation(f"members of `{self.node}`: {sorted(peers)}")
-        for node, peer in peers.items():
-            if node != peer.record.node or self._self.is_foreign(peer.record):
-                raise InvariantViolation(f"`{node}` is no member: {peer.record}")
-            if peer.incarnation < peer.record.incarnation:
-                raise InvariantViolation(f"`{node}` in {peer.incarnation}, its record ahead: {peer.record}")
 
     # -- events ----------------------------------------------------------------------------------------------
 

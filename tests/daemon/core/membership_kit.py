@@ -13,6 +13,7 @@ from mltb_transport.messages import Heartbeat, Sync
 from mltb_transport.records import Record
 from mltbd.core.effects import Contact, Effect, Link, Note, Publish, Send, Unlink
 from mltbd.core.membership import Gossip, Membership
+from mltbd.core.roster import MEMBERS_MAX
 
 T = TypeVar("T")
 HEARTBEAT_S = 1.0
@@ -57,6 +58,17 @@ def started(*peers: str, now: float = 0.0, **changes: Any) -> Membership:
     for peer in peers:
         found.heard(peer, 1, Sync((record(peer),), reply=False), now)
     return found
+
+
+def check(one: Membership) -> None:
+    """It does not contradict itself."""
+    peers = one._roster.peers
+    assert one.node not in peers
+    assert len(peers) < MEMBERS_MAX
+    for node, peer in peers.items():
+        assert node == peer.record.node
+        assert not one._self.is_foreign(peer.record)
+        assert peer.incarnation >= peer.record.incarnation, "its record is ahead"
 
 
 def beat(node: str, seq: int, incarnation: int = 1, **changes: Any) -> Heartbeat:
@@ -142,7 +154,7 @@ class Net:
         if one is None or (source, target) in self.cut:
             return
         self._perform(one, one.heard(source, incarnation, message, self.now))
-        one.check()
+        check(one)
 
     def _perform(self, one: Membership, effects: Sequence[Effect]) -> None:
         for effect in effects:

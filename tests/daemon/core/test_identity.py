@@ -7,7 +7,7 @@ from mltbd.core.effects import Contact, Link, Note
 from mltbd.core.identity import FOREIGN_MAX, JUMPS_MAX
 from mltbd.core.membership import Membership
 from mltbd.core.senders import LEAP_MAX
-from tests.daemon.core.membership_kit import beat, levels, membership, of, record, said, started
+from tests.daemon.core.membership_kit import beat, check, levels, membership, of, record, said, started
 
 
 def told(one: Membership, incarnation: int, seq: int = 1, store: str = "disk-old") -> list[str]:
@@ -126,7 +126,7 @@ def test_a_member_that_joins_another_cluster_is_no_member_any_more() -> None:
     one = started("n2", cluster="cluster-a")
     one.heard("n2", 1, beat("n2", 2, cluster="cluster-b"), 0.2)
     assert one.record("n2") is None
-    one.check()
+    check(one)
 
 
 def test_who_is_of_another_cluster_leaves_when_ours_is_founded() -> None:
@@ -137,7 +137,7 @@ def test_who_is_of_another_cluster_leaves_when_ours_is_founded() -> None:
     effects = one.update_own(0.2, cluster="cluster-a")
     assert levels(effects) == ["warning"]
     assert [member.record.node for member in one.members(0.2)] == ["n1", "n2"]
-    one.check()
+    check(one)
 
 
 def test_the_clusters_reported_by_name_are_bounded() -> None:

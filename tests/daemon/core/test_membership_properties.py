@@ -13,7 +13,7 @@ from mltb_transport.records import Record
 from mltbd.core.membership import Membership
 from mltbd.core.peers import flaw, version
 from mltbd.core.roster import MEMBERS_MAX
-from tests.daemon.core.membership_kit import TIMEOUT_S, record, said, started
+from tests.daemon.core.membership_kit import TIMEOUT_S, check, record, said, started
 
 NODES = ("n1", "n2", "n3", "n4")
 versions = st.tuples(st.integers(1, 4), st.integers(1, 6))
@@ -33,7 +33,7 @@ def told(batches: list[list[Record]]) -> Membership:
     one = started("n9")
     for count, batch in enumerate(batches):
         one.heard("n9", 1, Sync(tuple(batch), reply=False), count * 0.01)
-        one.check()
+        check(one)
     return one
 
 
@@ -103,7 +103,7 @@ def test_whatever_is_heard_leaves_a_valid_membership_that_goes_on(
             assert one.next_deadline() > due
         now += pause
         one.heard(sender, incarnation, message, now)
-        one.check()
+        check(one)
         assert (one.own.node, one.own.store) == ("n1", "disk-n1")
         assert one.own.seq >= seq
         seq = one.own.seq
@@ -117,7 +117,7 @@ def test_a_crowd_never_outgrows_the_limit(count: int) -> None:
     one = started()
     for number in range(2, count + 2):
         one.heard(f"n{number}", 1, Heartbeat(record(f"n{number}"), ()), 0.1)
-        one.check()
+        check(one)
     assert len(one.members(0.1)) == min(count + 1, MEMBERS_MAX)
 
 

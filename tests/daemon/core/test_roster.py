@@ -17,6 +17,7 @@ from tests.daemon.core.membership_kit import (
     TIMEOUT_S,
     Dice,
     beat,
+    check,
     of,
     record,
     said,
@@ -92,7 +93,7 @@ def test_a_frame_of_a_new_incarnation_is_enough_to_connect_anew_once() -> None:
     assert of(Link, one.alive("n2", 2, 0.5)) == [Link("n2", "10.0.0.2", 7946, fresh=True)]
     assert of(Link, one.alive("n2", 2, 0.6)) == []
     assert of(Link, one.heard("n2", 2, beat("n2", 1, 2), 0.7)) == []
-    one.check()
+    check(one)
 
 
 def test_a_frame_of_an_earlier_incarnation_is_no_sign_of_life() -> None:
@@ -132,7 +133,7 @@ def test_one_member_too_many_is_refused_counted_and_told_once() -> None:
     effects = []
     for first in range(0, len(crowd), RECORDS_MAX):
         effects += one.heard("n2", 1, Sync(tuple(crowd[first : first + RECORDS_MAX]), reply=False), 0.1)
-    one.check()
+    check(one)
     assert len(one.members(0.1)) == MEMBERS_MAX
     assert one.counters["refused"] == 2
     assert [note.text for note in of(Note, effects) if note.level == "error"] == [
