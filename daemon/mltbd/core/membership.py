@@ -102,6 +102,15 @@ class Membership:
         peer = self._roster.peers.get(node)
         return peer.record if peer else None
 
+    def priority(self, node: str) -> int:
+        """As it said last; 0 for one that is no member."""
+        record = self.record(node)
+        return record.priority if record is not None else 0
+
+    def is_leaving(self, node: str) -> bool:
+        record = self.record(node)
+        return record is not None and record.state == LEAVING
+
     def reachable(self, node: str, now: float) -> bool:
         """It spoke to us, and gave a sign of life within the node timeout. This node always does."""
         return node == self.node or self._roster.is_reachable(node, self._seen(now))

@@ -329,7 +329,7 @@ class Placer:
 
     def _candidate(self, node: str, workload: str, load: int, now: float) -> Candidate:
         reign, record = self.consensus.must_reign(), self.membership.record(node)
-        priority = record.priority if record is not None else 0
+        priority = self.membership.priority(node)
         ready: tuple[str, ...] | None
         if node == self.me:
             ready, behind, since = self.owner.ready(now), 0, reign.won_at

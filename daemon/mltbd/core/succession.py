@@ -41,13 +41,13 @@ class Succession:
             return
         lately = sum(now - at < HOUR_S for at in self.led_at)
         wait_s = hold_down(TAKEOVER_FIRST_S, lately)
-        mine = self.priority(self.me)
+        priority = self._membership.priority
         better = [
             node
-            for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-self.priority(n), n))
-            if self.priority(node) > mine and reign.counts(node) and node not in drained
+            for node in sorted(reign.alive(now, self._consensus.silence_s), key=lambda n: (-priority(n), n))
+            if priority(node) > priority(self.me) and reign.counts(node) and node not in drained
             and now - max(reign.peers[node].since, reign.won_at) >= wait_s
-            and not self._is_troubled(node) and not self._is_leaving(node)
+            and not self._is_troubled(node) and not self._membership.is_leaving(node)
         ]  # fmt: skip
         if self._pass_on(better, reign, now):
             self.led_at.append(now)  # Counts at once: a transfer that fails must not be tried for ever.
@@ -70,22 +70,14 @@ class Succession:
     def _heirs(self, reign: Leadership, now: float) -> list[str]:
         """Voters that could lead, best first; drained ones last."""
         alive = reign.alive(now, self._consensus.silence_s)
-        heirs = [node for node in alive if reign.counts(node) and not self._is_leaving(node)]
+        heirs = [node for node in alive if reign.counts(node) and not self._membership.is_leaving(node)]
         drained = self._state.controls.drained
-        return sorted(heirs, key=lambda node: (node in drained, -self.priority(node), node))
+        return sorted(heirs, key=lambda node: (node in drained, -self._membership.priority(node), node))
 
     def _is_troubled(self, node: str) -> bool:
         """It says itself that it is not fit."""
         record = self._membership.record(node)
         return record is not None and bool(record.troubles)
-
-    def _is_leaving(self, node: str) -> bool:
-        record = self._membership.record(node)
-        return record is not None and record.state == "LEAVING"
-
-    def priority(self, node: str) -> int:
-        record = self._membership.record(node)
-        return record.priority if record is not None else 0
 
     def alive(self, reign: Leadership, now: float) -> list[str]:
         """The voters that answered lately, ourselves among them."""

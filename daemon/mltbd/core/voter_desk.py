@@ -142,14 +142,14 @@ class VoterDesk:
                     node=node,
                     store=peer.store,
                     role=record.role if record is not None else "unknown",
-                    priority=record.priority if record is not None else 0,
+                    priority=self._membership.priority(node),
                     behind=max(0, self._consensus.commit - peer.match_index),
                     knows_voters=peer.match_index >= self._consensus.log.voters_index,
                     # Gossip may know first that its disk is another one: what it acknowledged is gone.
                     answers=now - peer.acked_at <= self._consensus.silence_s
                     and (record is None or record.store == peer.store),
                     answering_s=now - max(peer.since, reign.won_at),
-                    leaving=record is not None and record.state == "LEAVING",
+                    leaving=self._membership.is_leaving(node),
                     speaks_level=peer.speaks is None or Speaks(*peer.speaks).has(self._state.levels.level),
                 )
             )
