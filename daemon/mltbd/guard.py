@@ -358,17 +358,17 @@ class Guard:
         self._sentinel.expect(min((run.overdue() + margin for run in self._runs.values()), default=math.inf))
 
 
-def run(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) -> int:
+def run(daemon_argv: list[str], state_dir: str) -> int:
     """Guard this daemon and its workloads until both are gone; the exit code for the process.
 
-    To be called once, in the main thread of a process that has no other. `kill_path` (else `MLTB_KILL_PATH`) allows
-    only one of `cages.PATHS`; by default the best that works is used.
+    To be called once, in the main thread of a process that has no other. `MLTB_KILL_PATH` allows only one of
+    `cages.PATHS`; by default the best that works is used.
     """
     heed_signals()
     close_on_exec()
     adopt_orphans()
     try:
-        forest, lock = take(os.path.realpath(state_dir), kill_path or os.environ.get("MLTB_KILL_PATH") or None)
+        forest, lock = take(os.path.realpath(state_dir), os.environ.get("MLTB_KILL_PATH") or None)
     except KillPathError as error:
         log(f"error: {error}")
         return EXIT_CONFIG

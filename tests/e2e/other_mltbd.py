@@ -23,9 +23,9 @@ def main(newest: str, patience_s: str, *arguments: str) -> int:
         level_rules.PATIENCE_S = float(patience_s)
     run = guard.run
 
-    def with_our_daemon(daemon_argv: list[str], state_dir: str, kill_path: str | None = None) -> int:
+    def with_our_daemon(daemon_argv: list[str], state_dir: str) -> int:
         ours = [sys.executable, "-P", __file__, newest, patience_s]
-        return run([*ours, *daemon_argv[daemon_argv.index("daemon") :]], state_dir, kill_path)
+        return run([*ours, *daemon_argv[daemon_argv.index("daemon") :]], state_dir)
 
     guard.run = with_our_daemon
     return program.main(list(arguments))
