@@ -76,7 +76,7 @@ async def links(
 
         set_common(subscriber)
         set_tcp(subscriber)
-        made = Links(loop, subscriber, dealer, watched, lambda *_: None, counters, keys)
+        made = Links(loop, subscriber, dealer, watched, lambda *_: None, counters, keys, lambda *_: None)
         try:
             yield made, loop
         finally:

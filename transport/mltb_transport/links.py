@@ -66,8 +66,8 @@ class Links:
         watch: Callable[[RawSocket, Callable[[int], None]], Drain],
         on_lost: Callable[[str, int], None],
         counters: dict[str, int],
-        keys: int = 1,
-        dress: Callable[[RawSocket, int], None] | None = None,
+        keys: int,
+        dress: Callable[[RawSocket, int], None],
     ) -> None:
         self.by_address: dict[tuple[str, int], Link] = {}
         self._loop = loop
@@ -197,8 +197,7 @@ class Links:
             self._subscribe(link)
 
     def _subscribe(self, link: Link) -> None:
-        if self._dress is not None:
-            self._dress(self._subscriber, link.key)
+        self._dress(self._subscriber, link.key)
         _connect(self._subscriber, link.connected, link.port)
 
     def _forget(self, link: Link) -> None:

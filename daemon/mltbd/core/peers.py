@@ -123,7 +123,7 @@ def version(record: Record) -> tuple[int, int]:
     return record.incarnation, record.seq
 
 
-def leaps(after: tuple[int, int], known: tuple[int, int] = (0, 0)) -> bool:
+def leaps(after: tuple[int, int], known: tuple[int, int]) -> bool:
     """Whether no honest counting leads from the one version to the other."""
     return after[0] > known[0] + LEAP_MAX or after[1] > known[1] + LEAP_MAX
 

@@ -30,7 +30,7 @@ class Succession:
         self._pass_on(heirs, reign, now)
         return bool(heirs)
 
-    def take_turns(self, reign: Leadership, now: float, *, full: bool = False, moves: bool = False) -> None:
+    def take_turns(self, reign: Leadership, now: float, *, full: bool, moves: bool) -> None:
         """A voter of higher priority that has been well for long enough leads instead of us. `full`: our disk is.
         `moves`: a workload is on its way, and would be kept waiting; only a full disk cannot wait for it."""
         drained = self._state.controls.drained
