@@ -18,9 +18,10 @@ from typing import Any
 
 import zmq
 
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.messages import Request, Response
 from mltbctl.demo.bot import RUNS_VARIABLE
+from tests.transport.frame_kit import encode
 
 ALIVE_S = 0.4
 TICK_MS = 20

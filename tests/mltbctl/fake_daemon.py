@@ -13,11 +13,12 @@ from typing import Any
 
 import zmq
 
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.keys import Keyring
 from mltb_transport.messages import Request, Response
 from mltb_transport.store import Bundle, BundleAnswer, packed_outcome
 from tests.mltbctl.fake_bundles import outcome_of, requests_in
+from tests.transport.frame_kit import encode
 from tests.transport.nodes import free_port
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from mltb_transport.bus import Route, Source, new_counters
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.limits import PROTOCOL_READ_MAX
 from mltb_transport.messages import (
     Election,
@@ -20,6 +20,7 @@ from mltb_transport.messages import (
 from mltb_transport.records import Record
 from mltb_transport.store import Bundle
 from mltb_transport.wire import FOREIGN_MAX, SENDERS_MAX, Inbound, Outbound
+from tests.transport.frame_kit import encode
 
 RECORD = Record(
     "n1", 1, 1, "s", "c", "10.0.0.1", 7946, "voter", 1, "ACTIVE", "HEALTHY", 0, "1", False, 1, "n1", 1, (), ()

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltb_transport.bus import new_counters
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame
 from mltb_transport.keys import KeyPair, Keyring, new_secret
 from mltb_transport.limits import PROTOCOL_READ_MAX, WIRE_BYTES_MAX
 from mltb_transport.messages import Election, Founded, Ping, Request
 from mltb_transport.zap import CONTROL_DOMAIN, GOSSIP_DOMAIN, Gatekeeper, allowed_keys
 from mltb_transport.zmq_bus import ZmqBus
+from tests.transport.frame_kit import encode
 from tests.transport.nodes import KEYS, LOOPBACK, Node, nodes, stranger, until
 
 OTHER = Keyring.from_secret(new_secret())

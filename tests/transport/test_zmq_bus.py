@@ -11,13 +11,14 @@ import pytest
 import zmq
 
 from mltb_transport.bus import BindError, InsecureBind, Route
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame
 from mltb_transport.keys import Keyring
 from mltb_transport.limits import FRAME_BYTES_MAX, SEND_QUEUE_MAX
 from mltb_transport.messages import Founded, Heartbeat, Ping, Pong, Request
 from mltb_transport.records import Record
 from mltb_transport.wire import Delivery
 from mltb_transport.zmq_bus import BusConfig, ZmqBus
+from tests.transport.frame_kit import encode
 from tests.transport.nodes import KEYS, LOOPBACK, Node, free_port, ignore, nodes, stranger, until
 
 RECORD = Record(

@@ -27,7 +27,6 @@ __all__ = [
     "UnknownKind",
     "UnknownVersion",
     "decode",
-    "encode",
 ]
 
 FROM_CLIENTS = (Request, Bundle)
@@ -70,17 +69,6 @@ class Frame:
     to: str = ""
 
 
-def encode(frame: Frame) -> bytes:
-    """One msgpack array [version, cluster, sender, incarnation, seq, kind, body, to] of bounded size.
-
-    Raises FrameError for whatever `decode` would refuse.
-    """
-    origin = packed_origin(frame.version, frame.cluster, frame.sender, frame.incarnation)
-    if not frame.sender and type(frame.message) not in FROM_CLIENTS:
-        raise FrameError(f"{type(frame.message).__name__} without a sender")
-    return assembled(origin, frame.seq, packed_message(frame.message), frame.to)
-
-
 def packed_origin(version: int, cluster: str, sender: str, incarnation: int) -> bytes:
     """The part of a frame that its sender's next frames share."""
     _check_header([version, cluster, sender, incarnation, 0, KIND_OF[Request]])
@@ -96,7 +84,7 @@ def packed_message(message: Message) -> bytes:
 
 
 def assembled(origin: bytes, seq: int, message: bytes, to: str) -> bytes:
-    """A frame of its parts."""
+    """A frame of its parts: one msgpack array [version, cluster, sender, incarnation, seq, kind, body, to]."""
     if type(seq) is not int or not 0 <= seq <= INT_MAX:
         raise FrameError("the sequence is not an integer from 0 to 2^63 - 1")
     fields = HEADER_FIELDS + bool(to)
@@ -112,7 +100,7 @@ def _elements(values: list[object]) -> bytes:
 
 
 def decode(payload: bytes) -> Frame:
-    """The inverse of `encode`. Total: any bytes give a Frame or a FrameError, nothing else."""
+    """The inverse of `assembled`. Total: any bytes give a Frame or a FrameError, nothing else."""
     header = from_bytes(payload, FRAME_BYTES_MAX)
     if type(header) is not list or len(header) < HEADER_FIELDS:
         raise FrameError(f"a frame is an array of {HEADER_FIELDS} fields")

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from mltb_transport.bus import Source
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.messages import Request, Response
 from mltb_transport.wire import Inbound
 from mltbd.core.events import GuardSays
@@ -29,6 +29,7 @@ from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.driver import Driver
 from tests.daemon.config.machines import loaded
 from tests.daemon.runtime.in_memory import MemoryDisk, MemoryGuard, Plain
+from tests.transport.frame_kit import encode
 from tests.transport.memory_bus import Address, MemoryBus, MemoryHub
 from tests.waiting import holds, until
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mltb_transport.bus import Route, Source, new_counters
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame
 from mltb_transport.messages import KINDS, Request, Response
 from mltb_transport.schema import pack
 from mltb_transport.store import Bundle
@@ -20,6 +20,7 @@ from mltbd.runtime.control import Control
 from mltbd.runtime.daemon import dispatch
 from mltbd.runtime.driver import Driver
 from tests.daemon.runtime.live import Live
+from tests.transport.frame_kit import encode
 from tests.transport.strategies import messages
 
 ROUTE = Route("request", b"client")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mltb_transport.bus import Route
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.limits import ITEMS_MAX, TEXT_CHARS_MAX
 from mltb_transport.messages import Append, AppendAnswer, Heartbeat, Message, Ping, Pong, Response, Sync
 from mltb_transport.records import Record
@@ -20,6 +20,7 @@ from mltbd.core.events import INCARNATION_SPAN, Ask, Event, GuardSays, Received,
 from mltbd.runtime.clock import boottime
 from mltbd.runtime.driver import STRAIN_S
 from tests.daemon.runtime.live import PORT, Live, LiveNode
+from tests.transport.frame_kit import encode
 from tests.transport.memory_bus import MemoryBus
 from tests.waiting import until
 

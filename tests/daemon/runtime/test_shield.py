@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame
 from mltb_transport.limits import CLUSTER_CHARS_MAX, TEXT_CHARS_MAX
 from mltb_transport.messages import Request, Response
 from mltb_transport.schema import INT_MAX
@@ -22,6 +22,7 @@ from mltbd.runtime import doctor, views
 from mltbd.runtime.doctor import CheckUp
 from mltbd.runtime.shield import lead_of, response, shielded
 from tests.daemon.runtime.live import Live
+from tests.transport.frame_kit import encode
 
 NESTED = '{"a":' * 900 + "1" + "}" * 900
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltb_transport.bus import Route
-from mltb_transport.frames import PROTOCOL, Frame, decode, encode
+from mltb_transport.frames import PROTOCOL, Frame, decode
 from mltb_transport.limits import CLUSTER_CHARS_MAX, COMMAND_BYTES_MAX, ITEMS_MAX, STRING_CHARS_MAX, VALUE_BYTES_MAX
 from mltb_transport.schema import INT_MAX
 from mltb_transport.store import (
@@ -32,6 +32,7 @@ from mltbd.runtime import store_bundles, store_control
 from mltbd.runtime.store_bundles import Bundles
 from mltbd.runtime.store_params import Offer
 from tests.daemon.runtime.live import Live
+from tests.transport.frame_kit import encode
 
 _numbers = itertools.count(1)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from mltb_transport.bus import Source
-from mltb_transport.frames import PROTOCOL, Frame, encode
+from mltb_transport.frames import PROTOCOL, Frame
 from mltb_transport.messages import Message
 from mltb_transport.wire import Inbound
 from mltbd.core.effects import (
@@ -31,6 +31,7 @@ from mltbd.core.node_config import NodeConfig
 from mltbd.core.timing import Timing
 from mltbd.runtime import views
 from tests.daemon.runtime.in_memory import MemoryDisk, MemoryGuard, Plain
+from tests.transport.frame_kit import encode
 from tests.transport.memory_bus import Address, MemoryBus, MemoryHub
 
 PORT = 7946
