@@ -6,12 +6,12 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from mltbd.orders import Start
+from mltbd.orders import HOOKS, Start
 from mltbd.processes import MARK, boottime_s, signal_group
 from mltbd.spawn import Command, Standing, spawn
 from mltbd.tree import Tree
 
-PRE_START, POST_START, PRE_STOP, POST_STOP = "pre_start", "post_start", "pre_stop", "post_stop"
+PRE_START, POST_START, PRE_STOP, POST_STOP = HOOKS
 _STDERR = 2
 NOT_RUN = 127
 """What `spawn` exits with when there is no such command; why, stands in the log."""

@@ -29,8 +29,12 @@ TOKEN_MAX = 2**63 - 1
 HORIZON_S_MAX = 300.0
 """No lease is longer, so no daemon may ask for more."""
 TIMEOUT_S_MAX = 3600.0
-FORBIDDEN_ENV = ("NOTIFY_SOCKET", FD_VARIABLE, "CLUSTER_SECRET", "CLUSTER_SECRET_SECOND")
-"""Never passed on to a workload, whatever the daemon sends."""
+WITHHELD = frozenset(
+    {"CLUSTER_SECRET", "CLUSTER_SECRET_SECOND", "CLUSTER_SECRET_FILE", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"}
+    | {"WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", FD_VARIABLE}
+)
+"""Never passed on to a workload, whatever the daemon sends: the cluster's secret, and what systemd and the guard mean
+for mltbd alone."""
 NEWS = frozenset({"READY", "STATUS", "WATCHDOG", "RELOADING", "MONOTONIC_USEC"})
 """What a daemon may tell the service manager. Who the main process is, for one, is not its to say."""
 NEWS_LINES_MAX = 8
@@ -152,7 +156,7 @@ def _start(body: dict[str, Any]) -> Start:
         _token(body),
         _argv(body),
         None if cwd is None else _text(cwd, "cwd"),
-        {name: value for name, value in names.items() if name not in FORBIDDEN_ENV},
+        {name: value for name, value in names.items() if name not in WITHHELD},
         _seconds(body, "stop_timeout", TIMEOUT_S_MAX),
         _seconds(body, "grace", HORIZON_S_MAX),
         _hooks(hooks),

@@ -12,7 +12,7 @@ from mltbd.config.fields import absolute, command, seconds, text, texts
 from mltbd.config.names import NAME, NODE_ID_CHARS_MAX, check_node_id, shown
 from mltbd.config.problem import Problem, ValueProblem, error
 from mltbd.config.suggest import did_you_mean
-from mltbd.orders import NAME_CHARS_MAX, STOP_SIGNALS
+from mltbd.orders import HOOKS, NAME_CHARS_MAX, STOP_SIGNALS, WITHHELD
 from mltbd.state.copies import copy_name
 
 WORKLOADS_MAX = 16
@@ -20,26 +20,12 @@ VARIABLES_MAX = 256
 PREFERRED_MAX = 64
 STOP_TIMEOUT_MAX_S = 300.0
 STOP_TIMEOUT_S = 1.0
-HOOKS = ("pre_start", "post_start", "pre_stop", "post_stop")
 HOOK_TIMEOUT_S = 10.0
 HOOK_TIMEOUT_MAX_S = 300.0
 COPY_NAME_CHARS_MAX = NAME_CHARS_MAX - NODE_ID_CHARS_MAX - 1
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a workload sees of the daemon's environment unless `inherit` says otherwise."""
-
-WITHHELD = frozenset(
-    {
-        "CLUSTER_SECRET",
-        "CLUSTER_SECRET_SECOND",
-        "CLUSTER_SECRET_FILE",
-        "CREDENTIALS_DIRECTORY",
-        "NOTIFY_SOCKET",
-        "WATCHDOG_USEC",
-    }
-    | {"WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MLTB_GUARD_FD"}
-)
-"""Never handed to a workload: the cluster's secret, and what systemd and the guard mean for mltbd alone."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _KEYS = ("command", "cwd", "env", "inherit", "singleton", "stop_timeout", "preferred", "check", "hooks", "stop_signal")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from mltbd.config.settings import Settings
-from mltbd.config.workloads import WITHHELD, WorkloadSpec
+from mltbd.config.workloads import WorkloadSpec
+from mltbd.orders import WITHHELD
 
 HEARTBEAT = "MLTB_HEARTBEAT"
 """Names the file a workload touches to say that it does its work; set where a `heartbeat` check is written."""

@@ -16,14 +16,13 @@ from mltbd.config.workloads import (
     INHERITED,
     PREFERRED_MAX,
     VARIABLES_MAX,
-    WITHHELD,
     WORKLOADS_MAX,
     WorkloadSpec,
     on_node,
     read_workloads,
 )
 from mltbd.core.timing import Timing
-from mltbd.orders import NAME_CHARS_MAX
+from mltbd.orders import NAME_CHARS_MAX, WITHHELD
 from tests.daemon.config.machines import loaded, problem, settings
 
 BOT: dict[str, Any] = {"command": ["python3", "-m", "bot"]}
