@@ -20,10 +20,9 @@ def run_demo(nodes: int, kill: str, rounds: int, keep: bool, output: str, style:
     """Tells the story on stderr while it happens; the Result holds what was measured, DONE only if all held.
 
     `output` is the format of stdout, `style` how stderr may look. With `keep` the nodes run on, and the text
-    says how to talk to them and how to end them. CliError for values outside their limits, or when the bot
-    library is not installed.
+    says how to talk to them and how to end them. CliError when the bot library is not installed.
     """
-    _check(nodes, kill, rounds)
+    _check()
     from mltbctl.demo.cluster import ClusterError
     from mltbctl.demo.stage import end_command, stage
     from mltbctl.demo.stand_in import StandInError
@@ -67,7 +66,7 @@ def _tell(here: Stage, kill: str, rounds: int, style: Style, *, live: bool) -> R
     return report
 
 
-def _check(nodes: int, kill: str, rounds: int) -> None:
+def _check() -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise CliError(
@@ -78,12 +77,3 @@ def _check(nodes: int, kill: str, rounds: int) -> None:
         raise CliError("the demo starts `mltbd`, which is not installed", "run `pip install 'mltbctl[demo]'`")
     if not sys.platform.startswith("linux"):
         raise CliError("the demo needs Linux: it finds and kills processes through /proc")
-    from mltbctl.demo.cluster import NODES_MAX
-    from mltbctl.demo.story import KILLS, ROUNDS_MAX
-
-    if not 1 <= nodes <= NODES_MAX:
-        raise CliError(f"`--nodes {nodes}` is outside 1 to {NODES_MAX}", "run `mltbctl demo --nodes 3`", code="usage")
-    if kill not in KILLS:
-        raise CliError(f"`--kill {kill}` is none of {', '.join(KILLS)}", "run `mltbctl demo --help`", code="usage")
-    if not 1 <= rounds <= ROUNDS_MAX:
-        raise CliError(f"`--rounds {rounds}` is outside 1 to {ROUNDS_MAX}", "run `mltbctl demo`", code="usage")

@@ -19,8 +19,6 @@ from mltbctl.demo.timeline import Timeline
 from mltbctl.demo.watch import Picture, Watch
 from mltbctl.errors import MltbError, NoQuorum, Refused, Unreachable
 
-KILLS = ("primary", "leader", "none")
-ROUNDS_MAX = 100
 RATE = 10.0
 """Questions a second."""
 # Bounds: what has not come true by then counts as failed.
