@@ -24,7 +24,7 @@ class Founder:
     """What the configuration says about founding."""
 
     designated: bool
-    min_nodes: int
+    min_nodes: int  # from 1
     expected: int  # this node and the seeds it was told of
 
 
@@ -60,7 +60,7 @@ class FoundingWatch:
         if not self._founder.designated or any(record.cluster for record in present):
             return False
         able = [record for record in present if record.role in VOTING_ROLES]
-        if len(able) < max(1, self._founder.min_nodes):
+        if len(able) < self._founder.min_nodes:
             self._enough_since = None
             return False
         rivals = {r.node: r.priority for r in able if r.founder and r.node != self._me.node}
@@ -78,7 +78,7 @@ class FoundingWatch:
         if not self._founder.designated:
             return "waiting for the founder: exactly one node needs CLUSTER_BOOTSTRAP=True"
         able = sum(record.role in VOTING_ROLES for record in present)
-        return f"waiting for nodes: {able} of {max(1, self._founder.min_nodes)} have met"
+        return f"waiting for nodes: {able} of {self._founder.min_nodes} have met"
 
 
 class FoundingDesk:
