@@ -113,12 +113,13 @@ async def _open(
 ) -> int:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(Unjoined())
-    guard = GuardLine(settings, str(socket_path), environ)
+    environment = Environment(settings, str(socket_path), environ)
+    guard = GuardLine(settings, environment, environ)
     ending = Ending(loop)
     room = DiskRoom(loop, state_dir)
     journal, recovered = Journal.open(state_dir, settings.node_id, ending.disk_failed, room.say, BALLAST_BYTES)
     try:
-        checks = Checks(settings, Environment(settings, str(socket_path), environ), mark_of(str(state_dir)))
+        checks = Checks(settings, environment, mark_of(str(state_dir)))
         seed = secrets.randbits(64)
         log.info(
             "starts: incarnation %d, seed %d, log up to entry %d", recovered.incarnation, seed, recovered.last_index

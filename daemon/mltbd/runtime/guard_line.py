@@ -27,7 +27,7 @@ class GuardGone(Exception):
 class GuardLine:
     """Speaks to the guard that started this daemon. `on_gone` is called when the guard has died."""
 
-    def __init__(self, settings: Settings, control_socket: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Environment, environ: Mapping[str, str]) -> None:
         if FD_VARIABLE not in environ:
             raise GuardGone(f"`{FD_VARIABLE}` is not set: a daemon is started by its guard, use `mltbd run`")
         self._socket = socket.socket(fileno=int(environ[FD_VARIABLE]))
@@ -35,7 +35,7 @@ class GuardLine:
         os.set_inheritable(self._socket.fileno(), False)
         self._specs = {workload.name: workload for workload in settings.workloads}
         self._settings = settings
-        self._environment = Environment(settings, control_socket, environ)
+        self._environment = environment
         self._on_event: Callable[[Event], None] | None = None
         self._on_gone: Callable[[], None] | None = None
         self.kill_path = ""

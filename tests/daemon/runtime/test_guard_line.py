@@ -17,6 +17,7 @@ from mltbd.config.leaving import guard_s
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, Arm, Hello, Start, Stop, channel, decode
+from mltbd.runtime.environment import Environment
 from mltbd.runtime.guard_line import REPORTS_PER_TURN, GuardGone, GuardLine
 from mltbd.runtime.wiring import node_config
 from tests.daemon.config.machines import SECRET, loaded, settings
@@ -59,7 +60,8 @@ class Line:
         self.loop = asyncio.new_event_loop()
         self.guard, theirs = channel()
         self.settings = configured
-        self.line = GuardLine(configured, SOCKET, ENVIRON | {FD_VARIABLE: str(theirs.detach())})
+        environ = ENVIRON | {FD_VARIABLE: str(theirs.detach())}
+        self.line = GuardLine(configured, Environment(configured, SOCKET, environ), environ)
         self.events: list[Event] = []
         self.gone = 0
 
@@ -271,7 +273,7 @@ def test_a_guard_that_does_not_read_is_gone_and_never_waited_for(line: Line) -> 
 
 def test_a_daemon_without_a_guard_says_how_to_start_it(configured: Settings) -> None:
     with pytest.raises(GuardGone, match=r"`MLTB_GUARD_FD` is not set.*use `mltbd run`"):
-        GuardLine(configured, SOCKET, {})
+        GuardLine(configured, Environment(configured, SOCKET, {}), {})
 
 
 def test_a_command_the_guard_would_drop_fails_instead_of_starting_for_ever(tmp_path: Path) -> None:
