@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mltb_transport import places
 from mltbctl.errors import CliError, Unreachable
 
 TIMEOUT_S = 5.0  # of one call, unless --timeout says otherwise
@@ -95,19 +96,9 @@ def is_local(endpoint: str) -> bool:
 
 def runtime_directories(environ: Mapping[str, str]) -> list[Path]:
     """Where daemons of this machine put their sockets, best first."""
-    if environ.get("MLTB_RUNTIME_DIR"):
-        base = Path(environ["MLTB_RUNTIME_DIR"])
-    elif os.geteuid() == 0:
-        base = Path("/run/mltb")
-    else:
-        import warnings
-
-        from platformdirs import user_runtime_path
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It falls back to a place in /tmp by itself, and says so.
-            base = user_runtime_path()
-    return [base / "mltb", base]
+    named = environ.get("MLTB_RUNTIME_DIR")
+    base = Path(named) if named else places.runtime_dir()
+    return [base / places.APP, base]
 
 
 def local_sockets(environ: Mapping[str, str]) -> list[str]:
@@ -197,12 +188,7 @@ def config_path(config: str, environ: Mapping[str, str]) -> Path | None:
     named = config or environ.get("MLTB_CONFIG", "")
     if named:
         return Path(named)
-    if os.geteuid() == 0:
-        usual = Path("/etc/mltb/mltb.toml")
-    else:
-        from platformdirs import user_config_path
-
-        usual = user_config_path("mltb") / "mltb.toml"
+    usual = places.config_file()
     return usual if os.access(usual, os.R_OK) else None
 
 

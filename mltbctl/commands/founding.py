@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport import places
 from mltbctl.errors import CliError
 from mltbctl.result import Result
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mltbctl.session import Session
 
 MEMBERS_S = 2.0
-MARK = "founder"
-"""As mltbd.runtime.founding_mark has it; the command line imports nothing of the daemon."""
 _WORKLOAD = """
 # What to run, on one node at a time; the same on every node that may run it.
 # [workload.main]
@@ -59,7 +58,7 @@ def init(session: Session, place: Place, *, token: bool = False) -> Result:
         secret = written.secret(config, new_secret())
         written.file(config, _text(place, secret, {"CLUSTER_NAME": place.name, "CLUSTER_SEED_NODES": []}), 0o644)
         written.directory(state)
-        written.file(state / MARK, "", 0o600)
+        written.file(state / places.FOUNDER, "", 0o600)
         result = _invite(session, str(config), {"secret_file": str(secret), "state_dir": str(state)}, [])
         written.keep()
     start = f"mltbd run --config {config}" + (f" --state-dir {state}" if place.state_dir else "")
@@ -154,14 +153,7 @@ def _text(place: Place, secret: Path, more: Mapping[str, Any]) -> str:
 
 def config_file(place: Place, environ: Mapping[str, str]) -> Path:
     named = place.config or environ.get("MLTB_CONFIG", "")
-    if named:
-        return Path(named).absolute()
-    if os.geteuid() == 0:
-        return Path("/etc/mltb/mltb.toml")
-
-    from platformdirs import user_config_path
-
-    return user_config_path("mltb") / "mltb.toml"
+    return Path(named).absolute() if named else places.config_file()
 
 
 def known_config(place: Place, environ: Mapping[str, str]) -> str:
@@ -180,13 +172,7 @@ def known_config(place: Place, environ: Mapping[str, str]) -> str:
 
 def state_directory(place: Place, environ: Mapping[str, str]) -> Path:
     named = place.state_dir or environ.get("MLTB_STATE_DIR", "")
-    if named:
-        return Path(named).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/mltb")
-    from platformdirs import user_state_path
-
-    return user_state_path("mltb")
+    return Path(named).absolute() if named else places.state_dir()
 
 
 def _journal(state: Path) -> bool:

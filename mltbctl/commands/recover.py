@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mltb_transport.places import MET, MET_DAMAGED
 from mltbctl.commands.founding import Place, effective, known_config, state_directory
 from mltbctl.errors import CliError, Timeout, UnknownOutcome
 from mltbctl.operation import confirm, require_terminal
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 TOOL = "mltbd.runtime.recover"
 TOOL_S = 120.0
 UNSURE = 6
-MET, DAMAGED = "met.json", "met.json.bad"
 MET_BYTES_MAX = 64 * 1024
 DANGER = """\
 UNSAFE. Everything that only the lost nodes had is lost. If any of them still runs, there will be two clusters,
@@ -86,7 +86,7 @@ def _places(settings: dict[str, Any], state: Path) -> list[str]:
 def _met(path: Path) -> list[str]:
     """What the daemon kept (mltbd/runtime/met.py). What cannot be read names nobody to listen for, and neither does
     what a start of the daemon found damaged and put aside: refused."""
-    damaged = path.with_name(DAMAGED)
+    damaged = path.with_name(MET_DAMAGED)
     try:
         if os.path.lexists(damaged):
             raise _unread(damaged, "it is damaged")

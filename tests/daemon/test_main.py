@@ -150,7 +150,7 @@ def test_the_guard_process_loads_the_standard_library_and_itself(tmp_path: Path)
     assert {name.split(".")[1] for name in ours if name.startswith("mltbd.")} <= GUARD_MODULES
     assert {name for name in ours if name.startswith("mltbd.config.")} <= {"mltbd.config.paths"}
     assert {name for name in ours if not name.startswith("mltbd")} <= {
-        "mltb_transport", "mltb_transport.continuer", "mltb_transport.limits",
+        "mltb_transport", "mltb_transport.continuer", "mltb_transport.limits", "mltb_transport.places",
     }  # fmt: skip
 
 

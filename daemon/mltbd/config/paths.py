@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-APP = "mltb"
-ROOT_CONFIG = Path("/etc/mltb/mltb.toml")
-ROOT_STATE = Path("/var/lib/mltb")
-ROOT_RUNTIME = Path("/run/mltb")
+from mltb_transport import places
 
 
 def config_file(flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> tuple[Path, bool]:
@@ -19,11 +15,7 @@ def config_file(flag: Path | None, environ: Mapping[str, str], root: bool | None
         return flag, True
     if named := environ.get("MLTB_CONFIG"):
         return Path(named), True
-    if _is_root(root):
-        return ROOT_CONFIG, False
-    from platformdirs import user_config_path  # Loaded late: a quarter of a `config validate`.
-
-    return user_config_path(APP) / "mltb.toml", False
+    return places.config_file(root), False
 
 
 def state_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> Path:
@@ -32,26 +24,15 @@ def state_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None =
         return flag
     if named := environ.get("MLTB_STATE_DIR"):
         return Path(named)
-    if _is_root(root):
-        return ROOT_STATE
-    from platformdirs import user_state_path
-
-    return user_state_path(APP)
+    return places.state_dir(root)
 
 
 def socket_dir(flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> Path:
     """The directory of the control sockets: `mltb` in the runtime directory; not created here."""
-    if flag is not None:
-        return Path(os.path.abspath(flag)) / APP  # The workload is told of it, and has a directory of its own.
-    if named := environ.get("MLTB_RUNTIME_DIR"):
-        return Path(os.path.abspath(named)) / APP
-    if _is_root(root):
-        return ROOT_RUNTIME
-    from platformdirs import user_runtime_path
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It falls back to a place in /tmp by itself, and says so.
-        return user_runtime_path() / APP
+    if named := flag or environ.get("MLTB_RUNTIME_DIR"):
+        return Path(os.path.abspath(named)) / places.APP  # A workload is told of it, and may be elsewhere.
+    usual = places.runtime_dir(root)
+    return usual if places.is_root(root) else usual / places.APP
 
 
 def socket_path(node_id: str, flag: Path | None, environ: Mapping[str, str], root: bool | None = None) -> Path:
@@ -60,7 +41,3 @@ def socket_path(node_id: str, flag: Path | None, environ: Mapping[str, str], roo
     if named and flag is None:
         return Path(os.path.abspath(named))
     return socket_dir(flag, environ, root) / f"{node_id}.sock"
-
-
-def _is_root(root: bool | None) -> bool:
-    return os.geteuid() == 0 if root is None else root

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mltb_transport.places import FOUNDER
 from mltbd.core.founding import Founder
-
-MARK = "founder"
 
 
 def marked(state_dir: Path, founder: Founder, *, begun: bool) -> Founder:
     """What the configuration says about founding, or the mark. `begun`: the log has entries, so the mark is spent."""
-    mark = state_dir / MARK
+    mark = state_dir / FOUNDER
     if begun:
         mark.unlink(missing_ok=True)
         return founder

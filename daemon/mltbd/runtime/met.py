@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mltb_transport.limits import PORT_MAX
+from mltb_transport.places import MET, MET_DAMAGED
 from mltbd.core.membership import SEEDS_MAX
 from mltbd.runtime.state_directory import sync_directory
 
-FILE = "met.json"
-DAMAGED = "met.json.bad"
-"""What cannot be read is put aside under this name: while it lies there `mltbctl recover` refuses."""
 MET_MAX = 128
 """Twice what a cluster may have of members that replicate."""
 KNOCKS_MAX = 16
@@ -37,7 +35,7 @@ class Met:
     """
 
     def __init__(self, state_dir: Path, aside: Callable[[Callable[[], None]], object] = lambda work: work()) -> None:
-        self._path = state_dir / FILE
+        self._path = state_dir / MET
         self._aside = aside
         self._lock = threading.Lock()
         self._writing = False
@@ -49,7 +47,7 @@ class Met:
         if not why:
             return found
         try:
-            os.replace(self._path, self._path.with_name(DAMAGED))
+            os.replace(self._path, self._path.with_name(MET_DAMAGED))
         except OSError as error:
             self._writing = True  # Never over what is not known.
             why = f"{why}; {error}"

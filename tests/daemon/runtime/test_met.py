@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mltb_transport.places import MET, MET_DAMAGED
 from mltbd.core.membership import SEEDS_MAX
-from mltbd.runtime.met import DAMAGED, FILE, HOST_CHARS_MAX, MET_MAX, Met
+from mltbd.runtime.met import HOST_CHARS_MAX, MET_MAX, Met
 
 
 def test_what_one_run_saw_the_next_one_knows(tmp_path: Path) -> None:
@@ -28,9 +29,9 @@ def test_what_one_run_saw_the_next_one_knows(tmp_path: Path) -> None:
 def test_it_is_written_only_when_it_changed(tmp_path: Path) -> None:
     met = Met(tmp_path)
     met.keep([("a", 1), ("b", 2)])
-    (tmp_path / FILE).unlink()
+    (tmp_path / MET).unlink()
     met.keep([("b", 2), ("a", 1)])
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / MET).exists()
     met.keep([("b", 3)])
     assert Met(tmp_path).found == ("b:3", "a:1", "b:2")
 
@@ -60,12 +61,12 @@ def test_it_knocks_at_the_newest_and_at_no_more_than_a_node_takes(tmp_path: Path
 )
 def test_junk_is_nobody_and_is_put_aside(tmp_path: Path, text: str) -> None:
     """For `mltbctl recover`, which must not go by what was met since alone."""
-    (tmp_path / FILE).write_text(text, encoding="latin-1")
+    (tmp_path / MET).write_text(text, encoding="latin-1")
     met = Met(tmp_path)
     assert met.found == ()
     met.keep([("a", 1)])
     assert Met(tmp_path).found == ("a:1",)
-    assert (tmp_path / DAMAGED).read_text(encoding="latin-1") == text
+    assert (tmp_path / MET_DAMAGED).read_text(encoding="latin-1") == text
 
 
 def test_without_a_thread_it_is_written_all_the_same(tmp_path: Path) -> None:
@@ -77,16 +78,16 @@ def test_without_a_thread_it_is_written_all_the_same(tmp_path: Path) -> None:
 
 
 def test_what_can_be_read_of_a_damaged_file_is_known(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text('["a:1", "b", "c:3"]')
+    (tmp_path / MET).write_text('["a:1", "b", "c:3"]')
     assert Met(tmp_path).found == ("a:1", "c:3")
-    assert (tmp_path / DAMAGED).exists()
+    assert (tmp_path / MET_DAMAGED).exists()
 
 
 def test_what_is_damaged_and_cannot_be_put_aside_stays(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text("{")
-    (tmp_path / DAMAGED).mkdir()
+    (tmp_path / MET).write_text("{")
+    (tmp_path / MET_DAMAGED).mkdir()
     Met(tmp_path).keep([("a", 1)])
-    assert (tmp_path / FILE).read_text() == "{"
+    assert (tmp_path / MET).read_text() == "{"
 
 
 def test_the_disk_is_waited_for_elsewhere_and_the_newest_is_written_once(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_the_disk_is_waited_for_elsewhere_and_the_newest_is_written_once(tmp_pat
     for port in (1, 2, 3):
         met.keep([("a", port)])
     assert len(waiting) == 1
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / MET).exists()
     waiting.pop()()
     assert Met(tmp_path).found == ("a:3", "a:2", "a:1")
     met.keep([("a", 4)])

@@ -15,7 +15,8 @@ import pytest
 
 from mltb_transport.invitation import invitation_of
 from mltb_transport.keys import new_secret, read_secrets
-from mltbctl.commands.founding import MARK, _Written, effective
+from mltb_transport.places import FOUNDER
+from mltbctl.commands.founding import _Written, effective
 from mltbctl.errors import CliError
 from mltbd.core.founding import Founder
 from mltbd.runtime import founding_mark
@@ -61,10 +62,9 @@ def test_init_writes_what_a_founder_needs(capsys: Capture, here: Path) -> None:
 def test_the_daemon_reads_the_mark_once(capsys: Capture, here: Path) -> None:
     founded(capsys, here)
     plain = Founder(designated=False, min_nodes=2, expected=3)
-    assert founding_mark.MARK == MARK
     assert founding_mark.marked(here / "n1", plain, begun=False) == Founder(designated=True, min_nodes=1, expected=1)
     assert founding_mark.marked(here / "n1", plain, begun=True) == plain
-    assert not (here / "n1" / MARK).exists()
+    assert not (here / "n1" / FOUNDER).exists()
     assert founding_mark.marked(here / "n1", plain, begun=False) == plain
 
 
