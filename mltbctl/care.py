@@ -101,7 +101,7 @@ def doctor(
     """Find out what is wrong, with a hint for each finding.
 
     Asks every node: who hears whom, round trips, clocks, event loops, disks, secrets, options that differ, and how
-    many voters may still be lost.
+    many voters may still be lost. `mltbctl -v doctor` adds what each node has counted since its daemon started.
     """
     if pre:
         from mltbctl.commands.doctor_pre import pre as look
@@ -109,7 +109,7 @@ def doctor(
         session.finish(look(session.settings.config, strict=strict))
     from mltbctl.commands import doctor as command
 
-    session.ask(lambda client: command.doctor(client, node, strict=strict))
+    session.ask(lambda client: command.doctor(client, node, strict=strict, verbose=session.settings.verbose))
 
 
 def reachability(session: Session) -> None:

@@ -296,6 +296,13 @@ def watched(node: str, told: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(OK, "systemd", node, f"a watchdog of {systemd['watchdog_seconds']:g} s stands behind it")
 
 
+def counted(survey: dict[str, Any]) -> Iterator[Finding]:
+    """Nothing to judge: what each node has counted since its daemon started, for whoever looks for a cause."""
+    for node, told in survey["facts"].items():
+        if told is not None and told.get("counted"):  # A daemon of an earlier release does not tell it.
+            yield Finding(OK, "counted", node, ", ".join(f"{what} {n}" for what, n in sorted(told["counted"].items())))
+
+
 def strangers(node: str, told: dict[str, Any]) -> Iterator[Finding]:
     """Frames and connections that should not be."""
     counted = told["counters"]

@@ -22,6 +22,7 @@ _SHAPE: dict[str, Any] = {
     "systemd": {"supervised": bool, "watchdog_seconds": (*NUMBER, NoneType)},
     "options": {"CLUSTER_LEASE_DURATION?": (*NUMBER, NoneType)},
     "counters": {"own_name": int, "wrong_cluster": int, "auth_denied": int, "misdelivered?": int},
+    "counted?": {EACH: int},
     "protocol?": {"newest": int},
 }
 """What is read of it. A name with `?` may be missing: a release before this one does not tell it."""

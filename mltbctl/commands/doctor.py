@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mltbctl.diagnosis import NOTE, OK, PROBLEM, WARNING, Finding, asked, diagnose
+from mltbctl.diagnosis import NOTE, OK, PROBLEM, WARNING, Finding, asked, counted, diagnose
 from mltbctl.errors import CliError, Unreachable
 from mltbctl.facts import readable
 from mltbctl.result import ExitCode, Result, Style
@@ -19,8 +19,8 @@ _GLYPHS = {PROBLEM: "no", WARNING: "alert", NOTE: "waiting", OK: "ok"}
 _PAINTS = {PROBLEM: "red", WARNING: "yellow", NOTE: "dim", OK: "green"}
 
 
-def doctor(client: Client, node: str | None, *, strict: bool) -> Result:
-    """The findings about the whole cluster, or about one node."""
+def doctor(client: Client, node: str | None, *, strict: bool, verbose: bool = False) -> Result:
+    """The findings about the whole cluster, or about one node; with `verbose` also what was counted."""
     try:
         status, survey = client.status(), readable(client.survey())
     except Unreachable as error:
@@ -29,6 +29,8 @@ def doctor(client: Client, node: str | None, *, strict: bool) -> Result:
         known = ", ".join(f"`{name}`" for name in nodes)
         raise CliError(f"`{node}` is no member, known are {known}", "run `mltbctl nodes`", code="usage")
     found = diagnose(status, survey)
+    if verbose:
+        found += counted(survey)
     if node is not None:
         found = [finding for finding in found if finding.node in ("", node)]
     return verdict(found, strict=strict, seen_by=survey["node"])

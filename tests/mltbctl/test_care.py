@@ -40,6 +40,7 @@ SURVEYED = {
     "doctor-strict": ("doctor --strict", surveys.healthy()),
     "doctor-trouble": ("doctor --strict", spoilt("facts.n1.disk.fdatasync_ms", 900.0)),
     "doctor-jsonl": ("doctor n3 -o jsonl", spoilt("facts.n3", None)),
+    "doctor-counted": ("-v doctor n1", spoilt("facts.n1.counted", {"gossip.leap": 2, "bus.received": 918})),
     "doctor-json": ("doctor n1 -o json", spoilt("facts.n1.disk.free_percent", 2.0)),
     "reachability": ("reachability", surveys.healthy()),
     "reachability-trouble": ("reachability", spoilt("facts.n3", None)),

@@ -283,7 +283,20 @@ class CheckUp:
             "systemd": {"supervised": self._guard.supervised, "watchdog_seconds": self._watchdog_s},
             "options": comparable(self._loaded),
             "counters": self._recent.counted(),
+            "counted": self._counted(),
         }
+
+    def _counted(self) -> dict[str, int]:
+        """All that was counted since this daemon started."""
+        node = self._driver.node
+        sources = {
+            "bus": self._bus.counters,
+            "control": self._control.counters,
+            "commands": node.desk.commands.counters,
+            "messages": node.counters,
+            "gossip": node.membership.counters,
+        }
+        return {f"{by}.{what}": number for by, found in sources.items() for what, number in found.items() if number}
 
     def _looked_s(self) -> float:
         return len(self._lags) * LAG_LOOK_S

@@ -50,6 +50,17 @@ def test_the_facts_of_one_node() -> None:
     assert found["secret"] == {"uses": None, "also": None, "insecure": False}
 
 
+def test_the_facts_have_everything_that_was_counted() -> None:
+    with Live() as live:
+        node = live["n1"].node
+        live.until(lambda: node.consensus.leader == "n1", "a leader")
+        node.counters["stale"], node.membership.counters["leap"], node.desk.commands.counters["unknown"] = 1, 2, 3
+        counted = live.ask("n1", "facts", {"quick": True})["counted"]
+    assert counted.pop("bus.received") > 0
+    assert counted.pop("bus.sent") > 0
+    assert counted == {"control.requests": 1, "messages.stale": 1, "gossip.leap": 2, "commands.unknown": 3}
+
+
 def test_quick_facts_leave_the_disk_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "disk_facts", None)
     with Live() as live:
