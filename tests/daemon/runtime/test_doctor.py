@@ -15,11 +15,12 @@ from mltb_transport.bus import REFUSED, UP
 from mltb_transport.keys import new_secret
 from mltb_transport.limits import TEXT_CHARS_MAX
 from mltbd.core.peers import NODE_CHARS_MAX
-from mltbd.runtime import doctor
+from mltbd.runtime import check_kinds, doctor
 from mltbd.runtime.doctor import PAGE_MEMBERS, PER_NODE, PROBES_WAITING_MAX, comparable, probe_disk
 from mltbd.runtime.shield import Done
 from tests.daemon.config.machines import SECRET, loaded
 from tests.daemon.runtime.live import Live
+from tests.waiting import until
 
 
 def test_options_that_ought_to_agree_and_no_secret(tmp_path: Path) -> None:
@@ -157,6 +158,7 @@ def test_a_disk_that_hangs_is_named_and_holds_up_nobody(monkeypatch: pytest.Monk
             live.ask("n1", "ping")
     finally:
         release.set()
+        until(lambda: not check_kinds._aside, what="the end of the thread: the next test asks the same disk")
 
 
 def test_facts_are_told_where_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
