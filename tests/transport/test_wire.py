@@ -19,7 +19,7 @@ from mltb_transport.messages import (
 )
 from mltb_transport.records import Record
 from mltb_transport.store import Bundle
-from mltb_transport.wire import FOREIGN_MAX, SENDERS_MAX, Inbound, Outbound
+from mltb_transport.wire import FOREIGN_MAX, Inbound, Outbound
 from tests.transport.frame_kit import encode
 
 RECORD = Record(
@@ -153,26 +153,14 @@ def test_control_clients_belong_to_no_cluster() -> None:
     assert opener.open(of_client(REQUEST, "theirs"), Source("local", "admin")) is not None
 
 
-def test_repeats_and_our_own_name_are_counted_and_left_to_the_core() -> None:
+def test_repeats_and_our_own_name_are_left_to_the_core() -> None:
     opener, counters = inbound()
     outbound = Outbound("n1", 2)
     first, second = outbound.seal(PING), outbound.seal(REQUEST)
     assert all(opener.open(payload, PEER) for payload in (first, second, second, first))
-    assert counters["repeated"] == 2
-    assert opener.open(Outbound("n1", 3).seal(PING), PEER)  # a new incarnation counts from one again
-    assert counters["repeated"] == 2
+    assert not any(counters.values())
     assert opener.open(Outbound("me", 1).seal(PING), PEER)
     assert counters["own_name"] == 1
-
-
-def test_the_memory_of_senders_is_bounded() -> None:
-    opener, counters = inbound()
-    for number in range(SENDERS_MAX + 3):
-        assert opener.open(Outbound(f"n{number}", 1).seal(PING), PEER)
-    assert opener.open(Outbound(f"n{SENDERS_MAX + 2}", 1).seal(PING), PEER)
-    assert counters["repeated"] == 0  # forgotten
-    assert opener.open(Outbound("n0", 1).seal(PING), PEER)
-    assert counters["repeated"] == 1  # remembered
 
 
 # -- versions ----------------------------------------------------------------------------------------------------

@@ -139,7 +139,6 @@ def test_bad_frames_from_a_member_are_counted_by_reason() -> None:
                     "unknown_kind": 1,
                     "unknown_version": 1,
                     "wrong_cluster": 1,
-                    "repeated": 1,
                     "envelope_error": 1,
                 }
                 await still_serves(one, two)

@@ -36,7 +36,6 @@ COUNTERS = (
     "wrong_cluster",  # a frame of another cluster
     "misdelivered",  # a frame meant for another node: its name or address leads to us
     "own_name",  # a frame in our own name: an echo, or a second node of the same id
-    "repeated",  # a frame not newer than one already seen from its sender: late, or replayed
 )
 
 

@@ -22,7 +22,6 @@ from mltb_transport.messages import Heartbeat, Message, Sync
 from mltb_transport.schema import UnknownCommand
 from mltb_transport.store import Bundle
 
-SENDERS_MAX = 1024
 FOREIGN_MAX = 16
 
 GOSSIP_KINDS = (Heartbeat, News)
@@ -85,7 +84,6 @@ class Inbound:
         self._unreadable: dict[str, int] = {}
         self._node = node
         self._counters = counters
-        self._newest: dict[tuple[str, str], tuple[int, int]] = {}
 
     def open(self, payload: bytes, source: Source) -> Delivery | None:
         """The frame and the role of its sender; None: dropped and counted."""
@@ -111,7 +109,8 @@ class Inbound:
             self._counters["wrong_cluster"] += 1
             if not isinstance(frame.message, MEETING_KINDS):
                 return None
-        self._observe(frame, source.path)
+        if frame.sender == self._node:  # Looks wrong, but is the core's to judge.
+            self._counters["own_name"] += 1
         if self._unreadable:
             self._unreadable.pop(frame.sender, None)
         return Delivery(frame, role, source.route)
@@ -123,20 +122,6 @@ class Inbound:
         if sender in self._unreadable or len(self._unreadable) < FOREIGN_MAX:
             self._unreadable[sender] = version
             self.on_unreadable(sender, version)
-
-    def _observe(self, frame: Frame, path: str) -> None:
-        """Counts what looks wrong but is the core's to judge: repeats and other nodes of our name."""
-        if frame.sender == self._node:
-            self._counters["own_name"] += 1
-        key = (frame.sender, path)
-        stamp = (frame.incarnation, frame.seq)
-        newest = self._newest.get(key)
-        if newest is not None and stamp <= newest:
-            self._counters["repeated"] += 1
-            return
-        if newest is None and len(self._newest) >= SENDERS_MAX:
-            return  # Only a count is lost.
-        self._newest[key] = stamp
 
 
 def _effective_role(frame: Frame, source: Source) -> str | None:
