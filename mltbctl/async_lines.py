@@ -23,7 +23,8 @@ from mltbctl.settling import ANSWERED, Settling
 from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
-    from mltb_transport.channel import Call, Channel
+    from mltb_transport.calls import Call
+    from mltb_transport.channel import Channel
     from mltbctl.hub import Hub, Row
     from mltbctl.lines import Lines
     from mltbctl.permits import Permits

@@ -19,7 +19,8 @@ from mltbctl.settling import ANSWERED, PAUSE_S, PAUSE_S_MAX, Settling, answer_in
 from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
-    from mltb_transport.channel import Call, Channel
+    from mltb_transport.calls import Call
+    from mltb_transport.channel import Channel
     from mltbctl.lock_asking import Stop
     from mltbctl.permits import Permits
 
@@ -108,7 +109,7 @@ class Lines:
             raise told_of(error, self.timeout_s) from error
 
     def _answered(self, hub: hubs.Hub, method: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
-        from mltb_transport.channel import request
+        from mltb_transport.calls import request
 
         call = request(method, params)
         self._try(hub, call, deadline, self.timeout_s)

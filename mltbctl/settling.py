@@ -19,7 +19,8 @@ from mltbctl.errors import (
 )
 
 if TYPE_CHECKING:
-    from mltb_transport.channel import Call, Channel
+    from mltb_transport.calls import Call
+    from mltb_transport.channel import Channel
     from mltb_transport.control import ControlError
     from mltbctl.bundling import Command
     from mltbctl.hub import Hub, Row
@@ -73,7 +74,7 @@ class Settling:
 
     def call(self) -> Call:
         """What to send now."""
-        from mltb_transport import channel
+        from mltb_transport import calls
 
         row = self._row
         self._tried_at = time.monotonic()
@@ -83,10 +84,10 @@ class Settling:
             if self._command is None:
                 self._command = command_of(self._method, self._params)
             body = body_of(self._method, self._command, row.client, row.number)
-            return channel.command(row.client, row.number, body)
+            return calls.command(row.client, row.number, body)
         if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
-            return channel.read(self._params["key"])
-        return channel.request(self._method, self._params)
+            return calls.read(self._params["key"])
+        return calls.request(self._method, self._params)
 
     def answer(self, call: Call) -> dict[str, Any]:
         """What is in its answer. ControlError when it is none."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mltb_transport.channel import Call, Channel
+from mltb_transport.calls import Call
+from mltb_transport.channel import Channel
 from mltb_transport.store import ACQUIRE, unpacked
 from mltbctl import locks
 from mltbctl.client import Client, HeldLock, Lock, LockLost, LockNotAcquired, UnknownOutcome, Unreachable

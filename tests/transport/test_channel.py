@@ -14,7 +14,8 @@ import pytest
 
 from mltb_transport import channel as channels
 from mltb_transport.answers import result
-from mltb_transport.channel import Call, Channel, command, read, request
+from mltb_transport.calls import Call, command, read, request
+from mltb_transport.channel import Channel
 from mltb_transport.control import CallFailed, Unreachable, connect
 from mltb_transport.keys import Keyring, new_secret
 from mltb_transport.store import SET, packed

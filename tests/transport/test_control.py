@@ -18,15 +18,9 @@ import zmq
 
 from mltb_transport import remote_peer
 from mltb_transport.answers import result
-from mltb_transport.channel import Channel, request
-from mltb_transport.control import (
-    ENDPOINTS_MAX,
-    CallFailed,
-    CallTimeout,
-    Denied,
-    Unreachable,
-    connect,
-)
+from mltb_transport.calls import request
+from mltb_transport.channel import Channel
+from mltb_transport.control import ENDPOINTS_MAX, CallFailed, CallTimeout, Denied, Unreachable, connect
 from mltb_transport.keys import Credential, Keyring, new_secret
 from mltb_transport.limits import TEXT_CHARS_MAX
 from mltb_transport.messages import Request

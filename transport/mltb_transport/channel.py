@@ -7,20 +7,15 @@ call that is alone costs no change of threads. What several threads want to say 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import os
 import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
-
-import msgpack
 
 from mltb_transport.answers import Key, answers_in
-from mltb_transport.control import CallFailed, ControlError, Peer, Unreachable
-from mltb_transport.limits import BUNDLE_KIND, PROTOCOL, REQUEST_KIND, TEXT_CHARS_MAX
+from mltb_transport.calls import Call, bundle
+from mltb_transport.control import CallFailed, Peer, Unreachable
 
 CALLS_MAX = 2048
 """Without an answer, on one connection."""
@@ -38,47 +33,6 @@ GATHER_S = 0.004
 LOOK_S = 0.25
 """A thread that somebody else reads for looks itself after so long."""
 POLL_S = 600.0
-
-
-class Call:
-    """One call: what to send, and what came of it. `tell` is called when that is known, from any thread."""
-
-    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "sent", "tell", "trouble")
-
-    def __init__(self, key: Key, body: bytes) -> None:
-        self.key = key
-        self.body = body
-        self.done = False
-        self.sent = False
-        self.answer: Any = None
-        """Of a request (ok, JSON text); else an outcome as a list, see store.BundleAnswer."""
-        self.trouble: ControlError | None = None
-        self.leads = False
-        self.gate: threading.Lock | None = None
-        self.tell: Callable[[], object] | None = None
-
-
-def request(method: str, params: dict[str, Any]) -> Call:
-    """A call that is a request of its own. The key is its number."""
-    text = json.dumps(params, separators=(",", ":"))
-    if len(text) > TEXT_CHARS_MAX:
-        raise CallFailed("usage", f"the parameters of `{method}` are longer than {TEXT_CHARS_MAX} characters")
-    number = next(_numbers)
-    return Call(number, msgpack.packb([PROTOCOL, "", "", 0, number, REQUEST_KIND, [number, method, text]]))
-
-
-def command(client: str, seq: int, body: bytes) -> Call:
-    """A packed command, for a bundle."""
-    return Call((client, seq), body)
-
-
-def read(key: str) -> Call:
-    """A linearizable read, for a bundle."""
-    number = next(_numbers)
-    return Call(("", number), msgpack.packb([number, key]))
-
-
-_numbers = itertools.count(1)
 
 
 class Channel:
@@ -275,8 +229,7 @@ class Channel:
         if not commands and not reads:
             return
         self._commands, self._reads, self._size = [], [], 0
-        fields = [[call.body for call in commands], [call.body for call in reads]]
-        self._send(msgpack.packb([PROTOCOL, "", "", 0, next(_numbers), BUNDLE_KIND, fields]), commands + reads)
+        self._send(bundle(commands, reads), commands + reads)
 
     def _send(self, frame: bytes, calls: list[Call]) -> None:
         if self._shut:
