@@ -244,14 +244,25 @@ class LoopReader:
 
     async def ask(self, channel: Channel, call: Call, deadline: float) -> bool:
         """As Channel.ask."""
-        loop = self._loop
+        from mltb_transport.channel import QUIET_S
+
+        loop, began = self._loop, time.monotonic()
         answered: asyncio.Future[None] = loop.create_future()
+        timer: asyncio.TimerHandle
 
         def tell() -> None:
             if threading.get_ident() == self._thread:
                 _end(answered)
             else:
                 self._later(partial(_end, answered))
+
+        def look_up() -> None:
+            nonlocal timer
+            now = time.monotonic()
+            if now >= deadline or channel.silent(began, now):
+                _end(answered)
+            else:
+                timer = loop.call_later(min(QUIET_S, deadline - now), look_up)
 
         call.tell = tell
         self._under_way[channel] += 1
@@ -263,7 +274,7 @@ class LoopReader:
                 loop.call_soon(self._flush)
             if channel not in self._started:
                 self._started.append(channel)
-            timer = loop.call_later(max(0.0, deadline - time.monotonic()), _end, answered)
+            timer = loop.call_later(max(0.0, min(QUIET_S, deadline - began)), look_up)
             try:
                 await answered
             finally:

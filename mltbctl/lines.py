@@ -87,33 +87,34 @@ class Lines:
     def _once(
         self, hub: hubs.Hub, method: str, params: dict[str, Any], changes: bool, deadline: float
     ) -> dict[str, Any]:
-        """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut."""
+        """The answer to the only try that leaves this machine; what only reads is repeated when the line was cut, and
+        elsewhere when it has gone silent."""
         from mltb_transport import control
-
-        before = hub.channel
-        try:
-            try:
-                return self._answered(hub, method, params, deadline)
-            except control.Unreachable as error:
-                if changes if error.sent else before is None:
-                    raise
-            return self._answered(hub, method, params, deadline)
-        except control.CallTimeout as error:
-            if not changes:
-                raise told_of(error, self.timeout_s) from error
-            hint = "run `mltbctl status` to see whether it did"
-            raise UnknownOutcome(f"no answer within {self.timeout_s:g} s; it may still happen", hint) from error
-        except control.ControlError as error:
-            if changes and isinstance(error, control.Unreachable) and error.sent:
-                raise UnknownOutcome(error.message, error.hint) from error
-            raise told_of(error, self.timeout_s) from error
-
-    def _answered(self, hub: hubs.Hub, method: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
         from mltb_transport.calls import request
 
-        call = request(method, params)
-        self._try(hub, call, deadline, self.timeout_s)
-        return answer_in(call, method, params)
+        known, cut = hub.channel is not None, False
+        while True:
+            call, channel = request(method, params), None
+            call.stays = changes
+            try:
+                channel = self._try(hub, call, deadline, self.timeout_s)
+                return answer_in(call, method, params)
+            except control.CallTimeout as error:
+                hub.turn_away(channel)
+                if changes:
+                    hint = "run `mltbctl status` to see whether it did"
+                    why = f"no answer within {self.timeout_s:g} s; it may still happen"
+                    raise UnknownOutcome(why, hint) from error
+                if time.monotonic() >= deadline:
+                    raise told_of(error, self.timeout_s) from error
+            except control.Unreachable as error:
+                if changes and error.sent:
+                    raise UnknownOutcome(error.message, error.hint) from error
+                if cut or not (known or error.sent):
+                    raise told_of(error, self.timeout_s) from error
+                cut = True
+            except control.ControlError as error:
+                raise told_of(error, self.timeout_s) from error
 
     def play(self, steps: Steps[T]) -> T:
         """What the steps come to, when each is settled."""

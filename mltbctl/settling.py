@@ -102,11 +102,12 @@ class Settling:
         told = trouble if isinstance(trouble, MltbError) else told_of(trouble, self._allowed_s)
         forgotten = told.code == "forgotten" and not self._maybe_done and self._row is not None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_S_MAX)
-        if (forgotten or self._may_pass(trouble)) and time.monotonic() + pause_s < self.until:
+        may_pass = self._may_pass(trouble)
+        if may_pass:
+            self._turn_away(trouble, channel)
+        if (forgotten or may_pass) and time.monotonic() + pause_s < self.until:
             if forgotten and self._row is not None:
                 self._row.begin_anew()
-            else:
-                self._turn_away(trouble, channel)
             self._wait_less(pause_s)
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
@@ -125,7 +126,8 @@ class Settling:
             self.share_s = left_s + ATTEMPT_S
 
     def _turn_away(self, trouble: ControlError | MltbError, channel: Channel | None) -> None:
-        """The next try goes elsewhere. Who answered is left alone where there is no other."""
+        """The next try goes elsewhere, be it of another call: where there is no other daemon, by another connection.
+        Who answered is left alone then."""
         from mltb_transport.control import CallFailed
 
         if len(self.hub.endpoints) > 1 or not isinstance(trouble, CallFailed):

@@ -53,7 +53,8 @@ class FakeDaemon:
     """Serves `answers` (method -> function of params) on `path`, and on a TCP port when `secret` is given.
 
     `calls` holds every call served, in order, packed or not, `operators` who each said to be, `bundles` how many calls
-    each frame of packed ones held.
+    each frame of packed ones held. A `ping` that is none of `answers` is answered and not counted. Connections
+    that it is spoken to by while it `hangs` are `deaf` from then on: it takes everything and says nothing.
     """
 
     path: Path
@@ -64,6 +65,8 @@ class FakeDaemon:
     operators: list[str] = field(default_factory=list)
     bundles: list[int] = field(default_factory=list)
     leader: str = ""
+    hangs: bool = False
+    deaf: set[bytes] = field(default_factory=set)
 
     def __enter__(self) -> FakeDaemon:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -125,6 +128,10 @@ class FakeDaemon:
     def _answer(self, socket: zmq.Socket[bytes]) -> None:
         route, payload = socket.recv_multipart()
         message = decode(payload).message
+        if self.hangs:
+            self.deaf.add(route)
+        if route in self.deaf:
+            return
         if isinstance(message, Request):
             send = partial(self._respond, socket, route, message.id)
             self._serve_one(message.method, json.loads(message.params), send)
@@ -134,6 +141,9 @@ class FakeDaemon:
                 self._serve_one(method, params, partial(self._tell, socket, route, method, key))
 
     def _serve_one(self, method: str, params: dict[str, Any], send: Send) -> None:
+        if method == "ping" and method not in self.answers:
+            send(True, {})
+            return
         self.operators.append(params.pop("operator", ""))
         self.calls.append((method, params))
         try:

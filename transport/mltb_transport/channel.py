@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from mltb_transport.answers import Key, answers_in
-from mltb_transport.calls import Call, bundle
+from mltb_transport.calls import Call, bundle, request
 from mltb_transport.control import CallFailed, Peer, Unreachable
 
 CALLS_MAX = 2048
@@ -32,7 +32,8 @@ GATHER_S = 0.004
 
 LOOK_S = 0.25
 """A thread that somebody else reads for looks itself after so long."""
-POLL_S = 600.0
+QUIET_S, SIGN_S = 1.0, 1.5
+"""A daemon that says nothing for so long while somebody waits is asked for a sign of life, which may take so long."""
 
 
 class Channel:
@@ -57,6 +58,7 @@ class Channel:
         self._patient = False
         self._owed = 0
         self._owed_until = self._owed_end = 0.0
+        self._heard_at = self._pinged_at = 0.0
         self._shut = False
         self._watchers: list[tuple[object, Callable[[], object]]] = []
         self._wake_out, self._wake_in = os.pipe()
@@ -72,25 +74,36 @@ class Channel:
 
     def ask(self, call: Call, deadline: float) -> bool:
         """Send it, now or with what others are about to say, and wait. Whether it went through this channel: if not,
-        nothing was sent. A call that is not `done` then was not answered in time, and is not waited for any more."""
+        nothing was sent. A call that is not `done` then was not answered in time, or not by a connection that has gone
+        silent, and is not waited for any more."""
         try:
             if not self._begin(call):
                 return False
-            while not call.done:
-                if call.leads:
-                    self._lead(call, deadline)
-                    break
-                assert call.gate is not None
-                left_s = deadline - time.monotonic()
-                if not call.gate.acquire(timeout=max(0.0, min(left_s, LOOK_S))):
-                    if left_s <= 0:
-                        break
+            now = began = time.monotonic()
+            while not call.done and now < deadline and (call.stays or not self.silent(began, now)):
+                until = min(deadline, now + LOOK_S)
+                if call.gate is None or call.leads:
+                    self._lead(call, until)
+                elif not call.gate.acquire(timeout=until - now):
                     # Whoever reads may be held up, in a signal handler say: that must not cost others their locks.
                     self.look()
                     self._lead_if_nobody_does(call)
+                now = time.monotonic()
         finally:
             self.leave(call)
         return True
+
+    def silent(self, began: float, now: float) -> bool:
+        """Whether nothing has come for long to somebody who waits since `began`, not even what a ping is answered
+        with. For whoever waits, now and again: it is asked for here."""
+        if now - max(began, self._heard_at) < QUIET_S:
+            return False
+        with self._mutex:
+            self._drain(None)
+            if self._pinged_at <= self._heard_at:
+                self._pinged_at = now
+                self._send(request("ping", {}).body, [])
+            return now - max(self._pinged_at, self._heard_at) >= SIGN_S
 
     def leave(self, call: Call) -> None:
         """Its answer is not waited for any more."""
@@ -250,7 +263,10 @@ class Channel:
         if self._shut:
             return
         served = 0
-        for message in self._peer.take():
+        messages = self._peer.take()
+        if messages:
+            self._heard_at = time.monotonic()
+        for message in messages:
             answers, leader = answers_in(message)
             self.leader = self.leader if leader is None else leader
             for key, answer in answers:
@@ -335,7 +351,7 @@ class Channel:
                     self._patient = not self._owed
                     until = deadline if self._patient else min(deadline, self._owed_until)
                     self._reader = call
-                ready = self._poller.poll(max(0, int(min(POLL_S, until - now) * 1000)) + 1)
+                ready = self._poller.poll(max(0, int((until - now) * 1000)) + 1)
             finally:
                 if self._reader is call:
                     self._reader = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import zmq
 
 from mltb_transport.control import BROKEN_HANDSHAKES_MAX, POLL_MS_MAX, CallFailed, Denied
+from mltb_transport.keepalive import KEEPALIVE
 from mltb_transport.limits import WIRE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class RemotePeer:
         self.socket.setsockopt(zmq.MAXMSGSIZE, WIRE_BYTES_MAX)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
+        for option, value in KEEPALIVE.items():
+            self.socket.setsockopt(option, value)
         self.socket.setsockopt(zmq.IPV6, int(self.endpoint.is_ipv6))
         if credential is not None:
             self.socket.setsockopt(zmq.CURVE_SERVERKEY, credential.server)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import zmq
 
 from mltb_transport.addresses import spelled
+from mltb_transport.keepalive import KEEPALIVE
 from mltb_transport.limits import FRAME_BYTES_MAX, RECEIVE_QUEUE_MAX, SEND_QUEUE_MAX, WIRE_BYTES_MAX
 
 LIBZMQ_MIN = (4, 3, 5)
@@ -21,14 +22,6 @@ RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 CONNECT_TIMEOUT_MS = 1500
 HANDSHAKE_MS = 3000
-DEAD_LINK_MS = 4000
-"""Unacknowledged data closes a TCP connection after this long; the kernel alone would try for 15 minutes."""
-KEEPALIVE = {
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 10,
-    zmq.TCP_KEEPALIVE_INTVL: 3,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-}
 
 HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 """Refused keys are not among them: the ZAP handler counts those."""
@@ -75,7 +68,6 @@ def set_tcp(socket: RawSocket) -> None:
     """For every socket that binds or connects over TCP."""
     for option, value in KEEPALIVE.items():
         socket.setsockopt(option, value)
-    socket.setsockopt(zmq.TCP_MAXRT, DEAD_LINK_MS)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
