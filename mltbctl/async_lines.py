@@ -136,9 +136,11 @@ class AsyncLines:
             try:
                 call = settling.call()
                 channel = await self._try(settling.hub, call, settling.until, settling.share_s)
-                return settling.answer(call)
+                answer, pause_s = settling.answer(call), 0.0
             except (ControlError, MltbError) as error:
-                pause_s = settling.failed(error, channel)
+                answer, pause_s = None, settling.failed(error, channel)
+            if answer is not None:
+                return answer
             await asyncio.sleep(pause_s)
 
     async def _try(self, hub: Hub, call: Call, deadline: float, share_s: float) -> Channel:

@@ -39,16 +39,18 @@ class Row:
     applied or because it rested too long, is refused as `forgotten` and begins anew.
     """
 
-    __slots__ = ("client", "number")
+    __slots__ = ("client", "first", "number")
 
     def __init__(self) -> None:
         self.client = os.urandom(CLIENT_ID_BYTES).hex()
         self.number = 0
+        self.first = 1
+        """The first number that changes something. One below it stays what it was, whatever is interrupted."""
 
     def begin_anew(self) -> None:
         """Another name, and its first number."""
         self.client = os.urandom(CLIENT_ID_BYTES).hex()
-        self.number = 1
+        self.number = self.first = 1
 
 
 def too_late() -> ControlError:

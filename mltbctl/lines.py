@@ -209,9 +209,11 @@ class Lines:
             try:
                 call = settling.call()
                 channel = self._try(settling.hub, call, settling.until, settling.share_s)
-                return settling.answer(call)
+                answer, pause_s = settling.answer(call), 0.0
             except (ControlError, MltbError) as error:
-                pause_s = settling.failed(error, channel)
+                answer, pause_s = None, settling.failed(error, channel)
+            if answer is not None:
+                return answer
             time.sleep(pause_s)
 
     def _try(self, hub: hubs.Hub, call: Call, deadline: float, share_s: float) -> Channel:

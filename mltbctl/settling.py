@@ -30,9 +30,11 @@ ATTEMPT_S = 1.5
 """How long one of several endpoints may take to answer before the next is asked."""
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
 FIRST_S = 10.0
-"""For so long a client's first number is repeated once it may have been done. A state that has forgotten the client
+"""For so long a client's first number may be repeated once it may have been done. A state that has forgotten the client
 would do it once more, and forgets it when 10,000 others have sent something since: no cluster takes in so many new ones
-in that time. A wait may take longer: who stands in line is not forgotten."""
+in that time. So where more time is given, the first number changes nothing: of what follows a forgotten client is told.
+A wait may take longer: who stands in line is not forgotten."""
+_VERSION_OF_NOTHING, _LOCK_OF_NOBODY = 2**62, "nobody"
 
 _FAILURES: dict[str, type[MltbError]] = {
     kind.code: kind for kind in (AuthenticationFailed, NoQuorum, Refused, Timeout, UnknownOutcome, Unreachable)
@@ -61,7 +63,6 @@ class Settling:
         self._pause_s = PAUSE_S
         self._allowed_s = 0.0
         self._wait_s = self._wait_until = 0.0
-        self._tried_at = 0.0
         self.until = 0.0
         self.share_s = ATTEMPT_S
 
@@ -70,35 +71,48 @@ class Settling:
         self.until, self._allowed_s = deadline, allowed_s
         self._wait_s, self._wait_until = wait_s, time.monotonic() + wait_s
         self.share_s = wait_s + ATTEMPT_S
+        self._introduce()
         return self
+
+    @property
+    def _introduces(self) -> bool:
+        """Whether the number that is due only makes its row known to the state."""
+        return self._row is not None and self._row.number < self._row.first
+
+    def _introduce(self) -> None:
+        """Where it is needed."""
+        if self._row is not None and self._row.number == 1 and not self._wait_s and self._allowed_s > FIRST_S:
+            self._row.first = 2
 
     def call(self) -> Call:
         """What to send now."""
         from mltb_transport import calls
 
         row = self._row
-        self._tried_at = time.monotonic()
         if row is not None:
             from mltbctl.bundling import body_of, command_of
 
             if self._command is None:
                 self._command = command_of(self._method, self._params)
-            body = body_of(self._method, self._command, row.client, row.number)
+            command = command_of(*_introduction(self._params)) if self._introduces else self._command
+            body = body_of(self._method, command, row.client, row.number)
             return calls.command(row.client, row.number, body)
         if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
             return calls.read(self._params["key"])
         return calls.request(self._method, self._params)
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        """What is in its answer. ControlError when it is none."""
-        return answer_in(call, self._method, self._params)
+    def answer(self, call: Call) -> dict[str, Any] | None:
+        """What is in its answer; None where there is more to call. ControlError when it is none."""
+        if self._row is None or not self._introduces:
+            return answer_in(call, self._method, self._params)
+        answer_in(call, *_introduction(self._params))
+        self._row.number += 1
+        return None
 
     def failed(self, trouble: ControlError | MltbError, channel: Channel | None) -> float:
         """The seconds to pause before the next try. Raises what is to be said when there is to be none."""
-        if not self._maybe_done and _may_be_done(trouble):
+        if not self._maybe_done and not self._introduces and _may_be_done(trouble):
             self._maybe_done = True
-            if self._row is not None and self._row.number == 1 and not self._wait_s:
-                self.until = min(self.until, self._tried_at + FIRST_S)
         told = trouble if isinstance(trouble, MltbError) else told_of(trouble, self._allowed_s)
         forgotten = told.code == "forgotten" and not self._maybe_done and self._row is not None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_S_MAX)
@@ -108,6 +122,7 @@ class Settling:
         if (forgotten or may_pass) and time.monotonic() + pause_s < self.until:
             if forgotten and self._row is not None:
                 self._row.begin_anew()
+                self._introduce()
             self._wait_less(pause_s)
             return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
@@ -143,6 +158,13 @@ class Settling:
             return True
         away = isinstance(trouble, Unreachable | control.Unreachable)
         return away and (self._lines.met or self._maybe_done)
+
+
+def _introduction(params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Method and parameters of a change that changes nothing, of the same kind: one node may refuse locks or state."""
+    if "key" in params:
+        return "state_delete", {"key": params["key"], "if_version": _VERSION_OF_NOTHING}
+    return "lock_release", {"name": params["name"], "lock_id": _LOCK_OF_NOBODY}
 
 
 def _unknown(why: str, params: dict[str, Any], row: Row) -> UnknownOutcome:

@@ -313,7 +313,7 @@ def test_what_was_granted_to_one_who_is_cancelled_is_given_back(store: FakeStore
 
 def test_the_calls_of_a_turn_travel_together_and_need_no_threads(store: FakeStore) -> None:
     async def story() -> None:
-        async with AsyncClient(timeout=30) as node:
+        async with AsyncClient(timeout=10) as node:
             await node.state.set("first", 1)
             before = threading.active_count()
             entries = await asyncio.gather(*(node.state.set(f"k{number}", number) for number in range(50)))
@@ -329,8 +329,8 @@ def test_the_calls_of_a_turn_travel_together_and_need_no_threads(store: FakeStor
 def test_tasks_and_threads_share_a_connection(store: FakeStore) -> None:
     async def story() -> None:
         path = str(store.daemons[0].path)
-        with Client(path, timeout=30) as threaded:
-            async with AsyncClient(path, timeout=30) as node:
+        with Client(path, timeout=10) as threaded:
+            async with AsyncClient(path, timeout=10) as node:
 
                 def work(number: int) -> None:
                     for turn in range(20):
@@ -358,7 +358,7 @@ def test_a_daemon_that_is_lost_meanwhile_is_left_for_the_next(serve: Callable[..
             asked.set()
             raise Silence
 
-        async with AsyncClient(str(path), str(here.path), timeout=30) as node:
+        async with AsyncClient(str(path), str(here.path), timeout=10) as node:
             with FakeDaemon(path, {"state_set": mute}):
                 setting = asyncio.create_task(node.state.set("k", 1))
                 assert await asyncio.to_thread(asked.wait, 30)

@@ -67,7 +67,7 @@ def test_a_row_of_numbers_has_one_call_at_a_time_whoever_makes_it(store: FakeSto
     path = str(store.daemons[0].path)
 
     def work(number: int) -> None:
-        with Client(path, timeout=30) as node:
+        with Client(path, timeout=10) as node:
             for turn in range(10):
                 node.state.set(f"{number}/{turn}", turn)
 
@@ -85,7 +85,7 @@ def test_a_row_of_numbers_has_one_call_at_a_time_whoever_makes_it(store: FakeSto
 
 
 def test_a_child_has_a_connection_and_numbers_of_its_own(store: FakeStore) -> None:
-    with Client(timeout=30) as node:
+    with Client(timeout=10) as node:
         node.state.set("k", 1)
         out, into = os.pipe()
         pid = os.fork()

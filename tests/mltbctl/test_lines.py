@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,23 +144,68 @@ def late(code: str, seconds: float) -> Answer:
     return answer
 
 
-def test_a_first_number_is_repeated_only_while_the_state_surely_knows_it(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_state_may_have_forgotten_is_not_done_twice(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first number of a client is done again by a state that has forgotten it; so it is none that matters."""
     monkeypatch.setattr(settling, "FIRST_S", 0.0)
     store = FakeStore()
     real = store.answers()["state_set"]
-    twice = in_turn("no_quorum", "unknown_outcome", real)
-    daemon = serve("n2", **(store.answers() | {"state_set": twice}))
+
+    def done_and_forgotten(params: dict[str, Any]) -> dict[str, Any]:
+        real(params)
+        store.replies.clear()
+        raise Refusal(code="unknown_outcome", message="as the test says")
+
+    daemon = serve("n2", **(store.answers() | {"state_set": in_turn(done_and_forgotten, real)}))
+    with Client(timeout=30) as node, pytest.raises(UnknownOutcome):
+        node.state.set("k", 1)
+    assert [number for _, number in sent(daemon)] == [2, 2]
+    assert store.revision == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda node: node.state.set("k", 1), lambda node: node.state.delete("k"), lambda node: node.locks.acquire("k")],
+)
+def test_a_first_change_has_all_the_time_that_was_given(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]
+) -> None:
+    monkeypatch.setattr(settling, "FIRST_S", 0.2)
+    store, troubled = FakeStore(), dict[str, float]()
+    real = store.answers()
+
+    def after_a_second(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if time.monotonic() < troubled.setdefault(method, time.monotonic() + 1.0):
+            raise Refusal(code="unknown_outcome", message="as the test says")
+        return real[method](params)
+
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            await change(node)
+
+    serve("n2", **(real | {method: partial(after_a_second, method) for method in real}))
     with Client(timeout=30) as node:
-        with pytest.raises(UnknownOutcome):
-            node.state.set("k", 1)
-        assert sent(daemon) == 2 * sent(daemon)[:1]
-        node.state.set("k", 2)
-        daemon.answers["state_set"] = in_turn("unknown_outcome", "unknown_outcome", real)
-        node.state.set("k", 3)
-    assert [number for _, number in sent(daemon)] == [1, 1, 1, 2, 2, 2]
-    assert store.executed == 2
+        change(node)
+    troubled.clear()
+    store.lines.clear()
+    asyncio.run(story())
+
+
+def test_a_number_stands_for_one_change_whatever_is_interrupted(serve: Serve) -> None:
+    store = FakeStore()
+    answers = store.answers()
+    daemon = serve("n2", **(answers | {"lock_release": in_turn(silent, answers["lock_release"])}))
+
+    async def story() -> None:
+        async with AsyncClient(timeout=30) as node:
+            acquiring = asyncio.ensure_future(node.locks.acquire("l"))
+            await asyncio.to_thread(until, lambda: daemon.calls)
+            acquiring.cancel()
+            await asyncio.wait((acquiring,))
+
+    asyncio.run(story())
+    meant = {(params["client"], params["seq"]): method for method, params in daemon.calls}
+    assert all(meant[params["client"], params["seq"]] == method for method, params in daemon.calls)
+    assert not store.lines.get("l")
 
 
 def test_a_repeat_waits_for_what_is_left(serve: Serve) -> None:
@@ -315,7 +361,7 @@ def _ping(node: Client) -> str:
 
 
 def test_many_threads_share_one_client(store: FakeStore) -> None:
-    with Client(timeout=30) as node:
+    with Client(timeout=10) as node:
 
         def work(number: int) -> None:
             for turn in range(5):
