@@ -182,3 +182,13 @@ def test_a_path_that_no_socket_can_have_is_named(tmp_path: Path) -> None:
     with closing(LocalPeer(Endpoint(path))) as peer, pytest.raises(CallFailed, match="cannot connect to") as caught:
         peer.shake_hands(time.monotonic() + 1)
     assert caught.value.code == "usage"
+
+
+def test_what_was_said_before_the_end_is_taken_by_who_finds_nobody_to_send_to(daemon: Daemon) -> None:
+    peer, end = opened(daemon)
+    end.sendall(framed(b"last words"))
+    end.close()
+    until(lambda: not peer.send(b"hello"))
+    assert peer.take() == [b"last words"]
+    assert peer.lost
+    peer.close()

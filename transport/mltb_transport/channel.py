@@ -301,7 +301,8 @@ class Channel:
             os.write(self._wake_in, b".")
 
     def _lose(self) -> None:
-        """The connection is gone: nobody who waits gets an answer."""
+        """The connection is gone: nobody who waits gets an answer that has not come by now."""
+        self._drain(None)
         self.usable = False
         calls = list(self._calls.values())
         self._calls.clear()

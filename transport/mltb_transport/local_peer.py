@@ -68,8 +68,7 @@ class LocalPeer:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._over = True
-            return False
+            return self._give_up()
         return sent == len(data) or self._send_rest(memoryview(data)[sent:])
 
     def take(self) -> list[bytes]:
@@ -115,8 +114,13 @@ class LocalPeer:
                 continue
             except OSError:
                 break
-        self._over = self._over or bool(data)
-        return not data
+        return not data or self._give_up()
+
+    def _give_up(self) -> bool:
+        """Nothing is sent any more; what has come is still there to be taken."""
+        self._pull()
+        self._over = True
+        return False
 
     def _connect(self, deadline: float) -> None:
         while True:
