@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mltb_transport.answers import result
-from mltb_transport.calls import request
+from mltb_transport.calls import Call, request
 from mltb_transport.channel import Channel
 from mltb_transport.control import Unreachable
 from mltb_transport.keys import new_secret
-from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.mltbctl.fake_daemon import FakeDaemon, Silence
 from tests.mltbctl.fake_store import FakeStore
-from tests.transport.test_channel import opened_to
+from tests.transport.test_channel import PATIENT_S, asked, ended, in_threads, opened_to, put
 from tests.waiting import until
 
 
 @pytest.fixture(params=["local", "remote"])
 def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FakeDaemon]:
-    answers = {**FakeStore().answers(), "ping": lambda params: params}
+    def silent(_: dict[str, Any]) -> dict[str, Any]:
+        raise Silence
+
+    answers = {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
     with FakeDaemon(tmp_path / "n1.sock", answers, new_secret() if request.param == "remote" else "") as one:
         yield one
 
@@ -47,3 +53,70 @@ def test_an_answer_that_has_come_is_not_lost_with_the_connection(
     assert (first.trouble, result(first.answer)) == (None, {"n": 1})
     assert isinstance(second.trouble, Unreachable)
     assert not second.trouble.sent
+
+
+def in_main_interrupted(real: Callable[..., Any]) -> Callable[..., Any]:
+    """As by a handler of signals that raises, when it was done but nobody knows."""
+
+    def interrupted(*arguments: Any) -> Any:
+        done = real(*arguments)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return done
+
+    return interrupted
+
+
+@pytest.mark.parametrize("what", ["send", "take", "lost"])
+def test_an_exception_in_the_middle_ends_the_connection_for_all(
+    daemon: FakeDaemon, channel: Channel, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Half a frame may have left, answers may be missing: better a loss that all hear of than answers in vain."""
+    waits = [request("mute", {}) for _ in range(3)]
+    threads = in_threads(*[lambda call=call: asked(channel, call) for call in waits])
+    until(lambda: len(daemon.calls) == 3)
+    mine, began = request("mute", {}), time.monotonic()
+    with monkeypatch.context() as patch:
+        if what == "lost":
+            kind: Any = type(channel._peer)
+            patch.setattr(kind, what, property(in_main_interrupted(kind.lost.fget)))
+        else:
+            patch.setattr(channel._peer, what, in_main_interrupted(getattr(channel._peer, what)))
+        with pytest.raises(KeyboardInterrupt):
+            asked(channel, mine)
+    ended(threads)
+    assert time.monotonic() - began < PATIENT_S / 2
+    assert [type(call.trouble) for call in waits] == [Unreachable] * 3
+    assert mine.sent, "nobody knows"
+    assert not channel.ask(put(1), time.monotonic() + PATIENT_S), "nothing is sent any more"
+    assert channel._shut
+
+
+def test_an_exception_while_answers_are_given_out_leaves_nobody_waiting(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, calls = list[Call](), [request("ping", {"n": number}) for number in range(3)]
+    for call in calls:
+        call.tell = lambda call=call: told.append(call)
+        assert channel.start(call)
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "_finish", in_main_interrupted(channel._finish))
+        with pytest.raises(KeyboardInterrupt):
+            until(channel.look)
+    channel.look()
+    assert {id(call) for call in told} == {id(call) for call in calls}
+    assert not channel.usable
+
+
+def test_a_loss_that_was_interrupted_is_told_to_its_end(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, calls = list[Call](), [request("mute", {}) for _ in range(3)]
+    for call in calls:
+        call.tell = lambda call=call: told.append(call)
+        assert channel.start(call)
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "_finish", in_main_interrupted(channel._finish))
+        with channel._mutex, pytest.raises(KeyboardInterrupt):
+            channel._lose()
+    assert len(told) == 1
+    channel.leave(calls[0])
+    assert told == calls

@@ -59,6 +59,10 @@ class Channel:
         self._owed = 0
         self._owed_until = self._owed_end = 0.0
         self._heard_at = self._pinged_at = 0.0
+        self._amid = False
+        """Somebody is in the middle of sending or taking in. Whoever enters and finds it set knows that an exception
+        came there, out of a signal handler say: half a frame may have left, answers may be missing. It stays set, and
+        nothing is sent or taken in any more, as after any other loss."""
         self._shut = False
         self._watchers: list[tuple[object, Callable[[], object]]] = []
         self._wake_out, self._wake_in = os.pipe()
@@ -110,6 +114,8 @@ class Channel:
         if call.done and not call.leads and self.usable:
             return
         with self._mutex:
+            if self._amid:
+                self._lose()
             if self._calls.get(call.key) is call:
                 del self._calls[call.key]
             if self._leader is call:
@@ -167,13 +173,13 @@ class Channel:
         """Take in what has come."""
         with self._mutex:
             self._drain(None)
-            if not self._shut and self._peer.lost:
+            if not (self._amid or self._shut) and self._is_cut():
                 self._lose()
 
     # -- under the mutex -----------------------------------------------------------------------------------------
 
     def _register(self, call: Call) -> bool:
-        if self.usable and not self._calls and self._peer.lost:
+        if self._amid or (self.usable and not self._calls and self._is_cut()):
             self._lose()
         if not self.usable:
             return False
@@ -241,17 +247,30 @@ class Channel:
         commands, reads = self._commands, self._reads
         if not commands and not reads:
             return
-        self._commands, self._reads, self._size = [], [], 0
         self._send(bundle(commands, reads), commands + reads)
+        self._commands, self._reads, self._size = [], [], 0
 
     def _send(self, frame: bytes, calls: list[Call]) -> None:
-        if self._shut:
-            return
-        sent = self._peer.send(frame)
-        for call in calls:
-            call.sent = sent
-        if not sent:
+        if self._amid:
             self._lose()
+        if self._amid or self._shut:
+            return
+        self._amid = True
+        for call in calls:
+            call.sent = True
+        if self._peer.send(frame):
+            self._amid = False
+            return
+        for call in calls:
+            call.sent = False
+        self._amid = False
+        self._lose()
+
+    def _is_cut(self) -> bool:
+        self._amid = True
+        cut = self._peer.lost
+        self._amid = False
+        return cut
 
     def _drain_again(self, me: Call | None) -> None:
         """After a use that may have taken in the signal of what came meanwhile."""
@@ -260,8 +279,11 @@ class Channel:
 
     def _drain(self, me: Call | None) -> None:
         """Take in what has come."""
-        if self._shut:
+        if self._amid:
+            self._lose()
+        if self._amid or self._shut:
             return
+        self._amid = True
         served = 0
         messages = self._peer.take()
         if messages:
@@ -270,11 +292,13 @@ class Channel:
             answers, leader = answers_in(message)
             self.leader = self.leader if leader is None else leader
             for key, answer in answers:
-                call = self._calls.pop(key, None)
+                call = self._calls.get(key)
                 if call is not None:
                     call.answer = answer
                     self._finish(call, me)
+                    del self._calls[key]
                     served += call.tell is None
+        self._amid = False
         if served >= CROWD:
             self._expect(served)
 
@@ -302,25 +326,28 @@ class Channel:
 
     def _lose(self) -> None:
         """The connection is gone: nobody who waits gets an answer that has not come by now."""
-        self._drain(None)
+        if not self._amid:
+            self._drain(None)
+        self._amid = True
         self.usable = False
-        calls = list(self._calls.values())
-        self._calls.clear()
-        self._commands, self._reads = [], []
-        for call in calls:
+        for call in self._calls.values():
+            if call.done:
+                continue
             if call.sent:
                 why, hint = "was lost before the answer", "run `mltbctl status` to see whether it took effect"
                 call.trouble = Unreachable(f"the connection to `{self.endpoint}` {why}", hint, sent=True)
             else:
                 call.trouble = Unreachable(f"the connection to `{self.endpoint}` was lost")
             self._finish(call, None)
+        self._calls.clear()
+        self._commands, self._reads = [], []
         self._shut_when_over()
 
     def _hand_over(self) -> None:
         for call in self._calls.values():
             if call.gate is not None:
-                self._leader = call
                 call.leads = True
+                self._leader = call
                 call.gate.release()
                 return
 
