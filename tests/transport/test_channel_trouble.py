@@ -1,4 +1,4 @@
-"""One connection for many threads when it ends, or when a signal handler raises in the middle of it."""
+"""One connection for many threads when it ends, or when a signal handler raises or takes its time in the middle."""
 
 from __future__ import annotations
 
@@ -120,3 +120,21 @@ def test_a_loss_that_was_interrupted_is_told_to_its_end(channel: Channel, monkey
     assert len(told) == 1
     channel.leave(calls[0])
     assert told == calls
+
+
+def test_what_was_kept_leaves_though_the_reader_is_held_up(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, first, real = threading.Event(), request("mute", {}), channel._lead
+
+    def lead(call: Call, deadline: float) -> None:
+        if call.key == first.key:
+            assert go.wait(PATIENT_S)
+        real(call, deadline)
+
+    monkeypatch.setattr(channel, "_lead", lead)
+    threads = in_threads(lambda: asked(channel, first, 0.2))
+    until(lambda: channel._leader is first)
+    channel._expect(99)
+    assert asked(channel, put(1), PATIENT_S / 2).done
+    assert not go.is_set()
+    go.set()
+    ended(threads)

@@ -170,9 +170,10 @@ class Channel:
             self._watchers = [known for known in self._watchers if known[0] is not watcher]
 
     def look(self) -> None:
-        """Take in what has come."""
+        """Take in what has come, and send what was kept for long enough: whoever reads may be held up."""
         with self._mutex:
             self._drain(None)
+            self._flush_if_due(None, time.monotonic())
             if not (self._amid or self._shut) and self._is_cut():
                 self._lose()
 
@@ -249,6 +250,12 @@ class Channel:
             return
         self._send(bundle(commands, reads), commands + reads)
         self._commands, self._reads, self._size = [], [], 0
+
+    def _flush_if_due(self, me: Call | None, now: float) -> None:
+        if self._owed and now >= self._owed_until:
+            self._owed = 0
+            self._flush()
+            self._drain_again(me)
 
     def _send(self, frame: bytes, calls: list[Call]) -> None:
         if self._amid:
@@ -370,10 +377,7 @@ class Channel:
                 with self._mutex:
                     self._drain(call)
                     now = time.monotonic()
-                    if self._owed and now >= self._owed_until:
-                        self._owed = 0
-                        self._flush()
-                        self._drain_again(call)
+                    self._flush_if_due(call, now)
                     if call.done or now >= deadline:
                         return
                     self._patient = not self._owed
