@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,3 +139,16 @@ def test_what_was_kept_leaves_though_the_reader_is_held_up(channel: Channel, mon
     assert not go.is_set()
     go.set()
     ended(threads)
+
+
+def test_a_reader_that_comes_late_touches_no_file_of_others(channel: Channel) -> None:
+    """Its call was answered by somebody else, the last client has gone, and the number is another file's by now."""
+    channel.retire()
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    os.dup2(out, channel._wake_out)
+    os.write(into, b"mine")
+    channel._look_around()
+    assert os.read(out, 9) == b"mine"
+    for file in (out, into, channel._wake_out):
+        os.close(file)

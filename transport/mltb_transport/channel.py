@@ -393,6 +393,7 @@ class Channel:
 
     def _look_around(self) -> None:
         """It was not, or not only, the socket that has news."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_out, 4096)
+        with self._mutex, contextlib.suppress(BlockingIOError):
+            if not self._shut:  # Else that number may be another file by now.
+                os.read(self._wake_out, 4096)
         self.look()
