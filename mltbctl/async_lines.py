@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome, Unreachable
-from mltbctl.hub import too_late
+from mltbctl.hub import SPREAD_S, too_late
 from mltbctl.lines import RETREAT_S, giving_up
 from mltbctl.settling import ANSWERED, Settling
 from mltbctl.steps import Ask, Retreat, Steps
@@ -164,17 +164,22 @@ class AsyncLines:
         channel = hub.channel
         if channel is not None and not hub.may_follow(channel, now):
             return channel
-        opening = self._reader(loop).opening(hub, deadline, share_s)
-        if channel is not None:
-            return channel
-        try:
-            await asyncio.wait((opening,), timeout=max(0.0, deadline - now) + TELL_S)
-        finally:
+        until = hub.until(now, deadline, share_s)
+        while True:
+            opening, its_until = self._reader(loop).opening(hub, deadline, share_s)
+            if channel is not None:
+                return channel
+            try:
+                await asyncio.wait((opening,), timeout=max(0.0, deadline - time.monotonic()) + TELL_S)
+            finally:
+                if not opening.done():
+                    opening.add_done_callback(lambda _: hub.close_if_idle())
             if not opening.done():
-                opening.add_done_callback(lambda _: hub.close_if_idle())
-        if not opening.done():
-            raise too_late()
-        return opening.result()
+                raise too_late()
+            now = time.monotonic()
+            failed_late = opening.exception() is not None and its_until - now <= SPREAD_S
+            if not failed_late or until - now <= SPREAD_S:
+                return opening.result()
 
     def close(self) -> None:
         """This loop reads what is under way, and no more; a later call begins anew."""
@@ -211,24 +216,24 @@ class LoopReader:
         self._started: list[Channel] = []
         self._files: dict[Channel, tuple[int, ...]] = {}
         self._under_way: Counter[Channel] = Counter()
-        self._openings: dict[Hub, asyncio.Future[Channel]] = {}
+        self._openings: dict[Hub, tuple[asyncio.Future[Channel], float]] = {}
         self._closed = False
 
-    def opening(self, hub: Hub, deadline: float, share_s: float) -> asyncio.Future[Channel]:
-        """The connection that is being made: one for all tasks, in a thread that nobody waits for in the end, neither
-        loop nor process."""
+    def opening(self, hub: Hub, deadline: float, share_s: float) -> tuple[asyncio.Future[Channel], float]:
+        """The connection that is being made, and until when: one for all tasks, in a thread that nobody waits for in
+        the end, neither loop nor process."""
         from mltb_transport.control import Unreachable
 
-        opening = self._openings.get(hub)
-        if opening is None:
-            opening = self._openings[hub] = self._loop.create_future()
+        if hub not in self._openings:
+            opening: asyncio.Future[Channel] = self._loop.create_future()
+            self._openings[hub] = opening, hub.until(time.monotonic(), deadline, share_s)
             opening.add_done_callback(partial(self._opened, hub))
             work = partial(self._open, hub, deadline, share_s, opening)
             try:
                 threading.Thread(target=work, name="mltb-open", daemon=True).start()
             except RuntimeError as error:  # This process may have no more.
                 opening.set_exception(Unreachable(f"no connection can be made: {error}", "run `ulimit -u`"))
-        return opening
+        return self._openings[hub]
 
     def _open(self, hub: Hub, deadline: float, share_s: float, opening: asyncio.Future[Channel]) -> None:
         try:

@@ -21,6 +21,8 @@ CALLS_MAX = 1024
 PATIENT_MAX = 960
 """Of these, how many may wait at the daemon for a lock or a change: a release must never wait for them."""
 CLIENT_ID_BYTES = 12
+SPREAD_S = 0.1
+"""Whoever has so little more time than another has no more."""
 FOLLOW_S = 1.0
 """What the way to the leader may cost the one call that tries it."""
 FOLLOW_AGAIN_S = 10.0
@@ -78,6 +80,7 @@ class Hub:
         self._opening = Permits(1)
         self._attempts = 0
         self._failure: Exception | None = None
+        self._failed_late = False
         self._turn = 0
         self._key = 0
         self._follow_at = 0.0
@@ -137,7 +140,8 @@ class Hub:
         _let_go(channel)
 
     def _open(self, began: float, deadline: float, share_s: float) -> Channel:
-        """One thread makes the connection. Those who wait for it have what it got, be it a failure."""
+        """One thread makes the connection. Those who wait for it have what it got, be it a failure: but for want of
+        time when they have more."""
         attempt = self._attempts
         with self._opening.one(deadline - time.monotonic()) as mine:
             if not mine:
@@ -145,7 +149,9 @@ class Hub:
             if self._channel is not None and self._channel.usable:
                 return self._channel
             if self._attempts != attempt and self._failure is not None:
-                raise self._failure
+                left_s = self.until(began, deadline, share_s) - time.monotonic()
+                if left_s <= SPREAD_S or not self._failed_late:
+                    raise self._failure
             try:
                 self._resolve(deadline)
                 first = self._turn % len(self.endpoints)
@@ -154,6 +160,7 @@ class Hub:
                 self._failure = None
             except Exception as error:
                 self._failure = error
+                self._failed_late = self.until(began, deadline, share_s) - time.monotonic() <= SPREAD_S
                 raise
             finally:
                 self._attempts += 1

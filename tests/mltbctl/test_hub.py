@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 from mltb_transport.channel import Channel
 from mltbctl import hub as hubs
-from mltbctl.client import Client, MltbError, Timeout, Unreachable
+from mltbctl.client import AsyncClient, Client, MltbError, Timeout, Unreachable
 from tests.mltbctl.fake_daemon import FakeDaemon, Later, Refusal, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
@@ -279,3 +282,51 @@ def test_to_look_a_member_up_takes_no_longer_than_the_call(serve: Serve) -> None
     with Client("n9", timeout=0.3) as node, pytest.raises(Timeout):
         node.state.get("k")
     assert time.monotonic() - began < 4
+
+
+@contextmanager
+def silent_daemon(path: Path) -> Iterator[str]:
+    """Somebody listens at `path`, and that is all."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield str(path)
+
+
+def took_s(node: Client) -> float:
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="in time"):
+        node.state.get("k")
+    return time.monotonic() - began
+
+
+def test_the_short_time_of_one_is_not_the_failure_of_another(runtime: Path) -> None:
+    with (
+        silent_daemon(runtime / "mltb" / "n1.sock") as path,
+        Client(path, timeout=0.4) as hasty,
+        Client(path, timeout=1.2) as patient,
+    ):
+        first = threading.Thread(target=took_s, args=(hasty,))
+        first.start()
+        until(lambda: hasty._lines.hub()._opening._free.empty(), what="it is under way")
+        assert took_s(patient) >= 1.1
+        first.join()
+
+
+def test_nor_is_it_in_an_event_loop(runtime: Path) -> None:
+    async def took_s(node: AsyncClient) -> float:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="in time"):
+            await node.state.get("k")
+        return time.monotonic() - began
+
+    async def story(path: str) -> None:
+        # One after the other: so it is the hasty one that connects.
+        async with AsyncClient(path, timeout=0.4) as hasty, AsyncClient(path, timeout=1.2) as patient:
+            short, long = await asyncio.gather(took_s(hasty), took_s(patient))
+            assert short < 1.0
+            assert long >= 1.1
+
+    with silent_daemon(runtime / "mltb" / "n1.sock") as path:
+        asyncio.run(story(path))
