@@ -152,6 +152,10 @@ class Hub:
                 left_s = self.until(began, deadline, share_s) - time.monotonic()
                 if left_s <= SPREAD_S or not self._failed_late:
                     raise self._failure
+            with _mutex:
+                lost, self._channel = self._channel, None
+            if lost is not None:
+                _let_go(lost)
             try:
                 self._resolve(deadline)
                 first = self._turn % len(self.endpoints)

@@ -330,3 +330,31 @@ def test_nor_is_it_in_an_event_loop(runtime: Path) -> None:
 
     with silent_daemon(runtime / "mltb" / "n1.sock") as path:
         asyncio.run(story(path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as Linux shows them")
+def test_a_child_keeps_no_files_of_its_parents_connection(store: FakeStore) -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with Client(str(store.daemons[0].path)) as node:
+        node.state.set("k", 1)
+        before = files()
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover
+            try:
+                node.state.set("k", 2)
+                os._exit(0 if files() == before else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_of_a_connection_that_was_lost_nothing_is_left(serve: Serve, runtime: Path) -> None:
+    path = runtime / "mltb" / "n1.sock"
+    other = serve("n2", ping=lambda _: {"node": "n2"})
+    with Client(str(path), str(other.path)) as node:
+        with FakeDaemon(path, {"ping": lambda _: {"node": "n1"}}):
+            node.ping()
+        until(lambda: node.ping()["node"] == "n2")
+        assert len(hubs._channels) == 1

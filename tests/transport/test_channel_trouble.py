@@ -143,12 +143,13 @@ def test_what_was_kept_leaves_though_the_reader_is_held_up(channel: Channel, mon
 
 def test_a_reader_that_comes_late_touches_no_file_of_others(channel: Channel) -> None:
     """Its call was answered by somebody else, the last client has gone, and the number is another file's by now."""
-    channel.retire()
+    number = channel._wake_out.fileno()
     out, into = os.pipe()
+    channel.retire()
     os.set_blocking(out, False)
-    os.dup2(out, channel._wake_out)
+    os.dup2(out, number)
     os.write(into, b"mine")
     channel._look_around()
     assert os.read(out, 9) == b"mine"
-    for file in (out, into, channel._wake_out):
+    for file in (out, into, number):
         os.close(file)

@@ -6,12 +6,12 @@ call that is alone costs no change of threads. What several threads want to say 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 
 from mltb_transport.answers import Key, answers_in
 from mltb_transport.calls import Call, bundle, request
@@ -65,12 +65,14 @@ class Channel:
         nothing is sent or taken in any more, as after any other loss."""
         self._shut = False
         self._watchers: list[tuple[object, Callable[[], object]]] = []
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_out, False)
-        os.set_blocking(self._wake_in, False)
+        # As files, which end with the channel where nobody closes it: in the child of a fork.
+        out, into = os.pipe()
+        os.set_blocking(out, False)
+        os.set_blocking(into, False)
+        self._wake_out, self._wake_in = FileIO(out, "r"), FileIO(into, "w")
         self._poller = select.poll()
         files = peer.files
-        for file in (*files, self._wake_out):
+        for file in (*files, out):
             self._poller.register(file, select.POLLIN)
         self._news = [(files[0], select.POLLIN)]
 
@@ -328,8 +330,7 @@ class Channel:
 
     def _wake(self) -> None:
         """Whoever reads is to look at its own call, or at what was kept."""
-        with contextlib.suppress(BlockingIOError):  # It has been told often enough.
-            os.write(self._wake_in, b".")
+        self._wake_in.write(b".")  # In vain where it has been told often enough.
 
     def _lose(self) -> None:
         """The connection is gone: nobody who waits gets an answer that has not come by now."""
@@ -362,8 +363,8 @@ class Channel:
         if not self.usable and not self._calls and self._leader is None and not self._shut:
             self._shut = True
             self._peer.close()
-            os.close(self._wake_in)
-            os.close(self._wake_out)
+            self._wake_in.close()
+            self._wake_out.close()
             for _, end in self._watchers:
                 end()
             self._watchers.clear()
@@ -393,7 +394,7 @@ class Channel:
 
     def _look_around(self) -> None:
         """It was not, or not only, the socket that has news."""
-        with self._mutex, contextlib.suppress(BlockingIOError):
-            if not self._shut:  # Else that number may be another file by now.
-                os.read(self._wake_out, 4096)
+        with self._mutex:
+            if not self._shut:
+                self._wake_out.read(4096)
         self.look()
