@@ -56,6 +56,24 @@ def test_an_answer_that_has_come_is_not_lost_with_the_connection(
     assert not second.trouble.sent
 
 
+def test_what_comes_while_it_looks_is_seen(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask whether a connection is cut takes in what has come: an event loop is told of that once."""
+    call, peer = request("ping", {"n": 1}), channel._peer
+    call.tell = lambda: None
+    assert channel.start(call)
+    comes, come = until(peer.take), list[bytes]()
+
+    def lost(_: object) -> bool:
+        come.extend(comes)
+        comes.clear()
+        return False
+
+    monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
+    monkeypatch.setattr(type(peer), "lost", property(lost))
+    channel.look()
+    assert result(call.answer) == {"n": 1}
+
+
 def in_main_interrupted(real: Callable[..., Any]) -> Callable[..., Any]:
     """As by a handler of signals that raises, when it was done but nobody knows."""
 

@@ -50,9 +50,7 @@ class Channel:
         self._peer = peer
         self._mutex = threading.Lock()
         self._calls: dict[Key, Call] = {}
-        self._commands: list[Call] = []
-        self._reads: list[Call] = []
-        self._size = 0
+        self._commands, self._reads, self._size = list[Call](), list[Call](), 0
         self._leader: Call | None = None
         self._reader: Call | None = None
         self._patient = False
@@ -60,9 +58,8 @@ class Channel:
         self._owed_until = self._owed_end = 0.0
         self._heard_at = self._pinged_at = 0.0
         self._amid = False
-        """Somebody is in the middle of sending or taking in. Whoever enters and finds it set knows that an exception
-        came there, out of a signal handler say: half a frame may have left, answers may be missing. It stays set, and
-        nothing is sent or taken in any more, as after any other loss."""
+        """Somebody is in the middle of sending or taking in. Who enters and finds it set knows that an exception came
+        there, of a signal handler say: half a frame may have left, answers may be missing. It stays so: all is lost."""
         self._shut = False
         self._watchers: list[tuple[object, Callable[[], object]]] = []
         # As files, which end with the channel where nobody closes it: in the child of a fork.
@@ -71,10 +68,9 @@ class Channel:
         os.set_blocking(into, False)
         self._wake_out, self._wake_in = FileIO(out, "r"), FileIO(into, "w")
         self._poller = select.poll()
-        files = peer.files
-        for file in (*files, out):
+        for file in (*peer.files, out):
             self._poller.register(file, select.POLLIN)
-        self._news = [(files[0], select.POLLIN)]
+        self._news = [(peer.files[0], select.POLLIN)]
 
     # -- for callers ---------------------------------------------------------------------------------------------
 
@@ -174,9 +170,12 @@ class Channel:
     def look(self) -> None:
         """Take in what has come, and send what was kept for long enough: whoever reads may be held up."""
         with self._mutex:
+            cut = (
+                not (self._amid or self._shut) and self._is_cut()
+            )  # This takes in what has come: a loop hears no more.
             self._drain(None)
             self._flush_if_due(None, time.monotonic())
-            if not (self._amid or self._shut) and self._is_cut():
+            if cut:
                 self._lose()
 
     # -- under the mutex -----------------------------------------------------------------------------------------
@@ -276,6 +275,8 @@ class Channel:
         self._lose()
 
     def _is_cut(self) -> bool:
+        if self._amid or self._shut:
+            return False
         self._amid = True
         cut = self._peer.lost
         self._amid = False
@@ -354,8 +355,7 @@ class Channel:
     def _hand_over(self) -> None:
         for call in self._calls.values():
             if call.gate is not None:
-                call.leads = True
-                self._leader = call
+                call.leads, self._leader = True, call
                 call.gate.release()
                 return
 
