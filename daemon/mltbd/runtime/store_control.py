@@ -40,6 +40,9 @@ WAITING_MAX = 8192
 CROWD = 8
 """Requests under way from which on the next ones are gathered for GATHER_S; below, each leaves in its turn."""
 GATHER_S = 0.001
+LINE_S = 0.004
+"""How long an acquire that would stand in line waits for something to go along with, above all the release of its lock:
+a batch of its own would only hold that up."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class StoreControl:
         self._numbers = 0
         self._commands: list[Packed] = []
         self._turn: asyncio.Handle | None = None  # what will flush
+        self._hurries = False  # whether that may wait for nothing more
         self._flushed_at = 0.0
         self._finishes: dict[tuple[str, int], list[tuple[Finish, Done]]] = {}
         self._reading: dict[int, list[tuple[Callable[[], None], Done]]] = {}
@@ -117,7 +121,10 @@ class StoreControl:
         taken = self._bundles.take(bundle, allowed, WAITING_MAX - self.waiting, route, self.offer)
         self._commands += taken.commands
         for command, name, wait_s, answer in taken.acquires:
-            self._submit(command, partial(self._acquired, name, wait_s, boottime(), answer), answer)
+            lock = self.store.locks.get(name)
+            in_line = lock is not None and lock.held and wait_s > LINE_S
+            finish = partial(self._acquired, name, wait_s, boottime(), answer)
+            self._submit(command, finish, answer, hurries=not in_line)
         for key, tell, answer in taken.reads:
             self._waiting += 1
             self._gathered.append((partial(self._tell_entry, key, tell), answer))
@@ -134,7 +141,7 @@ class StoreControl:
             finish = partial(_FINISHES[method], params, answer)
         self._submit(command, finish, answer)
 
-    def _submit(self, command: Packed, finish: Finish, answer: Done) -> None:
+    def _submit(self, command: Packed, finish: Finish, answer: Done, *, hurries: bool = True) -> None:
         self._waiting += 1
         waiting = self._finishes.get(command.key)
         if waiting is None:
@@ -142,18 +149,21 @@ class StoreControl:
         else:
             waiting.append((finish, answer))
         self._commands.append(command)
-        self._soon()
+        self._soon(hurries=hurries)
 
-    def _soon(self) -> None:
+    def _soon(self, *, hurries: bool = True) -> None:
         """What else is at the door in this turn goes along: one event for all of it.
 
         In a crowd the events are kept apart: each costs here and at the leader as much as many commands do.
         """
         if self._turn is not None:
-            return
-        loop = asyncio.get_running_loop()
+            if self._hurries or not hurries:
+                return
+            self._turn.cancel()
+        loop, self._hurries = asyncio.get_running_loop(), hurries
         crowd = len(self._finishes) + len(self._reading) + self._bundles.waiting > len(self._commands) + CROWD
         wait_s = self._flushed_at + GATHER_S - loop.time() if crowd else 0.0
+        wait_s = wait_s if hurries else LINE_S
         self._turn = loop.call_later(wait_s, self._flush) if wait_s > 0 else loop.call_soon(self._flush)
 
     def turn_over(self) -> None:
