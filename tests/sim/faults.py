@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable
 
 from tests.sim.cluster import WORKLOAD, Cluster
+from tests.sim.disk import FAST_S
 from tests.sim.faults_levels import LevelFaults
 from tests.sim.faults_members import MemberFaults
 from tests.sim.machine import Machine
 from tests.sim.mixes import Mix
 
+LOSS_AGAIN_S = 0.1
 HANGS_SHARE = 0.3
 """Of the disks that are slow: these write nothing at all meanwhile, often for longer than an election waits."""
 
@@ -30,6 +32,14 @@ class Faults(MemberFaults, LevelFaults):
 
     def begin(self) -> None:
         self._cluster.at(self._mix.from_s + self._gap_s(), self._next)
+        if self._mix.loss:
+            self._lose_words()
+
+    def _lose_words(self) -> None:
+        """Also where another fault has just ended by making the network well."""
+        network = self._cluster.network
+        network.loss, network.repeat = self._mix.loss, self._mix.loss / 2
+        self._later(LOSS_AGAIN_S, self._lose_words)
 
     def cease(self) -> None:
         """No more. What was broken stays so."""
@@ -38,6 +48,8 @@ class Faults(MemberFaults, LevelFaults):
     def end(self) -> None:
         """No more, and all is healed."""
         self.cease()
+        for machine in self._cluster.machines.values():
+            machine.disk.takes_s = FAST_S
         self._cluster.heal()
         self._cluster.lift()
 
@@ -111,6 +123,20 @@ class Faults(MemberFaults, LevelFaults):
         self._cluster.fault(f"disk of {victim.name} slow for {seconds:.2f} s")
         victim.disk.slow = True
         self._later(seconds, self._fast_disk, victim)
+
+    def _slow_writes(self) -> None:
+        """Of one disk from now on, or of all; or one is well again."""
+        machines = list(self._cluster.machines.values())
+        everywhere = self._dice.random() < 0.1
+        for victim in machines if everywhere else [self._dice.choice((self._victim(), self._dice.choice(machines)))]:
+            first_s, second_s = (
+                self._dice.uniform(0.05, self._mix.slowest_s),
+                self._dice.uniform(0.05, self._mix.slowest_s),
+            )
+            slow = everywhere or self._dice.random() < 0.75
+            victim.disk.takes_s = (min(first_s, second_s), max(first_s, second_s)) if slow else FAST_S
+            low, high = victim.disk.takes_s
+            self._cluster.fault(f"disk of {victim.name} takes {low:.2f} to {high:.2f} s a write")
 
     @staticmethod
     def _fast_disk(victim: Machine) -> None:

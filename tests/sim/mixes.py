@@ -52,6 +52,10 @@ class Mix:
     """How long a machine stays off, or a network stays torn."""
     heedless: bool = False
     """Wipe whatever comes; else only where every set of voters that anybody has on disk keeps its majority."""
+    loss: float = 0.0
+    """This share of all words is lost, and half as many come twice, whatever else happens."""
+    slowest_s: float = 0.0
+    """How long one write may take on a disk that is made slow for good."""
     name: str = "storm"
     """The scenario for soak and replay in which a seed is played with it."""
 
@@ -63,6 +67,18 @@ MEMBERS = Mix(
     name="members",
 )
 """Nodes come and go all the time."""
+
+SLOW = Mix(
+    {
+        "slow_writes": 8, "crash_daemon": 4, "crash_machine": 2, "crash_all": 0.2, "ask": 1, "dethrone": 0.5,
+        "pause": 0.5,
+    },
+    duration_s=30.0,
+    loss=0.2,
+    slowest_s=2.5,
+    name="slow",
+)  # fmt: skip
+"""Writes of seconds, and words that never arrive."""
 
 LONG = Mix(pause_s=(0.2, 4.0), duration_s=24.0)
 """Time to recover, and time for one fault to meet what another left behind."""

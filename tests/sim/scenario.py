@@ -116,7 +116,8 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
     faults.end()
     # A failed automatic failback, or a stop that lasts, may come on top of lease and start.
     runs_s = shape.lease_s + START_S + STOP_S + COOL_S + LIFT_S
-    cluster.run_for(LEADER_S + RESTART_S + runs_s, lambda: cluster.settled)
+    leads_s = LEADER_S + RESTART_S + mix.slowest_s  # A write that is under way goes on.
+    cluster.run_for(leads_s + runs_s, lambda: cluster.settled)
     cluster.run_for(WATCH_S)
     cluster.run_for(COOL_S + runs_s, lambda: cluster.settled)  # What was asked for before may still be done.
     cluster.close()
@@ -125,7 +126,7 @@ def run_seed(seed: int, mix: Mix | None = None, shape: Shape | None = None) -> O
         verdicts.append(check_copies(cluster.history, shape.homes))
     if shape.newest:
         verdicts += check_levels(cluster.history, shape.level_patience_s, FRESH * 2 * shape.timing.election_s)
-    verdicts.append(check_liveness(cluster.history, LEADER_S + RESTART_S, runs_s, WATCH_S))
+    verdicts.append(check_liveness(cluster.history, leads_s, runs_s, WATCH_S))
     return Outcome(seed, shape, cluster.history, verdicts, cluster.events, mix.name)
 
 

@@ -20,6 +20,8 @@ from mltbd.core.timing import Timing
 from mltbd.core.voting import Voting
 from tests.sim.bites import Plant, Story, fails_without
 from tests.sim.cluster import Cluster
+from tests.sim.mixes import SLOW
+from tests.sim.scenario import run_seed
 from tests.sim.stage import all_safe, apart, depositions, downs, healthy, leader, owner, reigns, until, ups, voters
 
 pytestmark = pytest.mark.sim
@@ -71,6 +73,14 @@ def test_somebody_wins_though_words_are_lost_as_well(seed: int) -> None:
     next(machine for machine in cluster.machines.values() if machine.node is not None).crash_machine()
     until(cluster, lambda: somebody_in_charge(cluster), "leader", 20.0)
     all_safe(cluster)
+
+
+@pytest.mark.parametrize("first", range(1, 61, 20))
+def test_every_promise_is_kept_where_disks_are_slow_and_words_are_lost(first: int) -> None:
+    """`python -m tests.sim.soak 1 1000 slow` for more of them."""
+    for seed in range(first, first + 20):
+        outcome = run_seed(seed, SLOW)
+        assert not outcome.failed, outcome.explain()
 
 
 @by_shape
