@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +16,13 @@ from mltb_transport import channel as channels
 from mltb_transport.answers import result
 from mltb_transport.calls import Call, command, read, request
 from mltb_transport.channel import Channel
-from mltb_transport.control import CallFailed, Unreachable, connect
-from mltb_transport.keys import Keyring, new_secret
+from mltb_transport.control import CallFailed, Unreachable
 from mltb_transport.store import SET, packed
 from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
-from tests.mltbctl.fake_store import FakeStore
+from tests.transport.conftest import opened_to
 from tests.waiting import until
 
 PATIENT_S = 30.0
-
-
-@pytest.fixture(params=["local", "remote"])
-def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FakeDaemon]:
-    """Spoken to by the socket or by the port: one tells of what is there, the other of what is new."""
-
-    def silent(_: dict[str, Any]) -> dict[str, Any]:
-        raise Silence
-
-    answers = {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
-    with FakeDaemon(tmp_path / "n1.sock", answers, new_secret() if request.param == "remote" else "") as one:
-        yield one
-
-
-@pytest.fixture
-def channel(daemon: FakeDaemon) -> Iterator[Channel]:
-    opened = opened_to(daemon)
-    yield opened
-    opened.retire()
-
-
-def opened_to(daemon: FakeDaemon) -> Channel:
-    credential = Keyring.from_secret(daemon.secret).credential("admin") if daemon.secret else None
-    where = f"127.0.0.1:{daemon.port}" if daemon.secret else str(daemon.path)
-    return Channel(connect([where], credential, time.monotonic() + PATIENT_S))
 
 
 def put(number: int) -> Call:

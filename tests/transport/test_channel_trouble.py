@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,28 +14,9 @@ from mltb_transport.answers import result
 from mltb_transport.calls import Call, request
 from mltb_transport.channel import Channel
 from mltb_transport.control import Unreachable
-from mltb_transport.keys import new_secret
-from tests.mltbctl.fake_daemon import FakeDaemon, Silence
-from tests.mltbctl.fake_store import FakeStore
-from tests.transport.test_channel import PATIENT_S, asked, ended, in_threads, opened_to, put
+from tests.mltbctl.fake_daemon import FakeDaemon
+from tests.transport.test_channel import PATIENT_S, asked, ended, in_threads, put
 from tests.waiting import until
-
-
-@pytest.fixture(params=["local", "remote"])
-def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FakeDaemon]:
-    def silent(_: dict[str, Any]) -> dict[str, Any]:
-        raise Silence
-
-    answers = {**FakeStore().answers(), "ping": lambda params: params, "mute": silent}
-    with FakeDaemon(tmp_path / "n1.sock", answers, new_secret() if request.param == "remote" else "") as one:
-        yield one
-
-
-@pytest.fixture
-def channel(daemon: FakeDaemon) -> Iterator[Channel]:
-    opened = opened_to(daemon)
-    yield opened
-    opened.retire()
 
 
 def test_an_answer_that_has_come_is_not_lost_with_the_connection(
