@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl import hub as hubs
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from mltb_transport.calls import Call
     from mltb_transport.channel import Channel
     from mltbctl.lock_asking import Stop
-    from mltbctl.permits import Permits
 
 RETREAT_S = 1.0
 T = TypeVar("T")
@@ -73,7 +71,8 @@ class Lines:
         passes: after `unavailable`, and a change while no leader is known, as in a failover."""
         deadline, pause_s = time.monotonic() + self.timeout_s, PAUSE_S
         hub = self.hub()
-        with _one_of(hub.free, deadline):
+        with hub.free.one(deadline - time.monotonic()) as mine:
+            _must(mine)
             while True:
                 try:
                     return self._once(hub, method, params, changes, deadline)
@@ -142,9 +141,14 @@ class Lines:
         deadline = time.monotonic() + allowed_s
         hub = self.hub()
         if ask.wait_s:
-            with _one_of(hub.patient, deadline), _one_of(hub.free, deadline):
-                return self._settled(hub, ask, deadline, allowed_s)
-        with _one_of(hub.free, deadline):
+            with hub.patient.one(deadline - time.monotonic()) as mine:
+                _must(mine)
+                return self._permitted(hub, ask, deadline, allowed_s)
+        return self._permitted(hub, ask, deadline, allowed_s)
+
+    def _permitted(self, hub: hubs.Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        with hub.free.one(deadline - time.monotonic()) as mine:
+            _must(mine)
             return self._settled(hub, ask, deadline, allowed_s)
 
     def allowed_s(self, ask: Ask) -> float:
@@ -255,9 +259,7 @@ def giving_up(
     return settling.within(time.monotonic() + allowed_s, allowed_s, 0.0)
 
 
-@contextmanager
-def _one_of(permits: Permits, deadline: float) -> Iterator[None]:
-    with permits.one(deadline - time.monotonic()) as mine:
-        if not mine:
-            raise Timeout("too many calls are under way and none ended in time", "use fewer threads at once")
-        yield
+def _must(mine: bool) -> None:
+    """Have a permit."""
+    if not mine:
+        raise Timeout("too many calls are under way and none ended in time", "use fewer threads at once")

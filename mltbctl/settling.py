@@ -86,7 +86,7 @@ class Settling:
 
     def call(self) -> Call:
         """What to send now."""
-        from mltb_transport import calls
+        from mltb_transport.calls import command, read, request
 
         row = self._row
         if row is not None:
@@ -94,12 +94,11 @@ class Settling:
 
             if self._command is None:
                 self._command = command_of(self._method, self._params)
-            command = command_of(*_introduction(self._params)) if self._introduces else self._command
-            body = body_of(self._method, command, row.client, row.number)
-            return calls.command(row.client, row.number, body)
+            asked = command_of(*_introduction(self._params)) if self._introduces else self._command
+            return command(row.client, row.number, body_of(self._method, asked, row.client, row.number))
         if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
-            return calls.read(self._params["key"])
-        return calls.request(self._method, self._params)
+            return read(self._params["key"])
+        return request(self._method, self._params)
 
     def answer(self, call: Call) -> dict[str, Any] | None:
         """What is in its answer; None where there is more to call. ControlError when it is none."""

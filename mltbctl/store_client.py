@@ -71,10 +71,13 @@ def entry_of(data: dict[str, Any], age: float | None = None) -> Entry:
     return Entry(data["key"], decoded(data["value"]), data["version"], data["revision"], age)
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def encoded(value: Any) -> str:
     """`value` as the state keeps it. ValueError or TypeError for what JSON cannot say."""
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except RecursionError as error:
         raise ValueError("the value is nested too deeply") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 
@@ -181,15 +180,28 @@ class Drain:
 
     def receive(self) -> list[bytes]:
         """One message, or zmq.Again."""
-        return self.socket.recv_multipart(_NOW)
+        parts: list[bytes] = []
+        self._receive_into(parts)
+        return parts
+
+    def _receive_into(self, parts: list[bytes]) -> zmq.Frame:
+        """The last of them as it came. pyzmq's `recv_multipart` does the same in twice the time."""
+        frame = self.socket.recv(_NOW, copy=False)
+        parts.append(frame.bytes)
+        while frame.more:
+            frame = self.socket.recv(_NOW, copy=False)
+            parts.append(frame.bytes)
+        return frame
 
 
 class RoleDrain(Drain):
     """The same for a ROUTER with authentication: the sender's role is put before the parts."""
 
     def receive(self) -> list[bytes]:
-        frames = self.socket.recv_multipart(_NOW, copy=False)
-        role = b""
-        with contextlib.suppress(zmq.ZMQError):
-            role = str(frames[-1].get("User-Id")).encode()
-        return [role, *[frame.bytes for frame in frames]]
+        parts: list[bytes] = []
+        last = self._receive_into(parts)
+        try:
+            role = str(last.get("User-Id")).encode()
+        except zmq.ZMQError:  # Nobody had to prove who they are.
+            role = b""
+        return [role, *parts]

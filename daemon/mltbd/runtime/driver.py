@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
@@ -101,7 +102,11 @@ class Driver:
         if self._closed:
             return
         if isinstance(event, Saved):
-            self._perform(self.node.released(event.save))
+            released = self.node.released(event.save)
+            self._perform(released)
+            if released:
+                # What was sent leaves by libzmq's thread, which may stand in line for this very core.
+                os.sched_yield()
         now = boottime()
         self._perform(self.node.handle(event, now, wall_ms()))
         self._schedule()
