@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mltb_transport.limits import FRAME_BYTES_MAX
+from mltb_transport.values import dataclass
 
 LINKS_MAX = 1024
 """Peers and seeds one bus keeps connections to."""

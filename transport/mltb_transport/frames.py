@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from mltb_transport.limits import (
@@ -17,6 +16,7 @@ from mltb_transport.limits import (
 from mltb_transport.messages import KINDS, Message, Request
 from mltb_transport.schema import INT_MAX, KIND_OF, FrameError, from_bytes, pack, to_bytes, unpack
 from mltb_transport.store import Bundle
+from mltb_transport.values import dataclass
 
 __all__ = [
     "CLUSTER_CHARS_MAX",

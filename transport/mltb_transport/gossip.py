@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mltb_transport.records import Record
+from mltb_transport.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

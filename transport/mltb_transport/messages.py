@@ -6,8 +6,6 @@ class with a default: the older side ignores it, the newer side fills the defaul
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mltb_transport.gossip import Loss, News, Probe, Probed
 from mltb_transport.history import Phase
 from mltb_transport.level import Level
@@ -16,6 +14,7 @@ from mltb_transport.pieces import Piece, PieceAnswer
 from mltb_transport.records import Record
 from mltb_transport.store import Batch, Bundle, BundleAnswer, Forward, Forwarded
 from mltb_transport.supervision import Hooked, Proven
+from mltb_transport.values import dataclass
 from mltb_transport.voters import ChangeVoters, Removed, Voter
 
 # -- commands: what the replicated log holds ---------------------------------------------------------------------

@@ -9,7 +9,6 @@ import dataclasses
 import math
 import types
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -93,39 +92,66 @@ def from_bytes(packed: bytes, bytes_max: int) -> Any:
 
 
 class _Codec:
-    """Packs and unpacks one dataclass. Field checks are closures, made once."""
+    """Packs and unpacks one dataclass, by functions made for it once: a field that is as it should be costs no call."""
 
     def __init__(self, cls: type) -> None:
         fields = dataclasses.fields(cls)
         hints = get_type_hints(cls)
         pairs = [_field_codec(hints[f.name], f"{cls.__name__}.{f.name}", (cls, f.name)) for f in fields]
+        packers, self._unpackers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self._cls = cls
-        self._packers = [pair[0] for pair in pairs]
-        self._unpackers = [pair[1] for pair in pairs]
+        self._names = [f.name for f in fields]
         self._required = sum(
             f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in fields
         )
-        self._names = [f.name for f in fields]
-        self._get: Callable[[Any], tuple[Any, ...]]
-        if len(fields) >= 2:
-            self._get = attrgetter(*self._names)
-        else:  # attrgetter gives no tuple for one name, and takes no fewer
-            self._get = lambda value: tuple(getattr(value, name) for name in self._names)
+        tests = [
+            _TESTS.get(hints[name], "").format(v=f"v{i}", chars=_chars_max((cls, name)))
+            for i, name in enumerate(self._names)
+        ]
+        read = [f"v{i} = value.{name}" for i, name in enumerate(self._names)]
+        taken_apart = [f"{''.join(f'v{i}, ' for i in range(len(fields)))}= fields"] if fields else []
+        self._packed = _made("value", read, "[{}]", tests, packers, cls)
+        self._unpacked = _made("fields", taken_apart, "cls({})", tests, self._unpackers, cls)
 
     def pack(self, value: object) -> list[Any]:
         if type(value) is not self._cls:
             raise FrameError(f"a {self._cls.__name__} is needed, not {_kind(value)}")
-        return [check(field) for check, field in zip(self._packers, self._get(value), strict=True)]
+        packed: list[Any] = self._packed(value)
+        return packed
 
     def unpack(self, fields: object) -> Any:
         if type(fields) is not list:
             raise FrameError(f"{self._cls.__name__} is not an array but {_kind(fields)}")
+        if len(fields) == len(self._names):
+            return self._unpacked(fields)
         if len(fields) < self._required:
             missing = ", ".join(self._names[len(fields) : self._required])
             raise FrameError(f"{self._cls.__name__} lacks {missing}")
         checks = self._unpackers
         # Not strict: fewer fields means defaults, more means a newer peer.
         return self._cls(*[check(field) for check, field in zip(checks, fields, strict=False)])
+
+
+_TESTS = {
+    int: f"type({{v}}) is int and {INT_MIN} <= {{v}} <= {INT_MAX}",
+    float: "type({v}) is float and isfinite({v})",
+    bool: "{v} is True or {v} is False",
+    str: "type({v}) is str and len({v}) <= {chars}",
+    bytes: f"type({{v}}) is bytes and len({{v}}) <= {COMMAND_BYTES_MAX}",
+}
+"""What the checks below let through as it is."""
+
+
+def _made(given: str, lines: list[str], result: str, tests: list[str], checks: list[Check], cls: type) -> Check:
+    """A function of what is given: these lines take it apart into v0, v1 ..., and the result holds what the checks make
+    of them. They are called for what does not pass its test, and where there is none. As dataclasses are made."""
+    whole = [f"v{i} if {test} else check{i}(v{i})" if test else f"check{i}(v{i})" for i, test in enumerate(tests)]
+    source = [f"def made({given}):", *lines, f"return {result.format(', '.join(whole))}"]
+    names: dict[str, Any] = {f"check{i}": check for i, check in enumerate(checks)}
+    names |= {"cls": cls, "isfinite": math.isfinite}
+    exec("\n    ".join(source), names)
+    made: Check = names["made"]
+    return made
 
 
 _codecs: dict[type, _Codec] = {}
@@ -152,7 +178,7 @@ def _field_codec(hint: Any, name: str, field: tuple[type, str]) -> tuple[Check, 
         check = _bool_check(name)
         return check, check
     if hint is str:
-        check = _str_check(name, TEXT_CHARS_MAX if field in _TEXT_FIELDS else STRING_CHARS_MAX)
+        check = _str_check(name, _chars_max(field))
         return check, check
     if hint is bytes:
         check = _bytes_check(name)
@@ -165,6 +191,10 @@ def _field_codec(hint: Any, name: str, field: tuple[type, str]) -> tuple[Check, 
         codec = _codec(hint)
         return codec.pack, codec.unpack
     raise TypeError(f"{name}: the wire has no type for {hint!r}")
+
+
+def _chars_max(field: tuple[type, str]) -> int:
+    return TEXT_CHARS_MAX if field in _TEXT_FIELDS else STRING_CHARS_MAX
 
 
 def _int_check(name: str) -> Check:

@@ -6,7 +6,6 @@ log and into the journal, and unpacked when it is applied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import msgpack
@@ -26,6 +25,7 @@ from mltb_transport.store_kinds import (
     WITHDRAW,
     packed_body,
 )
+from mltb_transport.values import dataclass
 
 __all__ = [
     "ACQUIRE",

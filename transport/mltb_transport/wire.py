@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mltb_transport.bus import Route, Source
 from mltb_transport.frames import (
@@ -21,6 +20,7 @@ from mltb_transport.gossip import News
 from mltb_transport.messages import Heartbeat, Message, Sync
 from mltb_transport.schema import UnknownCommand
 from mltb_transport.store import Bundle
+from mltb_transport.values import dataclass
 
 FOREIGN_MAX = 16
 

@@ -6,10 +6,11 @@ may write to disk in the background, begin with it last, and send at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mltb_transport.messages import Entry, Message
+from mltb_transport.values import dataclass
 from mltbd.core.snapshots import Snapshot
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from zlib import crc32
 
 from mltb_transport.messages import Entry, Message
 from mltb_transport.store import Packed
+from mltb_transport.values import dataclass
 from mltbd.core.snapshots import Snapshot
 
 INCARNATION_SPAN = 1 << 32
