@@ -65,9 +65,10 @@ def unpack_entry(packed: bytes) -> Entry:
 def to_bytes(value: list[Any]) -> bytes:
     """One msgpack array. Raises FrameError for text that is not Unicode (lone surrogates)."""
     try:
-        return cast(bytes, msgpack.packb(value))
+        packed: bytes = msgpack.packb(value)
     except ValueError as error:
         raise FrameError(f"cannot be encoded: {error}") from error
+    return packed
 
 
 def from_bytes(packed: bytes, bytes_max: int) -> Any:

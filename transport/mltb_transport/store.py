@@ -6,7 +6,7 @@ log and into the journal, and unpacked when it is applied.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -160,12 +160,14 @@ class BundleAnswer:
 
 def packed_outcome(client: str, seq: int, outcome: tuple[Any, ...]) -> bytes:
     """One outcome of a BundleAnswer."""
-    return cast(bytes, msgpack.packb([client, seq, *outcome]))
+    packed: bytes = msgpack.packb([client, seq, *outcome])
+    return packed
 
 
 def packed_read(number: int, key: str) -> bytes:
     """One read of a Bundle."""
-    return cast(bytes, msgpack.packb([number, key]))
+    packed: bytes = msgpack.packb([number, key])
+    return packed
 
 
 def unpacked_read(body: bytes) -> tuple[int, str] | None:

@@ -5,8 +5,6 @@ Apart from store.py, whose classes would take 2 ms of every start.
 
 from __future__ import annotations
 
-from typing import cast
-
 import msgpack
 
 SET, DELETE = 1, 2
@@ -31,7 +29,8 @@ INTERNAL = "~"
 
 def packed_body(client: str, seq: int, kind: int, *arguments: str | int) -> bytes:
     """A command as it travels."""
-    return cast(bytes, msgpack.packb([client, seq, kind, *arguments]))
+    packed: bytes = msgpack.packb([client, seq, kind, *arguments])
+    return packed
 
 
 HINTS = {

@@ -34,6 +34,7 @@ class Log:
         self.snapshot = snapshot
         self.base_index, self.base_term = base or ((snapshot.index, snapshot.term) if snapshot else (0, 0))
         self._entries = list(entries)
+        self.last_index = self.base_index + len(entries)
         self._sums: list[int] = []  # what has been appended up to and including each entry, in bytes
         self._sum_before = 0
         self._others: list[int] = []  # the entries that are not clients' commands, by index
@@ -89,10 +90,6 @@ class Log:
         return command
 
     @property
-    def last_index(self) -> int:
-        return self.base_index + len(self._entries)
-
-    @property
     def last_term(self) -> int:
         return self._entries[-1].term if self._entries else self.base_term
 
@@ -146,6 +143,7 @@ class Log:
         if entry.index != self.last_index + 1 or entry.term < self.last_term:
             raise InvariantViolation(f"entry {entry.index} of term {entry.term} does not follow {self.last_index}")
         self._entries.append(entry)
+        self.last_index = entry.index
         self._note(entry)
 
     def wanted(self, index: int, term: int, commit: int) -> int | None:
@@ -170,6 +168,7 @@ class Log:
             if entry.index <= max(commit, self.covered):
                 raise InvariantViolation(f"a leader wants to replace the committed entry {entry.index}")
             del self._entries[entry.index - self.base_index - 1 :]
+            self.last_index = self.base_index + len(self._entries)
             del self._sums[entry.index - self.base_index - 1 :]
             del self._others[bisect_left(self._others, entry.index) :]
             while self._voters and self._voters[-1][0] >= entry.index:
@@ -199,6 +198,7 @@ class Log:
             return True
         self._entries, self._sums, self._others, self._sum_before = [], [], [], 0
         self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
+        self.last_index = snapshot.index
         self._voters = [(snapshot.index, snapshot.voters)]
         return False
 

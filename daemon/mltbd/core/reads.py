@@ -100,6 +100,8 @@ class Reads:
 
     def work(self, now: float, applied: int) -> bool:
         """Begin a round if one is wanted, answer who need not wait longer. True when a round began."""
+        if not (self._asked or self._gathered or self._under_way or self._consensus.confirmations):
+            return False
         self.watch()
         self._take_confirmed()
         began = self._begin(now)

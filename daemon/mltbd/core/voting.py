@@ -111,8 +111,9 @@ class Voting(ABC):
     @property
     def may_stand(self) -> bool:
         """A voter, or one until the change that takes it out is committed: its log may be the one that is needed."""
-        if self.is_voter or self.expelled:
-            return self.is_voter
+        is_voter = self.is_voter
+        if is_voter or self.expelled:
+            return is_voter
         undecided = self.log.voters_index > self.commit
         return undecided and Voter(self.me, self.store) in self.log.voters_before
 
