@@ -32,7 +32,6 @@ from mltbd.runtime.journal_errors import (
 )  # fmt: skip
 from mltbd.runtime.journal_row import (
     FORMAT,
-    ONE_ENTRY,
     SCHEMA,
     WRITE_ENTRY,
     WRITE_STATE,
@@ -47,6 +46,8 @@ MARK = "journal.mark"
 STORE_BYTES = 16
 WAL_BYTES = 32 + (1000 + 64) * (24 + 4096)
 """After the commit that fills 1,000 pages SQLite makes a checkpoint, and begins the write-ahead log anew."""
+Row = tuple[int, int, int, bytes]
+"""Of the log: index, term, checksum, the entry packed."""
 _CHAINED = struct.Struct(">QQI")  # index, term, checksum of the entry before
 
 
@@ -80,7 +81,9 @@ class JournalFile:
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
         with self._own_errors():
-            if len(saves) == 1 and self._write_one_entry(saves[0]):
+            rows = self._going_on(saves)
+            if rows is not None:
+                self._write_rows(rows)
                 return
             self._connection.execute("BEGIN IMMEDIATE")
             state = self._state
@@ -115,8 +118,13 @@ class JournalFile:
         # Damaged text shall fail its checksum, not the decoder.
         self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
         prepare(self._connection, self.path)
-        state = self._read_state(mark or Mark(0, 0, 0), node)
-        entries = tuple(self._read_log(state))
+        state, entries = self._read_log(self._read_state(mark or Mark(0, 0, 0), node))
+        if mark is not None and state.commits < mark.commits:
+            raise corrupt(
+                self.path,
+                f"its end is lost: it stands at commit {state.commits} (index {state.last}),"
+                f" and {mark.commits} (index {mark.index}) was acknowledged",
+            )
         snapshot = self._read_snapshot(state)
         # Written anew, also what an earlier run may have read back from memory after a failed write.
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -128,8 +136,6 @@ class JournalFile:
             for statement in SCHEMA:
                 self._connection.execute(statement)
         self._commit(replace(state, incarnation=state.incarnation + 1))
-        for statement in ONE_ENTRY:
-            self._connection.execute(statement)
         self._mark.sync()
         return self._state, entries, snapshot
 
@@ -151,21 +157,19 @@ class JournalFile:
                 f"`{self.path.parent}` belongs to node `{state.node}`, this is `{node}`",
                 "give each node its own directory with `--state-dir`, or correct CLUSTER_NODE_ID",
             )
-        if state.commits < mark.commits:
-            raise corrupt(
-                self.path,
-                f"its end is lost: it stands at commit {state.commits} (index {state.last}),"
-                f" and {mark.commits} (index {mark.index}) was acknowledged",
-            )
         return state
 
-    def _read_log(self, state: State) -> Iterator[Entry]:
+    def _read_log(self, state: State) -> tuple[State, tuple[Entry, ...]]:
+        """The entries, and the state as it stands behind the last of them."""
         if state.commits == 0:
-            return
+            return state, ()
         for (verdict,) in self._connection.execute("PRAGMA quick_check(1)"):
             if verdict != "ok":
                 raise corrupt(self.path, verdict)
+        entries = []
         index, term, crc = state.base, state.base_term, state.base_crc
+        end = (state.last, state.last_term, state.last_crc)
+        met = (index, term, crc) == end
         for idx, entry_term, entry_crc, body in self._connection.execute("SELECT * FROM log ORDER BY idx"):
             index += 1
             if idx != index:
@@ -184,9 +188,14 @@ class JournalFile:
             if entry.index != index or entry.term != entry_term or not term <= entry_term <= state.term:
                 raise corrupt(self.path, f"entry {index} of term {entry_term} stands out of order")
             term = entry_term
-            yield entry
-        if (index, term, crc) != (state.last, state.last_term, state.last_crc):
+            met = met or (index, term, crc) == end
+            entries.append(entry)
+        if index < state.last:
             raise corrupt(self.path, f"it ends with entry {index}, and {state.last} was acknowledged")
+        if not met:
+            raise corrupt(self.path, f"entry {state.last} is another one than was acknowledged")
+        commits = state.commits + index - state.last
+        return replace(state, commits=commits, last=index, last_term=term, last_crc=crc), tuple(entries)
 
     def _read_snapshot(self, state: State) -> Snapshot | None:
         if state.snapshot == 0:
@@ -223,10 +232,10 @@ class JournalFile:
             row = self._row(save, entry, place, term, crc)
             _, term, crc, _ = row
             rows.append(row)
-        self._connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+        self._connection.executemany(WRITE_ENTRY, rows)
         return replace(state, last=rows[-1][0], last_term=term, last_crc=crc)
 
-    def _row(self, save: Save, entry: Entry, place: int, term: int, crc: int) -> tuple[int, int, int, bytes]:
+    def _row(self, save: Save, entry: Entry, place: int, term: int, crc: int) -> Row:
         """One row of the log, behind an entry of this term and checksum."""
         if entry.index != place or not term <= entry.term <= save.term:
             raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
@@ -268,21 +277,36 @@ class JournalFile:
         self._connection.execute("COMMIT")
         self._written(state)
 
-    def _write_one_entry(self, save: Save) -> bool:
-        """The usual case, one more entry and nothing else, in one statement: a transaction by itself, for which the
-        interpreter is let go and wanted back only once. False where it is another case."""
+    def _going_on(self, saves: Sequence[Save]) -> list[Row] | None:
+        """The usual case, the rows of saves that do nothing but go on where the log ends; None for any other."""
         state = self._state
-        plain = save.snapshot is None and len(save.entries) == 1 and save.entries[0].index == state.last + 1
-        if not plain or invalid(save, state):
-            return False
-        place, term, crc, _ = row = self._row(save, save.entries[0], state.last + 1, state.last_term, state.last_crc)
-        state = replace(
-            state, commits=state.commits + 1, term=save.term, vote=save.vote, last=place, last_term=term, last_crc=crc
-        )
-        moved = (state.commits, state.term, state.vote, place, term, crc, state.seal())
-        self._connection.execute(WRITE_ENTRY, (*row, *moved))
+        term, vote = state.term, state.vote
+        last, last_term, crc = state.last, state.last_term, state.last_crc
+        rows: list[Row] = []
+        for save in saves:
+            if save.snapshot is not None or save.term != term or save.vote != vote:
+                return None
+            if not save.entries or save.entries[0].index != last + 1:
+                return None
+            for entry in save.entries:
+                row = self._row(save, entry, last + 1, last_term, crc)
+                last, last_term, crc, _ = row
+                rows.append(row)
+        return rows
+
+    def _write_rows(self, rows: list[Row]) -> None:
+        """They stand for themselves: the state row is written when it says something else. A single one is one
+        statement, a transaction by itself, for which the interpreter is let go and wanted back only once."""
+        if len(rows) == 1:
+            self._connection.execute(WRITE_ENTRY, rows[0])
+        else:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(WRITE_ENTRY, rows)
+            self._connection.execute("COMMIT")
+        state = self._state
+        state.last, state.last_term, state.last_crc, _ = rows[-1]
+        state.commits += len(rows)
         self._written(state)
-        return True
 
     def _written(self, state: State) -> None:
         """This is on disk: from here on a journal that lacks it has lost something."""

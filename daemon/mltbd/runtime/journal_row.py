@@ -25,10 +25,10 @@ _SNAPSHOT_TABLE = "CREATE TABLE snapshot (one INTEGER PRIMARY KEY CHECK (one = 1
 SCHEMA = (LOG_TABLE, _STATE_TABLE, _SNAPSHOT_TABLE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
-    """`last` pins the end of the log to this row, `base` what stands before its first entry, `snapshot` the index and
-    checksum of the snapshot (0: none)."""
+    """`base` is what stands before the first entry of the log, `snapshot` the index and checksum of the snapshot (0:
+    none). `last` is the end of the log when this row was written: each entry behind it counts as one commit more."""
 
     format: int
     node: str
@@ -57,19 +57,7 @@ class State:
 
 _values_of: attrgetter[tuple[int | str, ...]] = attrgetter(*(field.name for field in fields(State)))
 _NAMES = ", ".join(field.name for field in fields(State))
-_MOVED = ("commits", "term", "vote", "last", "last_term", "last_crc", "seal")
-"""What an entry more changes in the state row."""
-ONE_ENTRY = (
-    "PRAGMA temp_store = MEMORY",
-    f"CREATE TEMP VIEW one_entry (idx, entry_term, crc, body, {', '.join('new_' + name for name in _MOVED)})"
-    f" AS SELECT {', '.join('0' * (len(_MOVED) + 4))}",
-    "CREATE TEMP TRIGGER write_one_entry INSTEAD OF INSERT ON one_entry BEGIN"
-    " INSERT INTO log VALUES (new.idx, new.entry_term, new.crc, new.body);"
-    f" UPDATE state SET {', '.join(f'{name} = new.new_{name}' for name in _MOVED)};"
-    " END",
-)
-"""For this connection alone, not in the file: what makes WRITE_ENTRY one statement for both tables."""
-WRITE_ENTRY = f"INSERT INTO one_entry VALUES ({', '.join('?' * (len(_MOVED) + 4))})"
+WRITE_ENTRY = "INSERT INTO log VALUES (?, ?, ?, ?)"
 WRITE_STATE = f"INSERT OR REPLACE INTO state VALUES (1, {', '.join('?' * (len(fields(State)) + 1))})"
 
 

@@ -71,23 +71,26 @@ class MarkFile:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._next = 0  # the slot to write
 
     def read(self) -> Mark | None:
-        """None when there is no whole slot."""
+        """None when there is no whole slot. Before the first `write`, which spares the slot that was found."""
         found = os.pread(self._file, 2 * _SLOT.size, 0)
-        marks = []
-        for start in (0, _SLOT.size):
-            slot = found[start : start + _SLOT.size]
+        newest: Mark | None = None
+        for number in (0, 1):
+            slot = found[number * _SLOT.size : (number + 1) * _SLOT.size]
             if len(slot) == _SLOT.size and zlib.crc32(slot[:-4]) == int.from_bytes(slot[-4:], "big"):
                 commits, index, term, _ = _SLOT.unpack(slot)
-                marks.append(Mark(commits, index, term))
-        return max(marks, key=lambda mark: mark.commits, default=None)
+                if newest is None or commits > newest.commits:
+                    newest, self._next = Mark(commits, index, term), 1 - number
+        return newest
 
     def write(self, mark: Mark) -> None:
         body = _SLOT.pack(mark.commits, mark.index, mark.term, 0)[:-4]
         slot = body + zlib.crc32(body).to_bytes(4, "big")
-        if os.pwrite(self._file, slot, mark.commits % 2 * _SLOT.size) != _SLOT.size:
+        if os.pwrite(self._file, slot, self._next * _SLOT.size) != _SLOT.size:
             raise JournalFailed("the mark of the journal was written in part", "check the disk")
+        self._next = 1 - self._next
 
     def sync(self) -> None:
         os.fsync(self._file)

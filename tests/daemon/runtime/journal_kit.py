@@ -14,6 +14,8 @@ from mltbd.runtime.journal import Journal
 from mltbd.runtime.journal_errors import JournalError
 
 PATIENCE_S = 20.0
+FRAME = 24 + 4096
+"""Of the write-ahead log: its header and a page."""
 
 
 def entries(first: int, last: int, term: int = 1, owner: str = "n1") -> tuple[Entry, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ import pytest
 
 from mltbd.runtime.journal_errors import JournalCorrupt, JournalError
 from mltbd.runtime.journal_file import JOURNAL, MARK, WAL_BYTES
-from tests.daemon.runtime.journal_kit import Book, entries, save
+from tests.daemon.runtime.journal_kit import FRAME, Book, entries, save
 
 COUNT = 20
 
@@ -45,9 +46,6 @@ def change(directory: Path, statement: str) -> None:
             connection.execute(statement)
     finally:
         connection.close()
-
-
-FRAME = 24 + 4096
 
 
 def end_of(log: bytes) -> int:
@@ -113,6 +111,57 @@ def test_a_changed_row_is_found(written: Path, statement: str, what: str) -> Non
         what = "entry 7 is no entry"
     change(written, statement)
     assert what in refused(written)
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("DELETE FROM log WHERE idx > 19", "it stands at commit 16 (index 19), and 17 (index 20) was acknowledged"),
+        ("DELETE FROM log WHERE idx > 3", "ends with entry 3, and 5 was acknowledged"),
+        ("DELETE FROM log WHERE idx = 12", "entry 12 is missing"),
+        ("UPDATE log SET crc = crc + 1 WHERE idx = 20", "entry 20 does not match"),
+        ("UPDATE state SET last = 20", "state row"),
+    ],
+)
+def test_a_change_of_entries_behind_the_state_row_is_found(tmp_path: Path, statement: str, what: str) -> None:
+    """Of 20 entries the state row has seen five, and knows no more of the others than that they go on from there."""
+    with Book(tmp_path) as book:
+        book.write(save(1, entries(1, 5, term=3), term=3))
+        for number in range(2, 17):
+            book.write(save(number, entries(number + 4, number + 4, term=3), term=3))
+    with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
+        assert connection.execute("SELECT last, commits FROM state").fetchall() == [(5, 2)]
+    change(tmp_path, statement)
+    assert what in refused(tmp_path)
+
+
+def test_another_log_under_the_same_state_row_is_found(written: Path, tmp_path: Path) -> None:
+    """Each entry matches its checksum, and the last is not the one that the state row ends with."""
+    other = tmp_path / "other"
+    with Book(other) as book:
+        book.write(save(1, entries(1, COUNT, term=3, owner="n2"), term=3))
+    change(written, "DELETE FROM log")
+    with contextlib.closing(sqlite3.connect(written / JOURNAL, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS other", (str(other / JOURNAL),))
+        connection.execute("INSERT INTO log SELECT * FROM other.log")
+    assert f"entry {COUNT} is another one than was acknowledged" in refused(written)
+
+
+def test_a_journal_goes_on_from_entries_behind_its_state_row(tmp_path: Path) -> None:
+    """Also by what is not the usual case: a new term, and a cut."""
+    with Book(tmp_path) as book:
+        book.write(save(1, entries(1, 5, term=3), term=3))
+        book.write(save(2, entries(6, 9, term=3), term=3), save(3, entries(10, 10, term=3), term=3))
+        book.write(save(4, term=4, vote="n2"))
+        book.write(save(5, entries(8, 12, term=4), term=4, vote="n2"))
+        book.write(save(6, entries(13, 13, term=4), term=4, vote="n2"))
+    with Book(tmp_path) as book:
+        of_term_3 = entries(1, 5, term=3) + entries(6, 7, term=3)
+        assert book.recovered.entries == of_term_3 + entries(8, 12, term=4) + entries(13, 13, term=4)
+        assert (book.recovered.term, book.recovered.vote) == (4, "n2")
+        book.write(save(1, entries(14, 14, term=4), term=4, vote="n2"))
+    with Book(tmp_path) as book:
+        assert len(book.recovered.entries) == 14
 
 
 def test_a_bit_flipped_anywhere_in_the_file_is_found_or_harmless(written: Path) -> None:
