@@ -33,6 +33,7 @@ from mltbd.core.effects import (
 )
 from mltbd.core.events import Event, Lost, Saved, Strain, Tick
 from mltbd.core.node import Node
+from mltbd.runtime.acknowledged import Acknowledged
 from mltbd.runtime.clock import boottime, wall_ms
 
 log = logging.getLogger("mltbd")
@@ -78,6 +79,7 @@ class Driver:
         self._addresses: dict[str, tuple[str, int]] = {}
         self.on_link: Callable[[Iterable[tuple[str, int]]], None] = lambda _: None
         """Told where the members are whenever that changed."""
+        self._acknowledged = Acknowledged(lambda number: self.handle(Saved(number)))
         self._outbound = Outbound(node.me, node.incarnation)
         self._wake_at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -94,6 +96,7 @@ class Driver:
     def close(self) -> None:
         """No more events reach the node."""
         self._closed = True
+        self._acknowledged.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -194,11 +197,7 @@ class Driver:
                     self.on_halt(why)
         # Last: the writer's thread wants the interpreter at once, and whoever is sent something works meanwhile.
         for save in saves:
-            self._disk.submit(save, partial(self._saved, save.save))
-
-    def _saved(self, number: int) -> None:
-        """Called in the writer's thread."""
-        self._loop.call_soon_threadsafe(self.handle, Saved(number))
+            self._disk.submit(save, partial(self._acknowledged.say, save.save))
 
     def _link(self, node: str, address: str, port: int, fresh: bool) -> None:
         before = self._addresses.get(node)
