@@ -34,7 +34,7 @@ LINK_EVENTS = (
 )
 """What happens to a connection that we began."""
 
-_EVENTS, _POLLIN, _NOW, _MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_POLLIN, _NOW, _MORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 """As plain numbers: pyzmq's enumerations cost as much as the call itself, several times a message."""
 
 _monitor_numbers = itertools.count(1)
@@ -123,6 +123,7 @@ class Drain:
         """`after`: called when all that was there has been handled, or as much as a turn allows."""
         self.socket = socket
         self._handle = handle
+        self._polled = [(socket, _POLLIN)]
         self._after = after
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fd = -1
@@ -148,7 +149,7 @@ class Drain:
             self._loop.call_soon(self._turn)
 
     def _readable(self) -> bool:
-        return int(self.socket.getsockopt(_EVENTS)) & _POLLIN != 0
+        return bool(zmq.zmq_poll(self._polled, 0))  # What `getsockopt` says, in less time.
 
     def _turn(self) -> None:
         self._scheduled = False
