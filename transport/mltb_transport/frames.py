@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from functools import lru_cache
 
 from mltb_transport.limits import (
@@ -31,8 +32,10 @@ __all__ = [
 
 FROM_CLIENTS = (Request, Bundle)
 """What a control client may send: it has no node id."""
-_ARRAY = 0x90
-"""The first byte of a msgpack array of up to 15 elements, with their number added."""
+_ARRAYS = [bytes([0x90 + size]) for size in range(16)]
+"""The first byte of a msgpack array of so many elements."""
+_UINT64, _SEQ = 0xCF, struct.Struct(">BQ")
+"""A number as msgpack has it, in its longest form: packed by itself in one call."""
 _NODE_ID = re.compile(r"[a-z0-9-]{1,63}")
 NAMES_MAX = 1024
 """Names of nodes that were judged, and are not judged again."""
@@ -88,7 +91,7 @@ def assembled(origin: bytes, seq: int, message: bytes, to: str) -> bytes:
     if type(seq) is not int or not 0 <= seq <= INT_MAX:
         raise FrameError("the sequence is not an integer from 0 to 2^63 - 1")
     fields = HEADER_FIELDS + bool(to)
-    payload = b"".join((bytes([_ARRAY + fields]), origin, _elements([seq]), message, _addressee(to)))
+    payload = b"".join((_ARRAYS[fields], origin, _SEQ.pack(_UINT64, seq), message, _addressee(to)))
     if len(payload) > FRAME_BYTES_MAX:
         raise FrameError(f"{len(payload)} bytes exceed the {FRAME_BYTES_MAX} byte limit of a frame")
     return payload
@@ -111,15 +114,11 @@ def decode(payload: bytes) -> Frame:
     return Frame(version, cluster, sender, incarnation, seq, unpack(KINDS[kind], body), to)
 
 
+@lru_cache(NAMES_MAX)
 def _addressee(to: str) -> bytes:
     """The last element; none where it is for whoever gets it."""
     _check_addressee(to)
-    return _element(to) if to else b""
-
-
-@lru_cache(NAMES_MAX)
-def _element(name: str) -> bytes:
-    return _elements([name])
+    return _elements([to]) if to else b""
 
 
 @lru_cache(NAMES_MAX)

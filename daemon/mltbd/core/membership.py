@@ -59,8 +59,8 @@ class Membership:
             raise ValueError(f"{len(seeds)} seeds are more than {SEEDS_MAX}")
         self.counters: Counter[str] = Counter()
         """What was refused or left, by reason."""
-        self._self = Identity(own, self.counters)
-        self.foreign = self._self.foreign
+        self.identity = Identity(own, self.counters)
+        self.foreign = self.identity.foreign
         self._roster = Roster(node_timeout_s, self.counters)
         self._entropy = entropy
         self._heartbeat_s = heartbeat_s
@@ -77,16 +77,16 @@ class Membership:
 
     @property
     def node(self) -> str:
-        return self._self.own.node
+        return self.identity.own.node
 
     @property
     def incarnation(self) -> int:
-        return self._self.own.incarnation
+        return self.identity.own.incarnation
 
     @property
     def own(self) -> Record:
         """This node's record, changes that wait for the next heartbeat included."""
-        return self._self.own
+        return self.identity.own
 
     def members(self, now: float) -> list[Member]:
         """All members, this node among them, by id."""
@@ -160,13 +160,13 @@ class Membership:
         effects = self._thaw(now)
         records = records_of(message)
         if sender == self.node:
-            return effects + self._self.named(records)
+            return effects + self.identity.named(records)
         if isinstance(message, Heartbeat) and message.record.node != sender:
             self.counters["forged"] += 1
             return effects
         effects += self._merge(records, now, heartbeat=isinstance(message, Heartbeat))
         effects += self.refusals.answer(sender, records[:RECORDS_MAX], self.own.cluster, now)
-        if not any(record.node == sender and self._self.is_foreign(record) for record in records):
+        if not any(record.node == sender and self.identity.is_foreign(record) for record in records):
             effects += self._spoke(sender, incarnation, now)
             if isinstance(message, Sync) and message.reply:
                 self._hood.welcome(sender)
@@ -183,15 +183,15 @@ class Membership:
 
     def update_own(self, now: float, **changes: Unpack[OwnChanges]) -> list[Effect]:
         """This node has changed. Published at once, but for `applied` and what is left of leases."""
-        before, cluster = self._self.shown, self.own.cluster
-        self._self.change(changes)
+        before, cluster = self.identity.shown, self.own.cluster
+        self.identity.change(changes)
         effects = self._thaw(now)
         for node, peer in sorted(self._roster.peers.items()) if self.own.cluster != cluster else ():
-            if self._self.is_foreign(peer.record):  # Our cluster was founded, or we joined one.
-                effects += self._self.met_foreign(peer.record)
+            if self.identity.is_foreign(peer.record):  # Our cluster was founded, or we joined one.
+                effects += self.identity.met_foreign(peer.record)
                 self._roster.expel(node, peer.record.store)
         effects += self._say(now)
-        after = self._self.shown
+        after = self.identity.shown
         if after.state == LEAVING != before.state:
             # By the surer way as well: the publication may be lost while our sockets close.
             effects += [Send(node, Sync((after,), reply=False)) for node in sorted(self._hood.linked)]
@@ -237,7 +237,7 @@ class Membership:
         pause_s = self._timeout_s / PROBES
         peer.check_at = min(now + pause_s, peer.since + timeout_s)
         # The suspect is told first, and by the surer way: it can refute at once.
-        accusation = Heartbeat(self._self.shown, (Suspicion(node, peer.incarnation),))
+        accusation = Heartbeat(self.identity.shown, (Suspicion(node, peer.incarnation),))
         effects = [*self._probing.ping([node], now), Send(node, accusation)]
         if now >= self._helped_at + pause_s / 2:
             self._helped_at = now
@@ -265,7 +265,7 @@ class Membership:
         if not self._started:
             return []
         effects = self._hood.rewire(now)
-        if self._self.urgent:
+        if self.identity.urgent:
             effects.append(self._publish(now))
         effects += self._rumours.spread(now, self._entropy)
         for peer in self._hood.watched():
@@ -280,7 +280,7 @@ class Membership:
         return effects
 
     def _publish(self, now: float) -> Publish:
-        record = self._self.next_version(self._roster.strain.score(now))
+        record = self.identity.next_version(self._roster.strain.score(now))
         return Publish(Heartbeat(record, self._roster.suspicions(now)))
 
     # -- what was heard --------------------------------------------------------------------------------------
@@ -299,11 +299,11 @@ class Membership:
         for record in records[:RECORDS_MAX]:
             if flaw(record):
                 self.counters["malformed"] += 1
-            elif self._self.is_foreign(record):
-                effects += self._self.met_foreign(record)
+            elif self.identity.is_foreign(record):
+                effects += self.identity.met_foreign(record)
                 self._roster.expel(record.node, record.store)
             elif record.node == self.node:
-                effects += self._self.claimed(record)
+                effects += self.identity.claimed(record)
             elif record in self.refusals:
                 self.counters["removed"] += 1
             else:
@@ -339,9 +339,9 @@ class Membership:
         return []
 
     def _mourn(self, losses: tuple[Loss, ...], now: float) -> list[Effect]:
-        own = self._self.shown
+        own = self.identity.shown
         if any(loss.node == self.node and (loss.incarnation, loss.seq) >= version(own) for loss in losses):
-            own = self._self.next_version(self._roster.strain.score(now))
+            own = self.identity.next_version(self._roster.strain.score(now))
         return self._rumours.bereaved(losses, own)
 
     def _defend(self, sender: str, suspicions: tuple[Suspicion, ...], now: float) -> list[Effect]:
@@ -356,10 +356,10 @@ class Membership:
         if max(claims) > self.incarnation or now >= self._refuted_at + self._heartbeat_s / 2:
             self._refuted_at = now
             self._roster.strain.missed(now)  # Whoever has to defend itself may be the slow one.
-            effects += self._self.accused(max(claims))
+            effects += self.identity.accused(max(claims))
             effects += self._say(now)
         # By the other way as well: our publications may be what does not reach it.
-        return [*effects, Send(sender, Sync((self._self.shown,), reply=False))]
+        return [*effects, Send(sender, Sync((self.identity.shown,), reply=False))]
 
     # -- small words -----------------------------------------------------------------------------------------
 
@@ -377,11 +377,11 @@ class Membership:
         return self._beat_at if now - self._beat_at > self._timeout_s / 2 else now
 
     def _question(self) -> Sync:
-        return Sync((self._self.shown,), reply=True)
+        return Sync((self.identity.shown,), reply=True)
 
     def _everything(self, *, reply: bool) -> list[Sync]:
         """All records, RECORDS_MAX to a message; the first one asks for the same in return."""
-        known = [self._self.shown, *(peer.record for _, peer in sorted(self._roster.peers.items()))]
+        known = [self.identity.shown, *(peer.record for _, peer in sorted(self._roster.peers.items()))]
         parts = [tuple(known[first : first + RECORDS_MAX]) for first in range(0, len(known), RECORDS_MAX)]
         losses = self._roster.losses() if self._hood.sparse else ()
         return [Sync(part, reply and at == 0, losses if at == 0 else ()) for at, part in enumerate(parts)]

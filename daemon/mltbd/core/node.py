@@ -96,6 +96,7 @@ class Node:
             oldest=config.speaks.oldest, newest=config.speaks.newest,
         )  # fmt: skip
         self.membership = Membership(own, config.seeds, config.heartbeat_s, config.node_timeout_s, entropy)
+        self.identity = self.membership.identity
         self._founding = FoundingDesk(
             FoundingWatch(own, config.founder), self.consensus, self.out, config.cluster_id, config.cluster_name
         )
@@ -144,12 +145,12 @@ class Node:
 
     @property
     def cluster(self) -> str:
-        return self.membership.own.cluster
+        return self.identity.own.cluster
 
     @property
     def incarnation(self) -> int:
         """What frames must carry; it may jump ahead when somebody claims a higher one for us."""
-        return self.membership.incarnation
+        return self.identity.own.incarnation
 
     def waiting_for(self) -> str:
         """Why there is no cluster yet, in words; empty when there is one."""

@@ -12,12 +12,7 @@ def boottime() -> float:
 
     Where the system has no CLOCK_BOOTTIME (macOS, the BSDs), its monotonic clock.
     """
-    return seconds(_BOOTTIME)
-
-
-def seconds(clock: int | None) -> float:
-    """What this clock of the system says; the monotonic one for None."""
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
 
 def wall_ms() -> int:

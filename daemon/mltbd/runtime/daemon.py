@@ -222,7 +222,7 @@ async def _serve(
     inbound.on_unreadable = lambda sender, version: driver.handle(Unreadable(sender, version))
 
     def on_frame(payload: bytes, source: Source) -> None:
-        inbound.cluster = node.cluster
+        inbound.cluster = node.identity.own.cluster
         delivery = inbound.open(payload, source)
         if delivery is not None:
             dispatch(delivery, driver, control)

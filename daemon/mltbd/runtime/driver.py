@@ -134,7 +134,8 @@ class Driver:
 
         What others made too large for a frame is lost, as anything may be on its way: nobody ends for it.
         """
-        self._outbound.cluster, self._outbound.incarnation = self.node.cluster, self.node.incarnation
+        own = self.node.identity.own
+        self._outbound.cluster, self._outbound.incarnation = own.cluster, own.incarnation
         try:
             payload = self._outbound.seal(message, to)
         except FrameError as error:

@@ -143,11 +143,14 @@ def _value(params: Params) -> str:
     return value
 
 
+_parsed = json.JSONDecoder().decode
+
+
 def flaw_of_value(value: str) -> str:
     """Why this text is no value; empty when it is one."""
     try:
         length = len(value) if value.isascii() else len(value.encode())
-        deep = _is_deep(value, json.loads(value))
+        deep = _is_deep(value, _parsed(value))
     except ValueError:
         return "`value` is not JSON"
     except RecursionError:
