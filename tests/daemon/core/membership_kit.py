@@ -67,7 +67,7 @@ def check(one: Membership) -> None:
     assert len(peers) < MEMBERS_MAX
     for node, peer in peers.items():
         assert node == peer.record.node
-        assert not one._self.is_foreign(peer.record)
+        assert not one.identity.is_foreign(peer.record)
         assert peer.incarnation >= peer.record.incarnation, "its record is ahead"
 
 
