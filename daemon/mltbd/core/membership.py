@@ -176,6 +176,9 @@ class Membership:
 
     def alive(self, sender: str, incarnation: int, now: float) -> list[Effect]:
         """Any other message came from `sender`: a sign of life, and perhaps of a new incarnation."""
+        peer = self._roster.peers.get(sender)
+        if peer is not None and peer.is_well(incarnation, now) and sender not in self._probing.awaited:
+            return []
         effects = self._thaw(now)
         if sender != self.node:
             effects += self._spoke(sender, incarnation, now)

@@ -15,6 +15,8 @@ UNREACHABLE = "UNREACHABLE"
 RETRY_MIN_S = 0.03
 RETRY_MAX_S = 2.0
 JITTER = 0.1
+SPOKE_S = 0.01
+"""Of someone who spoke so short a time ago another word is no news: under load there are thousands a second."""
 RTT_WEIGHT = 0.2
 """Share of the newest round trip in the smoothed one."""
 NODE_CHARS_MAX = 63
@@ -98,6 +100,11 @@ class Peer:
 
     def is_suspect(self, now: float, timeout_s: float) -> bool:
         return self.watched and now >= self.since + timeout_s / 2
+
+    def is_well(self, incarnation: int, now: float) -> bool:
+        """Whether a word from this incarnation tells nothing of it that the one before has not told a moment ago."""
+        just_now = now < self.since + SPOKE_S and incarnation == self.incarnation
+        return just_now and self.proven and not self.lost and not self.accusers
 
     def spoke(self, now: float) -> None:
         """A sign of life."""

@@ -42,7 +42,7 @@ class Probing:
         self._pings: dict[int, float] = {}
         self._promised: dict[int, Errand] = {}
         self._asked: dict[int, str] = {}
-        self._awaited: set[str] = set()
+        self.awaited: set[str] = set()
         self._helpers = 0
 
     def ping(self, nodes: Sequence[str], now: float) -> list[Effect]:
@@ -55,16 +55,16 @@ class Probing:
 
     def ask(self, helpers: Sequence[str], node: str, now: float) -> list[Effect]:
         """Have others ping `node` for us."""
-        if 0 < self._helpers == len(self._awaited):
+        if 0 < self._helpers == len(self.awaited):
             self._roster.strain.missed(now)  # No helper spoke since we asked last: the fault may be ours.
-        self._awaited, self._helpers = set(helpers), len(helpers)
+        self.awaited, self._helpers = set(helpers), len(helpers)
         self._nonce += 1
         _remember(self._asked, self._nonce, node, ERRANDS_MAX)
         return [Send(helper, Probe(node, self._nonce)) for helper in helpers]
 
     def spoke(self, sender: str) -> None:
         """A helper perhaps: it is well."""
-        self._awaited.discard(sender)
+        self.awaited.discard(sender)
 
     def pong(self, peer: Peer, answer: Pong, now: float) -> list[Effect]:
         """A linked member answered a ping: a round trip, and perhaps what somebody else waits for."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from io import FileIO
@@ -25,25 +25,29 @@ class Acknowledged:
         os.set_blocking(out, False)
         os.set_blocking(into, False)
         self._out, self._into = FileIO(out, "r"), FileIO(into, "w")
+        self._mutex = threading.Lock()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(out, self._heard)
 
     def say(self, number: int) -> None:
         """From any thread. After `close` nobody hears it."""
         self._numbers.append(number)
-        with contextlib.suppress(ValueError):  # Closed. Where the pipe is full the loop knows.
-            self._into.write(b".")
+        with self._mutex:  # Else it could be closed in the midst of the write, and its number be another file's.
+            if not self._into.closed:
+                self._into.write(b".")  # In vain where the pipe is full: then the loop knows.
 
     def close(self) -> None:
         """Nothing is told any more. Again: no effect."""
         if self._out.closed:
             return
         self._loop.remove_reader(self._out.fileno())
-        self._numbers.clear()
+        with self._mutex:
+            self._into.close()
         self._out.close()
-        self._into.close()
+        self._numbers.clear()
 
     def _heard(self) -> None:
         self._out.read(4096)
-        while self._numbers:
-            self._tell(self._numbers.popleft())
+        for _ in range(len(self._numbers)):  # What comes meanwhile has its turn after whatever else there is.
+            if self._numbers:
+                self._tell(self._numbers.popleft())

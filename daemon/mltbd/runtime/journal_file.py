@@ -327,13 +327,13 @@ def invalid(save: Save, state: State) -> str:
         return f"its term {save.term} is before {state.term}"
     if save.term == state.term and state.vote and save.vote != state.vote:
         return f"a second vote in term {save.term}: `{save.vote}` after `{state.vote}`"
-    base, last = state.base, state.last
+    base, last = max(state.base, state.snapshot), state.last
     if save.snapshot is not None:
         if not (state.base <= save.base[0] <= save.snapshot.index and state.snapshot <= save.snapshot.index):
             return f"its snapshot of {save.snapshot.index} with base {save.base[0]} goes back behind {state.snapshot}"
-        base, last = save.base[0], max(last, save.base[0])
+        base, last = save.snapshot.index, max(last, save.base[0])
     if save.entries and not base < save.entries[0].index <= last + 1:
-        return f"its entries begin at {save.entries[0].index}, the log reaches from {base + 1} to {last}"
+        return f"its entries begin at {save.entries[0].index}, and could from {base + 1} to {last + 1}"
     return ""
 
 

@@ -143,7 +143,11 @@ def _value(params: Params) -> str:
     return value
 
 
-_parsed = json.JSONDecoder().decode
+def _no_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_parsed = json.JSONDecoder(parse_constant=_no_json).decode
 
 
 def flaw_of_value(value: str) -> str:

@@ -8,6 +8,7 @@ from mltb_transport.gossip import Probe, Probed
 from mltb_transport.messages import Heartbeat, Ping, Pong, Suspicion, Sync
 from mltbd.core.effects import Note, Publish, Send
 from mltbd.core.membership import HELPERS_MAX, Membership
+from mltbd.core.peers import SPOKE_S
 from mltbd.core.strain import WIDEN_MAX
 from tests.daemon.core.membership_kit import (
     HEARTBEAT_S,
@@ -241,3 +242,22 @@ def test_a_tick_that_is_a_little_late_excuses_nobody() -> None:
     one.tick(TIMEOUT_S / 2 + 0.8 * HEARTBEAT_S)
     one.tick(TIMEOUT_S + 0.001)
     assert not one.reachable("n2", TIMEOUT_S + 0.001)
+
+
+def test_another_word_a_moment_later_is_news_only_of_who_was_suspected_or_asked_to_help() -> None:
+    one = started("n2", "n3")
+    soon = SPOKE_S / 4
+    one.alive("n2", 1, soon)
+    assert one.members(1.0)[1].silent_s == pytest.approx(1.0)
+    one.heard("n3", 1, Heartbeat(record("n3", 1, 2), (Suspicion("n2", 1),)), 2 * soon)
+    one.alive("n2", 1, 3 * soon)
+    assert one.members(1.0)[1].silent_s == pytest.approx(1.0 - 3 * soon)
+    one.alive("n2", 2, 3.5 * soon)
+    assert one.members(1.0)[1].silent_s == pytest.approx(1.0 - 3.5 * soon), "another run"
+    assert probes(one, one.next_deadline()) == []
+    keep(one, "n3", until=TIMEOUT_S / 2 - 0.001)
+    now = TIMEOUT_S / 2 + 3.5 * soon
+    one.alive("n3", 1, now)
+    [(helper, _)] = probes(one, now)
+    one.alive(helper, 1, now + soon)
+    assert one.members(now + 1.0)[2].silent_s == pytest.approx(1.0 - soon), "who helps is heard at once"

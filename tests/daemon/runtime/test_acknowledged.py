@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
+from pathlib import Path
 
 from mltbd.runtime.acknowledged import Acknowledged
 
@@ -61,5 +63,64 @@ def test_after_the_end_nobody_hears_and_nothing_breaks() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
         assert told == []
+
+    asyncio.run(story())
+
+
+def test_whoever_says_something_while_it_is_closed_is_not_disturbed_and_disturbs_nobody() -> None:
+    """The number of the pipe may be that of another file the moment it is closed."""
+
+    async def story(directory: Path) -> None:
+        failures: list[BaseException] = []
+        for turn in range(200):
+            acknowledged = Acknowledged(lambda _: None)
+            begun = threading.Event()
+
+            def write(acknowledged: Acknowledged = acknowledged, begun: threading.Event = begun) -> None:
+                try:
+                    for number in range(400):
+                        acknowledged.say(number)
+                        begun.set()
+                except BaseException as error:
+                    failures.append(error)
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            begun.wait(20)
+            acknowledged.close()
+            others = [(directory / f"{turn}-{number}").open("wb", buffering=0) for number in range(4)]
+            writer.join()
+            assert [other.tell() for other in others] == [0] * 4
+            for other in others:
+                other.close()
+        assert failures == []
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(story(Path(directory)))
+
+
+def test_what_is_said_meanwhile_lets_others_have_their_turn() -> None:
+    async def story() -> None:
+        turns = 0
+        done = asyncio.Event()
+
+        def tell(number: int) -> None:
+            if number == 50:
+                done.set()
+            else:
+                acknowledged.say(number + 1)
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if not done.is_set():
+                asyncio.get_running_loop().call_soon(turn)
+
+        acknowledged = Acknowledged(tell)
+        acknowledged.say(1)
+        turn()
+        await asyncio.wait_for(done.wait(), 20)
+        assert turns >= 50
+        acknowledged.close()
 
     asyncio.run(story())

@@ -159,7 +159,7 @@ def test_close_writes_what_waits_and_takes_nothing_more(tmp_path: Path) -> None:
         (save(3, term=4), "term 4 is before 5"),
         (save(3, term=5, vote="n2"), "a second vote"),
         (save(3, term=5, vote=""), "a second vote"),
-        (save(3, entries(5, 5, term=5), term=5), "the log reaches from 1 to 3"),
+        (save(3, entries(5, 5, term=5), term=5), "begin at 5, and could from 1 to 4"),
         (save(3, entries(0, 1, term=5), term=5), "begin at 0"),
         (save(3, entries(4, 4, term=6), term=5), "entry 4 of term 6"),
         (save(3, (*entries(4, 4, term=5), *entries(6, 6, term=5)), term=5), "entry 6 of term 5 at 5"),

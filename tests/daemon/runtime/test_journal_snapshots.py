@@ -87,8 +87,9 @@ def test_behind_a_snapshot_a_conflicting_tail_is_cut_down_to_the_base(tmp_path: 
         (keep(3, 4, 4), "goes back behind 6"),
         (keep(3, 8, 3), "goes back behind 6"),
         (keep(3, 7, 8), "with base 8"),
-        (save(3, entries(5, 5)), "begin at 5, the log reaches from 6 to 9"),
-        (Save(3, 1, "n1", entries(8, 8), snapshot(8), (8, 1)), "begin at 8, the log reaches from 9"),
+        (save(3, entries(5, 5)), "begin at 5, and could from 7 to 10"),
+        (save(3, entries(6, 6)), "begin at 6, and could from 7 to 10"),
+        (Save(3, 1, "n1", entries(8, 8), snapshot(8), (8, 1)), "begin at 8, and could from 9"),
     ],
 )
 def test_what_would_lose_something_is_refused_before_it_is_written(tmp_path: Path, wrong: Save, why: str) -> None:

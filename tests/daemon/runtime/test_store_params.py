@@ -25,6 +25,8 @@ def objects(levels: int, inside: str = "1") -> str:
     [
         ("1", ""),
         ("{", "`value` is not JSON"),
+        ("NaN", "`value` is not JSON"),
+        ("[-Infinity]", "`value` is not JSON"),
         ("[" * (LEVELS_MAX - 1), "`value` is not JSON"),
         (lists(LEVELS_MAX), ""),
         (lists(LEVELS_MAX + 1), DEEP),
