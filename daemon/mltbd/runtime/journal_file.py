@@ -81,9 +81,7 @@ class JournalFile:
     def write(self, saves: Sequence[Save]) -> None:
         """All of them in one transaction, in their order; durable when this returns. Raises InvalidSave, too."""
         with self._own_errors():
-            rows = self._going_on(saves)
-            if rows is not None:
-                self._write_rows(rows)
+            if self._go_on(saves):
                 return
             self._connection.execute("BEGIN IMMEDIATE")
             state = self._state
@@ -226,24 +224,10 @@ class JournalFile:
         first = save.entries[0].index
         if first <= state.last:
             state = self._cut(first, state)
-        rows = []
-        term, crc = state.last_term, state.last_crc
-        for place, entry in enumerate(save.entries, start=first):
-            row = self._row(save, entry, place, term, crc)
-            _, term, crc, _ = row
-            rows.append(row)
+        rows = rows_of(save, state.last, state.last_term, state.last_crc)
         self._connection.executemany(WRITE_ENTRY, rows)
-        return replace(state, last=rows[-1][0], last_term=term, last_crc=crc)
-
-    def _row(self, save: Save, entry: Entry, place: int, term: int, crc: int) -> Row:
-        """One row of the log, behind an entry of this term and checksum."""
-        if entry.index != place or not term <= entry.term <= save.term:
-            raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
-        try:
-            body = pack_entry(entry)
-        except FrameError as error:
-            raise InvalidSave(f"save {save.save} refused: {error}") from error
-        return place, entry.term, chained(place, entry.term, crc, body), body
+        last, last_term, last_crc, _ = rows[-1]
+        return replace(state, last=last, last_term=last_term, last_crc=last_crc)
 
     def _cut(self, first: int, state: State) -> State:
         """The log without `first` and what follows it."""
@@ -277,36 +261,31 @@ class JournalFile:
         self._connection.execute("COMMIT")
         self._written(state)
 
-    def _going_on(self, saves: Sequence[Save]) -> list[Row] | None:
-        """The usual case, the rows of saves that do nothing but go on where the log ends; None for any other."""
-        state = self._state
-        term, vote = state.term, state.vote
-        last, last_term, crc = state.last, state.last_term, state.last_crc
-        rows: list[Row] = []
+    def _go_on(self, saves: Sequence[Save]) -> bool:
+        """The usual case, saves that do nothing but go on where the log ends; False for any other. Their rows stand for
+        themselves: the state row is written when it says something else. A single one is one statement, a transaction
+        by itself, for which the interpreter is let go and wanted back only once."""
+        state, last = self._state, self._state.last
         for save in saves:
-            if save.snapshot is not None or save.term != term or save.vote != vote:
-                return None
-            if not save.entries or save.entries[0].index != last + 1:
-                return None
-            for entry in save.entries:
-                row = self._row(save, entry, last + 1, last_term, crc)
-                last, last_term, crc, _ = row
-                rows.append(row)
-        return rows
-
-    def _write_rows(self, rows: list[Row]) -> None:
-        """They stand for themselves: the state row is written when it says something else. A single one is one
-        statement, a transaction by itself, for which the interpreter is let go and wanted back only once."""
+            plain = save.snapshot is None and save.term == state.term and save.vote == state.vote
+            if not (plain and save.entries and save.entries[0].index == last + 1):
+                return False
+            last += len(save.entries)
+        rows: list[Row] = []
+        end = (state.last, state.last_term, state.last_crc)
+        for save in saves:
+            rows += rows_of(save, *end)
+            end = rows[-1][:3]
         if len(rows) == 1:
             self._connection.execute(WRITE_ENTRY, rows[0])
         else:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(WRITE_ENTRY, rows)
             self._connection.execute("COMMIT")
-        state = self._state
-        state.last, state.last_term, state.last_crc, _ = rows[-1]
+        state.last, state.last_term, state.last_crc = end
         state.commits += len(rows)
         self._written(state)
+        return True
 
     def _written(self, state: State) -> None:
         """This is on disk: from here on a journal that lacks it has lost something."""
@@ -319,6 +298,21 @@ class JournalFile:
             yield
         except (sqlite3.Error, OSError) as error:
             raise failed(self.path, error) from error
+
+
+def rows_of(save: Save, last: int, term: int, crc: int) -> list[Row]:
+    """Its entries as rows, behind an entry of this index, term and checksum. Raises InvalidSave."""
+    rows = []
+    for place, entry in enumerate(save.entries, start=last + 1):
+        if entry.index != place or not term <= entry.term <= save.term:
+            raise InvalidSave(f"save {save.save} refused: entry {entry.index} of term {entry.term} at {place}")
+        try:
+            body = pack_entry(entry)
+        except FrameError as error:
+            raise InvalidSave(f"save {save.save} refused: {error}") from error
+        term, crc = entry.term, chained(place, entry.term, crc, body)
+        rows.append((place, term, crc, body))
+    return rows
 
 
 def invalid(save: Save, state: State) -> str:
