@@ -6,10 +6,12 @@ Both directions check the same limits: nothing is sent, or kept in the journal, 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import types
 from collections.abc import Callable
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Any, NoReturn, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
 
@@ -20,8 +22,6 @@ INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
 
 _TEXT_FIELDS = {(Request, "params"), (Response, "body")}
-
-Check = Callable[[Any], Any]
 
 
 class FrameError(Exception):
@@ -37,7 +37,7 @@ def pack(value: object) -> list[Any]:
 
     Raises FrameError when a field is beyond its limit or of the wrong type.
     """
-    packed: list[Any] = _codec(type(value)).pack(value)
+    packed: list[Any] = (_codecs.get(type(value)) or _codec(type(value))).pack(value)
     return packed
 
 
@@ -46,7 +46,7 @@ def unpack(cls: type, fields: object) -> Any:
 
     Raises FrameError for anything that `pack` would not have produced for `cls`.
     """
-    return _codec(cls).unpack(fields)
+    return (_codecs.get(cls) or _codec(cls)).unpack(fields)
 
 
 def pack_entry(entry: Entry) -> bytes:
@@ -93,66 +93,53 @@ def from_bytes(packed: bytes, bytes_max: int) -> Any:
 
 
 class _Codec:
-    """Packs and unpacks one dataclass, by functions made for it once: a field that is as it should be costs no call."""
+    """Packs and unpacks one dataclass by two functions made for it, as dataclasses are: what is as it should be costs
+    no call. They go out of their way for anything else: to say what is wrong, or to see that it is not."""
 
     def __init__(self, cls: type) -> None:
         fields = dataclasses.fields(cls)
         hints = get_type_hints(cls)
-        pairs = [_field_codec(hints[f.name], f"{cls.__name__}.{f.name}", (cls, f.name)) for f in fields]
-        packers, self._unpackers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self._cls = cls
         self._names = [f.name for f in fields]
-        self._required = sum(
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in fields
-        )
-        tests = [
-            _TESTS.get(hints[name], "").format(v=f"v{i}", chars=_chars_max((cls, name)))
-            for i, name in enumerate(self._names)
-        ]
-        read = [f"v{i} = value.{name}" for i, name in enumerate(self._names)]
-        taken_apart = [f"{''.join(f'v{i}, ' for i in range(len(fields)))}= fields"] if fields else []
-        self._packed = _made("value", read, "[{}]", tests, packers, cls)
-        self._unpacked = _made("fields", taken_apart, "cls({})", tests, self._unpackers, cls)
+        self._defaults = [_plain(_default(f)) for f in fields if not _is_required(f)]
+        pack, unpack = _Source(packs=True), _Source(packs=False)
+        packed, unpacked = [], []
+        for number, (name, hint) in enumerate((name, hints[name]) for name in self._names):
+            where = (f"{cls.__name__}.{name}", TEXT_CHARS_MAX if (cls, name) in _TEXT_FIELDS else STRING_CHARS_MAX)
+            packed.append(pack.expression(hint, f"value.{name}", *where))
+            unpacked.append(unpack.expression(hint, f"fields[{number}]", *where))
+        wrong, whole = f"{pack.name(self._wrong)}(value)", f"fields = {unpack.name(self._whole)}(fields)"
+        another = f"type(value) is not {pack.name(cls)}"
+        incomplete = f"type(fields) is not list or len(fields) != {len(fields)}"
+        self.pack = pack.function("value", another, wrong, f"[{', '.join(packed)}]")
+        self.unpack = unpack.function("fields", incomplete, whole, f"{unpack.name(cls)}({', '.join(unpacked)})")
 
-    def pack(self, value: object) -> list[Any]:
-        if type(value) is not self._cls:
-            raise FrameError(f"a {self._cls.__name__} is needed, not {_kind(value)}")
-        packed: list[Any] = self._packed(value)
-        return packed
+    def _wrong(self, value: object) -> NoReturn:
+        raise FrameError(f"a {self._cls.__name__} is needed, not {_kind(value)}")
 
-    def unpack(self, fields: object) -> Any:
+    def _whole(self, fields: object) -> list[Any]:
+        """Missing trailing fields take their defaults, surplus ones are a newer peer's."""
         if type(fields) is not list:
             raise FrameError(f"{self._cls.__name__} is not an array but {_kind(fields)}")
-        if len(fields) == len(self._names):
-            return self._unpacked(fields)
-        if len(fields) < self._required:
-            missing = ", ".join(self._names[len(fields) : self._required])
-            raise FrameError(f"{self._cls.__name__} lacks {missing}")
-        checks = self._unpackers
-        # Not strict: fewer fields means defaults, more means a newer peer.
-        return self._cls(*[check(field) for check, field in zip(checks, fields, strict=False)])
+        required = len(self._names) - len(self._defaults)
+        if len(fields) < required:
+            raise FrameError(f"{self._cls.__name__} lacks {', '.join(self._names[len(fields) : required])}")
+        return [*fields, *self._defaults[len(fields) - required :]][: len(self._names)]
 
 
-_TESTS = {
-    int: f"type({{v}}) is int and {INT_MIN} <= {{v}} <= {INT_MAX}",
-    float: "type({v}) is float and isfinite({v})",
-    bool: "{v} is True or {v} is False",
-    str: "type({v}) is str and len({v}) <= {chars}",
-    bytes: f"type({{v}}) is bytes and len({{v}}) <= {COMMAND_BYTES_MAX}",
-}
-"""What the checks below let through as it is."""
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _made(given: str, lines: list[str], result: str, tests: list[str], checks: list[Check], cls: type) -> Check:
-    """A function of what is given: these lines take it apart into v0, v1 ..., and the result holds what the checks make
-    of them. They are called for what does not pass its test, and where there is none. As dataclasses are made."""
-    whole = [f"v{i} if {test} else check{i}(v{i})" if test else f"check{i}(v{i})" for i, test in enumerate(tests)]
-    source = [f"def made({given}):", *lines, f"return {result.format(', '.join(whole))}"]
-    names: dict[str, Any] = {f"check{i}": check for i, check in enumerate(checks)}
-    names |= {"cls": cls, "isfinite": math.isfinite}
-    exec("\n    ".join(source), names)
-    made: Check = names["made"]
-    return made
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _plain(value: Any) -> Any:
+    """As it comes out of msgpack."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return pack(value) if dataclasses.is_dataclass(value) else value
 
 
 _codecs: dict[type, _Codec] = {}
@@ -167,109 +154,93 @@ def _codec(cls: type) -> _Codec:
     return codec
 
 
-def _field_codec(hint: Any, name: str, field: tuple[type, str]) -> tuple[Check, Check]:
-    """(packer, unpacker) for one annotation. TypeError when messages.py uses a type unknown to the wire."""
-    if hint is int:
-        check = _int_check(name)
-        return check, check
-    if hint is float:
-        check = _float_check(name)
-        return check, check
-    if hint is bool:
-        check = _bool_check(name)
-        return check, check
-    if hint is str:
-        check = _str_check(name, _chars_max(field))
-        return check, check
-    if hint is bytes:
-        check = _bytes_check(name)
-        return check, check
-    if get_origin(hint) is tuple and len(get_args(hint)) == 2 and get_args(hint)[1] is Ellipsis:
-        return _tuple_codec(get_args(hint)[0], name, field)
-    if get_origin(hint) in (types.UnionType, Union):
-        return _union_codec(get_args(hint), name)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        codec = _codec(hint)
-        return codec.pack, codec.unpack
-    raise TypeError(f"{name}: the wire has no type for {hint!r}")
+class _Source:
+    """The source of one function, and what it refers to."""
+
+    def __init__(self, *, packs: bool) -> None:
+        self._packs = packs
+        self._names: dict[str, Any] = {"isfinite": math.isfinite}
+        self._numbers = itertools.count()
+
+    def name(self, thing: object) -> str:
+        """By which the function knows it."""
+        name = f"n{next(self._numbers)}"
+        self._names[name] = thing
+        return name
+
+    def function(self, given: str, flaw: str, mend: str, result: str) -> Callable[[Any], Any]:
+        exec(f"def made({given}):\n if {flaw}:\n  {mend}\n return {result}", self._names)
+        made: Callable[[Any], Any] = self._names["made"]
+        return made
+
+    def expression(self, hint: Any, source: str, name: str, chars_max: int) -> str:
+        """What `source` is packed to or unpacked to. TypeError when messages.py uses a type unknown to the wire."""
+        if get_origin(hint) in (types.UnionType, Union):
+            return f"{self.name(_command(get_args(hint), name, packs=self._packs))}({source})"
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            codec = _codec(hint)
+            return f"{self.name(codec.pack if self._packs else codec.unpack)}({source})"
+        wrong: Callable[..., Any]
+        value = source if source.isidentifier() else f"v{next(self._numbers)}"
+        first = value if value == source else f"({value} := {source})"
+        if get_origin(hint) is tuple and get_args(hint)[1:] == (Ellipsis,):
+            item = self.expression(get_args(hint)[0], "each", f"{name}[]", chars_max)
+            outside, result = ("tuple", "[{}]") if self._packs else ("list", "tuple([{}])")
+            result = result.format(f"{item} for each in {value}")
+            test, wrong = f"type({first}) is {outside} and len({value}) <= {ITEMS_MAX}", partial(_no_items, outside)
+        elif hint in _SCALARS:
+            test, wrong = _SCALARS[hint]
+            test, result = test.format(first=first, v=value, chars_max=chars_max), value
+        else:
+            raise TypeError(f"{name}: the wire has no type for {hint!r}")
+        return f"({result} if {test} else {self.name(partial(wrong, name, chars_max))}({value}))"
 
 
-def _chars_max(field: tuple[type, str]) -> int:
-    return TEXT_CHARS_MAX if field in _TEXT_FIELDS else STRING_CHARS_MAX
+# -- what does not pass the test of its type -----------------------------------------------------------------
 
 
-def _int_check(name: str) -> Check:
-    def check(value: Any) -> int:
-        if type(value) is int and INT_MIN <= value <= INT_MAX:
-            return value
-        raise FrameError(f"{name} is not a 64-bit integer but {_kind(value)}")
-
-    return check
+def _no_int(name: str, _: int, value: object) -> NoReturn:
+    raise FrameError(f"{name} is not a 64-bit integer but {_kind(value)}")
 
 
-def _float_check(name: str) -> Check:
-    def check(value: Any) -> float:
-        if type(value) is float and math.isfinite(value):
-            return value
-        if type(value) is int and INT_MIN <= value <= INT_MAX:
-            return float(value)
-        raise FrameError(f"{name} is not a finite number but {_kind(value)}")
-
-    return check
+def _no_float(name: str, _: int, value: object) -> float:
+    if type(value) is int and INT_MIN <= value <= INT_MAX:
+        return float(value)
+    raise FrameError(f"{name} is not a finite number but {_kind(value)}")
 
 
-def _bool_check(name: str) -> Check:
-    def check(value: Any) -> bool:
-        if value is True or value is False:
-            return bool(value)
-        raise FrameError(f"{name} is not true or false but {_kind(value)}")
-
-    return check
+def _no_bool(name: str, _: int, value: object) -> NoReturn:
+    raise FrameError(f"{name} is not true or false but {_kind(value)}")
 
 
-def _str_check(name: str, chars_max: int) -> Check:
-    def check(value: Any) -> str:
-        if type(value) is str and len(value) <= chars_max:
-            return value
-        if type(value) is str:
-            raise FrameError(f"{name} of {len(value)} characters exceeds the limit of {chars_max}")
-        raise FrameError(f"{name} is not text but {_kind(value)}")
-
-    return check
+def _no_str(name: str, chars_max: int, value: object) -> NoReturn:
+    if type(value) is str:
+        raise FrameError(f"{name} of {len(value)} characters exceeds the limit of {chars_max}")
+    raise FrameError(f"{name} is not text but {_kind(value)}")
 
 
-def _bytes_check(name: str) -> Check:
-    def check(value: Any) -> bytes:
-        if type(value) is bytes and len(value) <= COMMAND_BYTES_MAX:
-            return value
-        if type(value) is bytes:
-            raise FrameError(f"{name} of {len(value)} bytes exceeds the limit of {COMMAND_BYTES_MAX}")
-        raise FrameError(f"{name} is not bytes but {_kind(value)}")
-
-    return check
+def _no_bytes(name: str, _: int, value: object) -> NoReturn:
+    if type(value) is bytes:
+        raise FrameError(f"{name} of {len(value)} bytes exceeds the limit of {COMMAND_BYTES_MAX}")
+    raise FrameError(f"{name} is not bytes but {_kind(value)}")
 
 
-def _tuple_codec(item: Any, name: str, field: tuple[type, str]) -> tuple[Check, Check]:
-    pack_item, unpack_item = _field_codec(item, f"{name}[]", field)
-
-    def pack_items(value: Any) -> list[Any]:
-        if type(value) is not tuple:
-            raise FrameError(f"{name} is not a tuple but {_kind(value)}")
-        if len(value) > ITEMS_MAX:
-            raise FrameError(f"{name} of {len(value)} items exceeds the limit of {ITEMS_MAX}")
-        return [pack_item(one) for one in value]
-
-    def unpack_items(value: Any) -> tuple[Any, ...]:
-        if type(value) is not list:
-            raise FrameError(f"{name} is not an array but {_kind(value)}")
-        if len(value) > ITEMS_MAX:
-            raise FrameError(f"{name} of {len(value)} items exceeds the limit of {ITEMS_MAX}")
-        return tuple([unpack_item(one) for one in value])
-
-    return pack_items, unpack_items
+def _no_items(outside: str, name: str, _: int, value: object) -> NoReturn:
+    if isinstance(value, tuple | list) and type(value).__name__ == outside:
+        raise FrameError(f"{name} of {len(value)} items exceeds the limit of {ITEMS_MAX}")
+    raise FrameError(f"{name} is not {'a tuple' if outside == 'tuple' else 'an array'} but {_kind(value)}")
 
 
-def _union_codec(members: tuple[Any, ...], name: str) -> tuple[Check, Check]:
+_SCALARS: dict[type, tuple[str, Callable[[str, int, object], Any]]] = {
+    int: (f"type({{first}}) is int and {INT_MIN} <= {{v}} <= {INT_MAX}", _no_int),
+    float: ("type({first}) is float and isfinite({v})", _no_float),
+    bool: ("{first} is True or {v} is False", _no_bool),
+    str: ("type({first}) is str and len({v}) <= {chars_max}", _no_str),
+    bytes: (f"type({{first}}) is bytes and len({{v}}) <= {COMMAND_BYTES_MAX}", _no_bytes),
+}
+
+
+def _command(members: tuple[Any, ...], name: str, *, packs: bool) -> Callable[[Any], Any]:
     """Commands travel as [number, fields]."""
     if set(members) != set(COMMANDS.values()):
         raise TypeError(f"{name}: the wire knows one union, Command")
@@ -289,7 +260,7 @@ def _union_codec(members: tuple[Any, ...], name: str) -> tuple[Check, Check]:
             raise UnknownCommand(f"{name}: unknown command {value[0]}")
         return unpack(cls, value[1])
 
-    return pack_command, unpack_command
+    return pack_command if packs else unpack_command
 
 
 def _kind(value: object) -> str:
