@@ -121,7 +121,7 @@ class Archive:
         have heard from its guard first. Whether the log follows the state now: until then nothing can be applied.
         """
         consensus = self._consensus
-        if self._intake and self._intake.index <= consensus.commit:
+        if self._intake.digest and self._intake.index <= consensus.commit:
             self._intake.clear()  # Entries came instead, of a leader that still has them.
         if self._arrived is not None and self._arrived[0] <= min(consensus.commit, consensus.durable):
             index, state = self._arrived

@@ -32,6 +32,8 @@ class Log:
     ) -> None:
         """`base`: index and term of the last entry that is gone; the snapshot's own when not given."""
         self.snapshot = snapshot
+        self.covered = snapshot.index if snapshot is not None else 0
+        """The index up to which the snapshot reaches: that much is committed, whoever leads."""
         self.base_index, self.base_term = base or ((snapshot.index, snapshot.term) if snapshot else (0, 0))
         self._entries = list(entries)
         self.last_index = self.base_index + len(entries)
@@ -77,11 +79,6 @@ class Log:
     def only_batches(self, index: int, last: int) -> bool:
         """Whether the entries behind `index` up to `last` are all here, and nothing but clients' commands."""
         return index >= self.base_index and bisect_right(self._others, index) == bisect_right(self._others, last)
-
-    @property
-    def covered(self) -> int:
-        """The index up to which the snapshot reaches: that much is committed, whoever leads."""
-        return self.snapshot.index if self.snapshot is not None else 0
 
     def _founding(self) -> Founding:
         command = self._entries[0].command
@@ -187,7 +184,7 @@ class Log:
         del self._entries[: base - self.base_index]
         del self._sums[: base - self.base_index]
         del self._others[: bisect_right(self._others, base)]
-        self.base_index, self.snapshot = base, snapshot
+        self.base_index, self.snapshot, self.covered = base, snapshot, snapshot.index
         later = [change for change in self._voters if change[0] > snapshot.index]
         self._voters = [(snapshot.index, snapshot.voters), *later]
 
@@ -198,7 +195,7 @@ class Log:
             return True
         self._entries, self._sums, self._others, self._sum_before = [], [], [], 0
         self.base_index, self.base_term, self.snapshot = snapshot.index, snapshot.term, snapshot
-        self.last_index = snapshot.index
+        self.last_index = self.covered = snapshot.index
         self._voters = [(snapshot.index, snapshot.voters)]
         return False
 
