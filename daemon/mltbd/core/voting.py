@@ -300,7 +300,7 @@ class Voting(ABC):
             return  # Nobody has use for a vote of ours before our last one has left, and may yet win by that.
         if granted and ask.stage in (VOTE, TRANSFER) and self.vote != candidate:
             self._cast(self.term, candidate, now)
-            self._tally = None  # Who has asked for pre-votes meanwhile would stand against its own vote.
+            self.role, self._tally = FOLLOWER, None  # Who asks on for pre-votes would stand against its own vote.
             self._calm(now)
         answer = Answer(ask.term if granted else self.term, ask.stage, granted, self._age(now), self.store)
         # A pre-vote promises nothing, so there is nothing to forget: it need not wait for a slow disk.

@@ -86,12 +86,14 @@ def test_each_attempt_in_vain_is_given_twice_the_time_until_a_leader_speaks() ->
     assert member.consensus.next_deadline() == pytest.approx(now + SILENT_S / 2)
 
 
-def test_who_gave_its_vote_waits_from_when_it_is_heard() -> None:
-    member = Member()
-    asked(member, "n2", election(stage=VOTE))
-    assert member.consensus.next_deadline() == INF
-    member.save(LATER + 3.0)
-    assert member.consensus.next_deadline() == LATER + 3.0 + SILENT_S
+@pytest.mark.parametrize("stands", [False, True], ids=["a follower", "one that asks for pre-votes"])
+def test_who_gave_its_vote_waits_from_when_it_is_heard(stands: bool) -> None:
+    member = Member(term=2)
+    now = member.stand() if stands else LATER
+    asked(member, "n2", election(2, VOTE), now)
+    assert (member.consensus.role, member.consensus.next_deadline()) == (FOLLOWER, INF)
+    member.save(now + 3.0)
+    assert member.consensus.next_deadline() == now + 3.0 + SILENT_S
 
 
 def test_who_waits_for_its_disk_is_not_roused_by_a_lower_rank() -> None:
