@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mltbctl.commands.secret import needed
 from mltbctl.diagnosis import asked
 from mltbctl.errors import CliError, MltbError, Refused
+from mltbctl.facts import readable
 from mltbctl.result import Result, Style
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def rotate(session: Session, config: str, without: Collection[str], *, dry_run: 
         raise CliError(f"the secret is not in a file of its own: {found.origin}", _BY_HAND, code="usage")
     step = plan(Secrets(found.text, found.other, found.which))
     with session.client() as client:
-        survey = client.survey(quick=True)
+        survey = readable(client.survey(quick=True))
         facts = asked(client.status(), survey)
         behind = lagging(step, facts, without)
         others = [node for node in facts if node != survey["node"] and node not in without]

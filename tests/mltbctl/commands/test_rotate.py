@@ -14,7 +14,7 @@ from mltb_transport.access import credential_of, fingerprint
 from mltb_transport.keys import NEXT, PREVIOUS, Secrets, new_secret, read_secrets
 from mltbctl.commands.rotate import lagging, plan, replace_file
 from mltbctl.errors import CliError
-from tests.mltbctl import pictures
+from tests.mltbctl import pictures, surveys
 from tests.mltbctl.fake_daemon import FakeDaemon, Refusal
 from tests.mltbctl.terminal import Outcome, run_here
 
@@ -23,8 +23,9 @@ OLD, NEW, OTHER = new_secret(), new_secret(), new_secret()
 
 
 def facts(uses: str, also: str = "") -> dict[str, Any]:
-    """What a node tells of its secrets."""
-    return {"secret": {"uses": fingerprint(uses), "also": fingerprint(also) if also else None, "insecure": False}}
+    """What a node tells of itself, with these secrets."""
+    secret = {"uses": fingerprint(uses), "also": fingerprint(also) if also else None, "insecure": False}
+    return surveys.facts("n1") | {"secret": secret}
 
 
 def test_the_file_knows_the_step() -> None:
@@ -129,6 +130,14 @@ def test_refused_while_somebody_is_not_ready(stage: Stage) -> None:
     }  # fmt: skip
     assert stage.file.read_bytes() == before
     assert stage.reloads() == 1
+
+
+@pytest.mark.parametrize("nonsense", [{"told": "nonsense"}, {"secret": {"uses": "a", "also": []}}])
+def test_a_node_that_tells_nonsense_is_as_one_that_does_not_answer(stage: Stage, nonsense: dict[str, Any]) -> None:
+    stage.nodes["n2"] = nonsense
+    done = stage.rotate("-o", "json")
+    assert (done.code, json.loads(done.out)["error"]["behind"]) == (5, {"n2": "does not answer"})
+    assert stage.rotate("--without", "n2").code == 0
 
 
 def test_a_dry_run_changes_nothing(stage: Stage) -> None:
