@@ -23,6 +23,12 @@ def watchdog_s(environ: Mapping[str, str]) -> float | None:
     return microseconds / 1e6 or None
 
 
+def feed_s(environ: Mapping[str, str]) -> float | None:
+    """So often it is to be fed; None where there is no watchdog."""
+    watchdog = watchdog_s(environ)
+    return None if watchdog is None else watchdog / FEEDS_PER_WATCHDOG
+
+
 def describe(node: Node) -> str:
     """One line for `systemctl status`."""
     leader = node.consensus.leader
@@ -39,8 +45,7 @@ class Notifier:
     def __init__(self, tell: Callable[[list[str]], None], node: Node, environ: Mapping[str, str]) -> None:
         self._tell = tell
         self._node = node
-        watchdog = watchdog_s(environ)
-        self._feed_s = None if watchdog is None else watchdog / FEEDS_PER_WATCHDOG
+        self._feed_s = feed_s(environ)
         self._fed_at = self._looked_at = float("-inf")
         self._status = ""
         self._is_ready = False

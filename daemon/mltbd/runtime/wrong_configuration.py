@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mltbd.daemon_child import BACKOFF_FIRST_S, BACKOFF_S_MAX
 from mltbd.orders import DATAGRAM_BYTES_MAX, EXIT_ANEW, EXIT_CONFIG, FD_VARIABLE, encode
+from mltbd.runtime.notify import feed_s
 
 Judged = tuple[list[str], bool]
 """What there is to say of a configuration, and whether a daemon can run with it."""
@@ -28,11 +29,10 @@ def outlast(
     if guard is None:
         return EXIT_CONFIG
     say(["the configuration is read again until it is right"])
-    pause_s = BACKOFF_FIRST_S
+    pause_s = pauses_s(environ)
     with guard:
         while True:
-            guard.settimeout(pause_s)
-            pause_s = min(2 * pause_s, BACKOFF_S_MAX)
+            guard.settimeout(next(pause_s))
             with contextlib.suppress(TimeoutError):
                 match _heard(guard):
                     case "stop" | "":
@@ -48,6 +48,15 @@ def outlast(
                 told = words
             # A node that waits for a person is not one that hangs.
             guard.send(encode({"do": "tell", "lines": ["WATCHDOG=1", "STATUS=waits for a right configuration"]}))
+
+
+def pauses_s(environ: Mapping[str, str]) -> Iterator[float]:
+    """Between two looks at the file: as between two crashes, but never longer than a watchdog waits for its food."""
+    most_s = min(BACKOFF_S_MAX, feed_s(environ) or BACKOFF_S_MAX)
+    pause_s = BACKOFF_FIRST_S
+    while True:
+        yield min(pause_s, most_s)
+        pause_s = min(2 * pause_s, most_s)
 
 
 def _guard(environ: Mapping[str, str]) -> socket.socket | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
 
 from mltbd.orders import EXIT_ANEW, EXIT_CONFIG, FD_VARIABLE, Tell, channel, decode
-from mltbd.runtime.wrong_configuration import Judged, outlast
+from mltbd.runtime.wrong_configuration import Judged, outlast, pauses_s
 
 AGAIN = "the configuration is read again until it is right"
 RIGHT: Judged = ([], True)
@@ -63,6 +64,18 @@ def test_meanwhile_the_service_manager_hears_that_it_waits(later: Later) -> None
     later.outlasts(wrong("error: first"), RIGHT)
     order = decode(later.guard.recv(4096))
     assert order == Tell(("WATCHDOG=1", "STATUS=waits for a right configuration"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "pauses"),
+    [
+        ({}, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]),
+        ({"WATCHDOG_USEC": "4000000"}, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]),
+        ({"WATCHDOG_USEC": "200000"}, [0.05, 0.05]),
+    ],
+)
+def test_no_pause_is_longer_than_its_watchdog_allows(environ: dict[str, str], pauses: list[float]) -> None:
+    assert list(islice(pauses_s(environ), len(pauses))) == pauses
 
 
 @pytest.mark.parametrize(("word", "code"), [("stop", 0), ("reload", EXIT_ANEW)])
