@@ -35,6 +35,8 @@ class DaemonChild:
         self.pid: int | None = None
         self.start_at: float | None = 0.0
         self.restarts = 0
+        self.kept = ""
+        """The configuration that the next life begins with; empty as long as no daemon has told one."""
         self._argv = argv
         self._standing = standing
         self._since = 0.0
@@ -42,17 +44,20 @@ class DaemonChild:
         self._deaf_by = math.inf
         """Finite once it closed its end of the channel, until it is killed for that."""
         self._listens = False
+        self._owes_reload = False
         self._channel: socket.socket | None = None
         self._outbox: deque[bytes] = deque()
 
-    def start(self) -> None:
-        """Begins a life. OSError if there can be no process now."""
+    def start(self, greeting: dict[str, Any]) -> None:
+        """Begins a life. It is greeted before it can look. OSError if there can be no process now."""
         try:
             ours, theirs = channel()
         except OSError:
             self.postpone()
             raise
         try:
+            hello = {"is": "hello", "restarts": self.restarts, "configuration": self.kept, **greeting}
+            ours.send(encode(hello))
             env = {name: value for name, value in os.environ.items() if name not in (MARK, "PYTHONDONTWRITEBYTECODE")}
             # Its bytecode is kept where it can be: after a crash it must be back before the lease ends.
             env[FD_VARIABLE] = str(theirs.fileno())
@@ -69,6 +74,8 @@ class DaemonChild:
         self._since = boottime_s()
         self._deaf_by = math.inf
         self.start_at = None
+        if self._owes_reload:
+            self.reload()
 
     def reaped(self) -> None:
         """Ends a life, after its exit was seen and its last orders were read."""
@@ -109,6 +116,11 @@ class DaemonChild:
             return
         self._outbox.append(encode(message))
         self.flush()
+
+    def reload(self) -> None:
+        """Has it read its configuration anew; between two lives, the next one."""
+        self._owes_reload = self.pid is None
+        self.send({"is": "reload"})
 
     def flush(self) -> None:
         try:

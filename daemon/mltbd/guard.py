@@ -31,6 +31,7 @@ from mltbd.orders import (
     EXIT_FATAL,
     Arm,
     Hello,
+    Keep,
     Order,
     OrderError,
     Start,
@@ -187,18 +188,15 @@ class Guard:
                 self._sentinel.start()
                 self._unstarted = 0
             if self._daemon.start_at is not None and now >= self._daemon.start_at:
-                self._daemon.start()
-                self._unstarted = 0
-                self._forest.kin.add(self._daemon.pid or 0)
-                self._daemon.send(
+                self._daemon.start(
                     {
-                        "is": "hello",
                         "kill_path": self._forest.path,
-                        "restarts": self._daemon.restarts,
                         "supervised": self._supervisor.listens,
                         "workloads": [run.describe() for run in self._runs.values()],
                     }
                 )
+                self._unstarted = 0
+                self._forest.kin.add(self._daemon.pid or 0)
         except OSError as error:
             self._unstarted += 1
             if self._unstarted.bit_count() == 1:  # As with garbage: a sentinel is tried again twenty times a second.
@@ -223,7 +221,7 @@ class Guard:
 
     def _interrupted(self, number: int) -> None:
         if number == signal.SIGHUP and not self._terminal:
-            self._daemon.send({"is": "reload"})  # From a terminal it means that the terminal is gone: a stop.
+            self._daemon.reload()  # From a terminal it means that the terminal is gone: a stop.
             return
         if number not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             return
@@ -275,6 +273,8 @@ class Guard:
         match order:
             case Hello():
                 self._horizon_s, self._patience_s = order.horizon_s, order.patience_s
+            case Keep():
+                self._daemon.kept = order.configuration
             case Arm():
                 self._arm(order)
             case Start():

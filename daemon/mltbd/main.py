@@ -75,11 +75,18 @@ def _guard(options: argparse.Namespace, passed_on: list[str]) -> int:
 def _daemon(options: argparse.Namespace) -> int:
     from mltbd.config.paths import socket_path, state_dir
     from mltbd.config.settings import load
+    from mltbd.runtime.kept import kept, unheeded
 
     sets = list(options.sets)
     again = partial(load, options.preset, options.config, sets, os.environ)
     loaded = again()
     words, right = _judged(loaded)
+    before = kept(os.environ)
+    if before not in (None, loaded.content):
+        was = again(kept=before)
+        if _judged(was)[1]:
+            words = [*([] if right else words), *unheeded(was, loaded)]
+            loaded, right = was, True
     _say(words)
     if loaded.settings is None or not right:
         from mltbd.runtime.wrong_configuration import outlast

@@ -17,6 +17,8 @@ FD_VARIABLE = "MLTB_GUARD_FD"
 EXIT_CLEAN, EXIT_FAILED, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, EXIT_ANEW = range(6)
 """How the daemon ends, and the guard after it. After ANEW and ORPHAN the guard starts another daemon."""
 DATAGRAM_BYTES_MAX = 64 * 1024
+KEPT_CHARS_MAX = 32 * 1024
+"""A greeting has room for as many, beside 64 workloads."""
 NAME_CHARS_MAX = 255
 ARGV_MAX = 256
 STOP_SIGNALS = {
@@ -51,6 +53,13 @@ class Hello:
 
     horizon_s: float
     patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What each daemon after this one is greeted with: the configuration to begin with. Not for the guard to read."""
+
+    configuration: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class Tell:
     lines: tuple[str, ...]
 
 
-Order = Hello | Arm | Start | Stop | Tell
+Order = Hello | Keep | Arm | Start | Stop | Tell
 
 
 def channel() -> tuple[socket.socket, socket.socket]:
@@ -132,6 +141,8 @@ def decode(datagram: bytes) -> Order:
     match body.get("do"):
         case "hello":
             return Hello(_seconds(body, "horizon", HORIZON_S_MAX), _seconds(body, "patience", TIMEOUT_S_MAX))
+        case "keep":
+            return Keep(_kept(body))
         case "arm":
             return Arm(_name(body), _token(body), _seconds(body, "deadline", math.inf))
         case "start":
@@ -195,6 +206,13 @@ def _tell(body: dict[str, Any]) -> Tell:
         if name not in NEWS or not equals or "\n" in text or len(text) > NEWS_CHARS_MAX:
             raise OrderError("`lines` has one that is not for the service manager")
     return Tell(texts)
+
+
+def _kept(body: dict[str, Any]) -> str:
+    text = _text(body.get("configuration"), "configuration")
+    if len(text) > KEPT_CHARS_MAX:
+        raise OrderError(f"`configuration` must have at most {KEPT_CHARS_MAX} characters")
+    return text
 
 
 def _text(value: Any, field: str) -> str:

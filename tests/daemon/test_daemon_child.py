@@ -33,6 +33,18 @@ def test_a_killed_daemon_comes_back_to_the_same_workload(tmp_path: Path) -> None
         assert guarded.news("gone")["cause"] == "stopped"
 
 
+def test_each_daemon_is_greeted_with_what_the_last_one_had_kept(tmp_path: Path) -> None:
+    with Guarded(tmp_path).meet() as guarded:
+        assert guarded.hello["configuration"] == ""
+        for number in range(3):
+            if number < 2:
+                guarded.order(do="keep", configuration="not this")
+                guarded.order(do="keep", configuration=f"configuration {number}")
+            guarded.send(b"exit 1")
+            guarded.meet()
+            assert guarded.hello["configuration"] == f"configuration {min(number, 1)}"
+
+
 def test_without_a_new_lease_the_workload_ends_at_its_deadline(tmp_path: Path) -> None:
     with Guarded(tmp_path).meet() as guarded:
         deadline = guarded.arm(1.2)

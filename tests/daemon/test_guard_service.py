@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.guarded import Guarded
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 def environment_of(pid: int) -> bytes:
@@ -64,9 +64,17 @@ def test_without_a_terminal_hangup_means_reload(tmp_path: Path) -> None:
         guarded.news("stop")
 
 
-def test_nothing_is_reloaded_between_two_lives_of_the_daemon(tmp_path: Path) -> None:
+def test_what_is_to_be_reloaded_between_two_lives_of_the_daemon_is_told_to_the_next(tmp_path: Path) -> None:
     with Guarded(tmp_path, alone=True).meet() as guarded:
+        for _ in range(3):  # So that there is a pause.
+            guarded.send(b"exit 1")
+            guarded.meet()
         guarded.send(b"exit 1")
+        until(lambda: guarded.errors.read_text().count("the daemon ended with 1: restart in") == 4)
         guarded.guard.send_signal(signal.SIGHUP)
-        guarded.meet()
-        assert guarded.guard.poll() is None
+        guarded.meet().news("reload")
+        guarded.send(b"exit 1")
+        guarded.meet().start(["true"])
+        guarded.news("failed")
+        with pytest.raises(TimeoutError):
+            guarded.news("reload", 0.001)

@@ -15,12 +15,14 @@ from mltbd.orders import (
     DATAGRAM_BYTES_MAX,
     ENV_MAX,
     HORIZON_S_MAX,
+    KEPT_CHARS_MAX,
     NAME_CHARS_MAX,
     TIMEOUT_S_MAX,
     TOKEN_MAX,
     Arm,
     Hello,
     Hook,
+    Keep,
     OrderError,
     Start,
     Stop,
@@ -151,6 +153,14 @@ def test_a_datagram_has_a_limit() -> None:
 def test_a_missing_field_is_an_order_error(field: str) -> None:
     with pytest.raises(OrderError):
         decode(encode({name: value for name, value in START.items() if name != field}))
+
+
+def test_what_is_kept_has_a_limit() -> None:
+    keep = {"do": "keep", "configuration": "x" * KEPT_CHARS_MAX}
+    assert decode(encode(keep)) == Keep("x" * KEPT_CHARS_MAX)
+    for wrong in ("x" * (KEPT_CHARS_MAX + 1), None, 7, "\0"):
+        with pytest.raises(OrderError, match="configuration"):
+            decode(encode(keep | {"configuration": wrong}))
 
 
 def test_a_horizon_longer_than_any_lease_is_refused() -> None:

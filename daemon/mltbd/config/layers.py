@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -54,12 +54,23 @@ class Layers:
     checks: tuple[CheckSpec, ...]
     """Of the node itself."""
     api_port: Sourced
+    content: bytes = field(repr=False)
+    """Of the file."""
     problems: tuple[Problem, ...]
 
 
-def merge(preset: str | None, config: tuple[Path, bool], sets: Sequence[str], environ: Mapping[str, str]) -> Layers:
-    """All layers in one. `config`: the file, and whether it was named. What is wrong becomes a Problem."""
-    file, problems = read_toml(*config)
+def merge(
+    preset: str | None,
+    config: tuple[Path, bool],
+    sets: Sequence[str],
+    environ: Mapping[str, str],
+    kept: bytes | None = None,
+) -> Layers:
+    """All layers in one. `config`: the file, and whether it was named. What is wrong becomes a Problem.
+
+    `kept`: what counts as the content of the file.
+    """
+    file, problems = read_toml(*config, kept)
     chosen, found = _choose_preset(preset, file, environ)
     problems += found
     values = {name: Sourced(option.default) for name, option in OPTIONS.items()}
@@ -76,7 +87,7 @@ def merge(preset: str | None, config: tuple[Path, bool], sets: Sequence[str], en
     problems += found
     checks, found = _node_checks(file)
     problems += found
-    return Layers(values, chosen, workloads, checks, api_port, tuple(problems))
+    return Layers(values, chosen, workloads, checks, api_port, file.content, tuple(problems))
 
 
 def _choose_preset(flag: str | None, file: TomlFile, environ: Mapping[str, str]) -> tuple[Preset | None, list[Problem]]:

@@ -104,6 +104,8 @@ class Loaded:
     workloads: tuple[WorkloadSpec, ...]
     checks: tuple[CheckSpec, ...]
     """All that are written, each with what it takes from the HEALTH_ options."""
+    content: bytes = field(repr=False)
+    """Of the file; empty where there is none."""
 
 
 def load(
@@ -112,22 +114,33 @@ def load(
     sets: Sequence[str],
     environ: Mapping[str, str],
     machine: Machine | None = None,
+    kept: bytes | None = None,
 ) -> Loaded:
     """The configuration of this node from all layers: preset < TOML < environment < `sets` (`KEY=VALUE`).
 
     Without `config_path` the file is $MLTB_CONFIG, else the usual place. Never raises for what an operator
-    wrote: that becomes `problems`, errors first.
+    wrote: that becomes `problems`, errors first. `kept` counts as the content of the file, whatever it has by now.
     """
     machine = machine or this_machine()
     config = config_file(config_path, environ, machine.root)
-    layers = merge(preset, config, sets, environ)
+    layers = merge(preset, config, sets, environ, kept)
     effective = derive(layers, environ, machine)
     view = View.of(layers, effective, machine.root)
     problems = (*layers.problems, *effective.problems, *validate(view))
     problems = tuple(sorted(problems, key=lambda problem: problem.level != "error"))
     settings = None if errors(problems) else _settings(view)
     checks = tuple(view.resolved(check) for check in view.written_checks)
-    return Loaded(settings, problems, layers.values, effective.values, view.preset, config[0], view.workloads, checks)
+    return Loaded(
+        settings,
+        problems,
+        layers.values,
+        effective.values,
+        view.preset,
+        config[0],
+        view.workloads,
+        checks,
+        layers.content,
+    )
 
 
 def _settings(view: View) -> Settings:

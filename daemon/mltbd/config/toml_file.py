@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,21 @@ class TomlFile:
     check: object = None
     lines: dict[str, str] = field(default_factory=dict)
     readable_by_others: bool = False
+    content: bytes = field(default=b"", repr=False)
 
     def origin(self, key: str) -> str:
         """`path:line` of a key, or the path alone."""
         return self.lines.get(key, str(self.path) if self.path else "")
 
 
-def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
-    """The file's content, and what is wrong with its keys. A file that was not named may be absent."""
+def read_toml(path: Path, named: bool, kept: bytes | None = None) -> tuple[TomlFile, list[Problem]]:
+    """The file's content, and what is wrong with its keys. A file that was not named may be absent.
+
+    With `kept` the file counts as having this content, whatever it has by now.
+    """
     where = str(path)
     try:
-        with open(path, "rb", opener=regular) as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-            mode = path.stat().st_mode
+        content, mode = _read(path) if kept is None else (kept, 0)
     except FileNotFoundError:
         if not named:
             return TomlFile(), []
@@ -58,16 +60,27 @@ def read_toml(path: Path, named: bool) -> tuple[TomlFile, list[Problem]]:
         reason = getattr(cause, "strerror", None) or str(cause)
         return TomlFile(), [error("config", f"cannot read `{where}`: {reason.lower()}", "", where)]
     if len(content) > FILE_BYTES_MAX:
-        return TomlFile(), [error("config", f"`{where}` is larger than {FILE_BYTES_MAX} bytes", "", where)]
+        return TomlFile(content=content), [
+            error("config", f"`{where}` is larger than {FILE_BYTES_MAX} bytes", "", where)
+        ]
     try:
         text = content.decode("utf-8")
         table = _parse(text)
     except UnicodeDecodeError as cause:
-        return TomlFile(), [error("config", f"`{where}` is not UTF-8 at byte {cause.start}", "", where)]
+        return TomlFile(content=content), [error("config", f"`{where}` is not UTF-8 at byte {cause.start}", "", where)]
     except (ValueError, RecursionError) as cause:
         reason = "nested too deeply" if isinstance(cause, RecursionError) else str(cause)
-        return TomlFile(), [error("config", f"`{where}` is not TOML: {reason[:1].lower()}{reason[1:]}", "", where)]
-    return _sort_out(path, table, _lines(text, where), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
+        reason = f"`{where}` is not TOML: {reason[:1].lower()}{reason[1:]}"
+        return TomlFile(content=content), [error("config", reason, "", where)]
+    file, problems = _sort_out(path, table, _lines(text, where))
+    readable = bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+    return replace(file, content=content, readable_by_others=readable), problems
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The content, as far as it is looked at, and the mode."""
+    with open(path, "rb", opener=regular) as file:
+        return file.read(FILE_BYTES_MAX + 1), path.stat().st_mode
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -95,9 +108,7 @@ def _check(table: dict[str, Any]) -> None:
         raise ValueError("nested too deeply")
 
 
-def _sort_out(
-    path: Path, table: dict[str, Any], lines: dict[str, str], readable: bool
-) -> tuple[TomlFile, list[Problem]]:
+def _sort_out(path: Path, table: dict[str, Any], lines: dict[str, str]) -> tuple[TomlFile, list[Problem]]:
     options: dict[str, object] = {}
     rest: dict[str, Any] = {}
     problems = []
@@ -113,7 +124,7 @@ def _sort_out(
         else:
             options[name] = value
             lines[name] = origin
-    return TomlFile(path, options, lines=lines, readable_by_others=readable, **rest), problems
+    return TomlFile(path, options, lines=lines, **rest), problems
 
 
 def _lines(text: str, where: str) -> dict[str, str]:

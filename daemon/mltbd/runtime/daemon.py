@@ -138,7 +138,8 @@ async def _open(
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         notifier = Notifier(guard.tell, node, environ)
-        reloader = Reloader(origin, lambda: ending.say(EXIT_ANEW))
+        guard.configuration = origin.loaded.content
+        reloader = Reloader(origin, guard.keep, lambda: ending.say(EXIT_ANEW))
         guard.on_reload = lambda: _reload(notifier, reloader)
         check_up = CheckUp(origin.loaded, guard, state_dir, environ, guard.on_reload)
         route.watch(lambda: ending.say(EXIT_ANEW))

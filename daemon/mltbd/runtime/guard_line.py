@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import select
 import socket
@@ -15,9 +16,11 @@ from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
 from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, STOP_SIGNALS, OrderError, decode, encode
 from mltbd.runtime.environment import Environment
+from mltbd.runtime.kept import packed
 
 REPORTS_PER_TURN = 64
 HELLO_S = 5.0
+log = logging.getLogger("mltbd")
 
 
 class GuardGone(Exception):
@@ -42,6 +45,8 @@ class GuardLine:
         self.supervised = False
         """A service manager wants to be told how we are."""
         self.on_reload: Callable[[], None] = _nothing
+        self.configuration = b""
+        """The content of the file this daemon runs with."""
         self.daemon_restarts = 0
 
     def open(self, on_event: Callable[[Event], None], on_gone: Callable[[], None]) -> None:
@@ -55,6 +60,7 @@ class GuardLine:
         self._tell({"do": "hello", "horizon": self._settings.timing.hold_s, "patience": patience_s})
         for event in self._hello():
             self._deliver(event)
+        self.keep(self.configuration)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def _hello(self) -> list[Event]:
@@ -70,6 +76,13 @@ class GuardLine:
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
+
+    def keep(self, content: bytes) -> None:
+        """The next daemon begins with a file of this content."""
+        configuration = packed(content)
+        if not configuration:
+            log.warning("the configuration is too large for the guard to keep: a daemon after a crash reads it anew")
+        self._tell({"do": "keep", "configuration": configuration})
 
     def arm(self, workload: str, token: int, deadline: float) -> None:
         self._tell({"do": "arm", "workload": workload, "token": token, "deadline": deadline})

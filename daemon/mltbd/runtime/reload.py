@@ -44,10 +44,11 @@ def differing(old: Loaded, new: Loaded) -> list[str]:
 
 
 class Reloader:
-    """`anew` ends the daemon so that its guard starts the next one."""
+    """`keep` hands the guard the content of the file; `anew` ends the daemon so that its guard starts the next one."""
 
-    def __init__(self, source: Origin, anew: Callable[[], None]) -> None:
+    def __init__(self, source: Origin, keep: Callable[[bytes], None], anew: Callable[[], None]) -> None:
         self._source = source
+        self._keep = keep
         self._anew = anew
 
     def reload(self) -> str:
@@ -64,6 +65,7 @@ class Reloader:
         changed = differing(self._source.loaded, new)
         if held := [name for name in changed if name in WITH_GUARD]:
             return _told(logging.ERROR, f"nothing reloaded: {', '.join(held)} can change in a restart only")
+        self._keep(new.content)
         if others := [name for name in changed if name not in IN_PLACE]:
             self._anew()
             return _told(logging.INFO, f"{', '.join(others)} changed: the daemon starts anew, the workload runs on")

@@ -1,6 +1,6 @@
-"""A configuration that is wrong when a daemon starts. It ends the first daemon of a guard, and each later one reads it
-again until it is right: a file that was half written when it was read, or stays wrong until a person comes, must end
-neither a node that was well nor a workload whose lease still runs.
+"""A configuration that is wrong when a daemon starts, and none is kept that it could go on with (kept.py). It ends the
+first daemon of a guard, and each later one reads it again until it is right: what is half written when it is read, or
+stays wrong until a person comes, must end neither a node that was well nor a workload whose lease still runs.
 """
 
 from __future__ import annotations

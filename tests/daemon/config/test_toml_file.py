@@ -75,6 +75,14 @@ def test_a_named_file_has_to_exist_and_an_unnamed_one_does_not(tmp_path: Path) -
     assert "mltbctl config init" in problem.hint
 
 
+def test_what_is_kept_counts_as_the_content_whatever_the_file_has_by_now(tmp_path: Path) -> None:
+    for path in (written(tmp_path, "CLUSTER_PORT = 1"), tmp_path / "absent.toml"):
+        file, problems = read_toml(path, True, b"CLUSTER_PORT = 7000")
+        assert (file.options, problems) == ({"CLUSTER_PORT": 7000}, [])
+        assert file.content == b"CLUSTER_PORT = 7000"
+        assert file.origin("CLUSTER_PORT") == f"{path}:1"
+
+
 def test_a_directory_and_an_impossible_path_are_errors(tmp_path: Path) -> None:
     assert "is a directory" in read_toml(tmp_path, named=True)[1][0].message
     assert read_toml(Path("a\0b"), named=True)[1][0].key == "config"

@@ -21,6 +21,7 @@ from mltb_transport.limits import RELEASE
 from mltbctl.client import Client, MltbError
 from mltbd.orders import DATAGRAM_BYTES_MAX, EXIT_CLEAN, EXIT_CONFIG, EXIT_FATAL, EXIT_ORPHAN, FD_VARIABLE, channel
 from mltbd.runtime.clock import boottime
+from mltbd.runtime.kept import packed
 from tests.mltbctl.terminal import environment
 from tests.transport.nodes import free_port
 from tests.waiting import holds, until
@@ -45,14 +46,27 @@ command = ["bot"]
 
 
 class Child:
-    """A daemon of ours, and what it told its guard. Leaving the block kills it if it still runs."""
+    """A daemon of ours, and what it told its guard. Leaving the block kills it if it still runs.
 
-    def __init__(self, base: Path, port: int, program: tuple[str, str] = ("-m", "mltbd.main")) -> None:
+    `kept`: it is a later one, and what its guard keeps; `file`: what the file holds by now.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        port: int,
+        program: tuple[str, str] = ("-m", "mltbd.main"),
+        kept: bytes | None = None,
+        file: str | None = None,
+    ) -> None:
         self.base = base
-        (base / "mltb.toml").write_text(TOML.format(port=port))
+        (base / "mltb.toml").write_text(TOML.format(port=port) if file is None else file)
         (base / "mltb.toml").chmod(0o600)
         self.path = base / "run" / "mltb" / "n1.sock"
         self.guard, theirs = channel()
+        if kept is not None:
+            again = {"restarts": 1, "configuration": packed(kept)}
+            self.report(**{"is": "hello", "kill_path": "walk", "workloads": [], **again})
         argv = [
             sys.executable, "-P", *program, "daemon", "--config", str(base / "mltb.toml"),
             "--state-dir", str(base / "state"), "--runtime-dir", str(base / "run"),

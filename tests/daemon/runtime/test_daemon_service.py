@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mltbd.orders import EXIT_ANEW, EXIT_CLEAN
+from mltbd.runtime.kept import packed
 from tests.daemon.runtime.test_daemon import PATIENCE_S, Child
 from tests.transport.nodes import free_port
 from tests.waiting import until
@@ -59,5 +60,6 @@ def test_a_daemon_that_must_start_anew_says_so_to_its_guard(tmp_path: Path, port
         config = tmp_path / "mltb.toml"
         config.write_text("CLUSTER_NODE_PRIORITY = 7\n" + config.read_text())
         child.report(**{"is": "reload"})
+        child.order("keep", configuration=packed(config.read_bytes()))
         assert child.ends() == EXIT_ANEW
         assert "CLUSTER_NODE_PRIORITY changed: the daemon starts anew" in child.log()

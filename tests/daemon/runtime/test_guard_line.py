@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ import pytest
 from mltbd.config.leaving import guard_s
 from mltbd.config.settings import Settings
 from mltbd.core.events import Event, GuardSays, HookEnded, StopRequested
-from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, Arm, Hello, Start, Stop, channel, decode
+from mltbd.orders import DATAGRAM_BYTES_MAX, FD_VARIABLE, KEPT_CHARS_MAX, Arm, Hello, Keep, Start, Stop, channel, decode
 from mltbd.runtime.environment import Environment
 from mltbd.runtime.guard_line import REPORTS_PER_TURN, GuardGone, GuardLine
+from mltbd.runtime.kept import packed
 from mltbd.runtime.wiring import node_config
 from tests.daemon.config.machines import SECRET, loaded, settings
 from tests.waiting import until
@@ -62,6 +64,7 @@ class Line:
         self.settings = configured
         environ = ENVIRON | {FD_VARIABLE: str(theirs.detach())}
         self.line = GuardLine(configured, Environment(configured, SOCKET, environ), environ)
+        self.line.configuration = TOML.encode()
         self.events: list[Event] = []
         self.gone = 0
 
@@ -125,11 +128,19 @@ def line(configured: Settings) -> Iterator[Line]:
 
 
 def test_hello_comes_first_with_the_horizon_and_more_patience_than_the_daemon_has(line: Line) -> None:
-    [hello] = line.orders()
+    hello = line.orders()[0]
     hold_s, patience_s = line.settings.timing.hold_s, guard_s(line.settings.workloads)
     assert patience_s > node_config(line.settings, "c-1", "0.1.0").leave_s > 45.0, "a guard cuts nothing off"
     assert json.loads(hello) == {"do": "hello", "horizon": hold_s, "patience": patience_s}
     assert decode(hello) == Hello(hold_s, patience_s)
+
+
+def test_what_it_runs_with_is_for_the_guard_to_keep(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    assert decode(line.orders()[1]) == Keep(packed(TOML.encode()))
+    assert caplog.text == ""
+    line.line.keep(random.Random(0).randbytes(KEPT_CHARS_MAX))
+    assert [decode(order) for order in line.orders()] == [Keep("")], "nothing rather than what was before"
+    assert "too large for the guard to keep" in caplog.text
 
 
 def test_arm_and_stop_are_what_the_guard_reads(line: Line) -> None:

@@ -32,13 +32,14 @@ class Reloaded:
     def __init__(self, folder: Path, *sets: str, toml: str = BOT) -> None:
         old = loaded(*BEFORE, toml=BOT, folder=folder)
         self.anew = 0
+        self.kept: list[bytes] = []
         self.read: list[Loaded] = []
 
         def again() -> Loaded:
             self.read.append(loaded(*BEFORE, *sets, toml=toml, folder=folder))
             return self.read[-1]
 
-        self.reloader = Reloader(Origin(old, again), self._anew)
+        self.reloader = Reloader(Origin(old, again), self.kept.append, self._anew)
         self.words = self.reloader.reload()
 
     def _anew(self) -> None:
@@ -58,8 +59,9 @@ def test_a_configuration_that_cannot_be_looked_at_changes_nothing(tmp_path: Path
     def again() -> Loaded:
         raise OSError(errno.EIO, "disk lost")
 
-    reloader = Reloader(Origin(loaded(*BEFORE), again), lambda: pytest.fail("nothing to start anew for"))
-    assert reloader.reload() == "nothing reloaded: [Errno 5] disk lost"
+    kept: list[bytes] = []
+    reloader = Reloader(Origin(loaded(*BEFORE), again), kept.append, lambda: pytest.fail("nothing to start anew for"))
+    assert (reloader.reload(), kept) == ("nothing reloaded: [Errno 5] disk lost", [])
     done = Reloaded(tmp_path, f"CLUSTER_SECRET_FILE=/{'a' * 300}")
     assert (done.words, done.anew) == ("nothing reloaded: the configuration is invalid", 0)
 
@@ -107,6 +109,20 @@ def test_a_wrong_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureF
     assert (done.words, done.anew) == ("nothing reloaded: the configuration is invalid", 0)
     assert logging.getLogger().level != logging.ERROR
     assert "mltb.toml" in caplog.text or "TOML" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sets", "toml", "kept"),
+    [
+        ((), f"# Better.\n{BOT}", True),
+        (("HA_LOG_LEVEL=ERROR",), BOT, True),
+        ((), BOT.replace("bot", "better"), True),
+        ((), BOT.replace("main", "other"), False),
+        ((), "nonsense", False),
+    ],
+)
+def test_the_guard_keeps_what_is_taken_over(tmp_path: Path, sets: tuple[str, ...], toml: str, kept: bool) -> None:
+    assert Reloaded(tmp_path, *sets, toml=toml).kept == ([toml.encode()] if kept else [])
 
 
 def test_differences_are_named_as_the_operator_knows_them(tmp_path: Path) -> None:
