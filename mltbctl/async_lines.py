@@ -17,15 +17,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome, Unreachable
-from mltbctl.hub import SPREAD_S, too_late
+from mltbctl.hub import SPREAD_S, Row, too_late
 from mltbctl.lines import RETREAT_S, giving_up
-from mltbctl.settling import ANSWERED, Settling
+from mltbctl.settling import ANSWERED, FORGOTTEN, Settling, introduction
 from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
     from mltb_transport.calls import Call
     from mltb_transport.channel import Channel
-    from mltbctl.hub import Hub, Row
+    from mltbctl.hub import Hub, Name
     from mltbctl.lines import Lines
     from mltbctl.permits import Permits
 
@@ -87,46 +87,55 @@ class AsyncLines:
             if not ask.changes:
                 reading = Settling(self._lines, hub, ask.method, ask.params, None)
                 return await self._run(reading.within(deadline, allowed_s, ask.wait_s))
-            return await self._change(hub, ask, deadline, allowed_s)
+            try:
+                return await self._change(hub, hub.row(), ask, deadline, allowed_s)
+            except MltbError as error:
+                if error.code != FORGOTTEN:
+                    raise
+            return await self._change(hub, Row(), ask, deadline, allowed_s)
 
-    async def _change(self, hub: Hub, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
-        row = hub.row()
-        row.number += 1
+    async def _change(self, hub: Hub, row: Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        """As Lines does it."""
+        name: Name | None = None
         try:
-            answer = await self._changed(hub, row, ask, deadline, allowed_s)
+            introducing = introduction(self._lines, hub, row, ask, deadline, allowed_s)
+            if introducing is not None:
+                await self._run(introducing)
+            name = row.next()
+            answer = await self._changed(hub, name, ask, deadline, allowed_s)
         except MltbError as error:
             if error.code in ANSWERED:
                 hub.rest(row)
             raise
         except BaseException:
-            if ask.retreat is not None:
-                await self.finish(partial(self._retreat, hub, row, row.number, ask, ask.retreat))
+            if ask.retreat is not None and (name is not None or ask.retreat.begun):
+                await self.finish(partial(self._retreat, hub, name, ask, ask.retreat))
             raise
         hub.rest(row)
         return answer
 
-    async def _changed(self, hub: Hub, row: Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+    async def _changed(self, hub: Hub, name: Name, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         """As Lines does it."""
         kept_s = self._lines.kept_s(ask)
-        changing = Settling(self._lines, hub, ask.method, ask.params, row)
+        changing = Settling(self._lines, hub, ask.method, ask.params, name)
         try:
             return await self._run(changing.within(deadline - kept_s, allowed_s, ask.wait_s))
         except UnknownOutcome:
             if ask.retreat is None or not kept_s:
                 raise
             with contextlib.suppress(MltbError):
-                return await self._run(giving_up(self._lines, hub, row, ask, ask.retreat, kept_s))
+                return await self._run(giving_up(self._lines, hub, name, ask, ask.retreat, kept_s))
             raise
 
-    async def _retreat(self, hub: Hub, row: Row, number: int, ask: Ask, retreat: Retreat) -> None:
+    async def _retreat(self, hub: Hub, name: Name | None, ask: Ask, retreat: Retreat) -> None:
         """As Lines does it. It may be begun again."""
-        row.number = number
+        until, made = time.monotonic() + RETREAT_S, dict[str, Any]()
         with contextlib.suppress(MltbError):  # It ends by its own time limits.
-            settling = giving_up(self._lines, hub, row, ask, retreat)
-            undo = retreat.undo(await self._run(settling))
+            if name is not None and not retreat.begun:
+                made = await self._run(giving_up(self._lines, hub, name, ask, retreat))
+            undo = retreat.undo(made)
             if undo is not None:
-                row.number += 1
-                await self._run(Settling(self._lines, hub, *undo, row).within(settling.until, RETREAT_S, 0.0))
+                await self._run(Settling(self._lines, hub, *undo, Row().next()).within(until, RETREAT_S, 0.0))
 
     async def _run(self, settling: Settling) -> dict[str, Any]:
         from mltb_transport.control import ControlError
@@ -136,11 +145,9 @@ class AsyncLines:
             try:
                 call = settling.call()
                 channel = await self._try(settling.hub, call, settling.until, settling.share_s)
-                answer, pause_s = settling.answer(call), 0.0
+                return settling.answer(call)
             except (ControlError, MltbError) as error:
-                answer, pause_s = None, settling.failed(error, channel)
-            if answer is not None:
-                return answer
+                pause_s = settling.failed(error, channel)
             await asyncio.sleep(pause_s)
 
     async def _try(self, hub: Hub, call: Call, deadline: float, share_s: float) -> Channel:

@@ -34,25 +34,27 @@ _STEERING = (
 """What in the environment decides which daemons are meant, and with which secret."""
 
 
+Name = tuple[str, int]
+"""Client and number: what a change is known by. It stands for that one change, whatever is interrupted."""
+
+
 class Row:
-    """Changes under one name, numbered one after the other: a number follows when the one before has its answer.
+    """Changes of one client, numbered one after the other: a number follows when the one before has its answer.
 
     So each call under way has a row of its own. One that the state does not know, because its first change was never
-    applied or because it rested too long, is refused as `forgotten` and begins anew.
+    applied or because it rested too long, is refused as `forgotten`: another takes its place.
     """
 
-    __slots__ = ("client", "first", "number")
+    __slots__ = ("client", "number")
 
     def __init__(self) -> None:
         self.client = os.urandom(CLIENT_ID_BYTES).hex()
         self.number = 0
-        self.first = 1
-        """The first number that changes something. One below it stays what it was, whatever is interrupted."""
 
-    def begin_anew(self) -> None:
-        """Another name, and its first number."""
-        self.client = os.urandom(CLIENT_ID_BYTES).hex()
-        self.number = self.first = 1
+    def next(self) -> Name:
+        """The name of the change that follows."""
+        self.number += 1
+        return self.client, self.number
 
 
 def too_late() -> ControlError:

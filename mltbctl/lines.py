@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mltbctl import hub as hubs
 from mltbctl.errors import MltbError, Timeout, UnknownOutcome
-from mltbctl.settling import ANSWERED, PAUSE_S, PAUSE_S_MAX, Settling, answer_in, told_of
+from mltbctl.settling import ANSWERED, FORGOTTEN, PAUSE_S, PAUSE_S_MAX, Settling, answer_in, introduction, told_of
 from mltbctl.steps import Ask, Retreat, Steps
 
 if TYPE_CHECKING:
@@ -165,15 +165,25 @@ class Lines:
         if not ask.changes:
             reading = Settling(self, hub, ask.method, ask.params, None)
             return self._run(reading.within(deadline, allowed_s, ask.wait_s))
-        row = hub.row()
-        row.number += 1
+        try:
+            return self._change(hub, hub.row(), ask, deadline, allowed_s)
+        except MltbError as error:
+            if error.code != FORGOTTEN:
+                raise
+        return self._change(hub, hubs.Row(), ask, deadline, allowed_s)
+
+    def _change(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+        """The next of this row. Until it has its name there is nothing of it to retreat from."""
+        name: hubs.Name | None = None
         stop = self.stop if ask.retreat is not None else None
-        begun = ask.retreat is not None and ask.retreat.begun
         try:
             if stop is not None:
                 stop.arm()
-            begun = True
-            answer = self._changed(hub, row, ask, deadline, allowed_s)
+            introducing = introduction(self, hub, row, ask, deadline, allowed_s)
+            if introducing is not None:
+                self._run(introducing)
+            name = row.next()
+            answer = self._changed(hub, name, ask, deadline, allowed_s)
             if stop is not None:
                 stop.disarm()
         except MltbError as error:
@@ -182,8 +192,8 @@ class Lines:
                 hub.rest(row)
             raise
         except BaseException:
-            if ask.retreat is not None and begun:
-                self._retreat(hub, row, ask, ask.retreat)
+            if ask.retreat is not None and (name is not None or ask.retreat.begun):
+                self._retreat(hub, name, ask, ask.retreat)
             raise
         finally:
             if stop is not None:
@@ -191,18 +201,18 @@ class Lines:
         hub.rest(row)
         return answer
 
-    def _changed(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
+    def _changed(self, hub: hubs.Hub, name: hubs.Name, ask: Ask, deadline: float, allowed_s: float) -> dict[str, Any]:
         """A wait without a definite answer is given up like one that is interrupted: else nobody would stand in line,
         and get the lock. What that finds out is the answer. Time is kept back for it."""
         kept_s = self.kept_s(ask)
-        changing = Settling(self, hub, ask.method, ask.params, row).within(deadline - kept_s, allowed_s, ask.wait_s)
+        changing = Settling(self, hub, ask.method, ask.params, name).within(deadline - kept_s, allowed_s, ask.wait_s)
         try:
             return self._run(changing)
         except UnknownOutcome:
             if ask.retreat is None or not kept_s:
                 raise
             with suppress(MltbError):
-                return self._run(giving_up(self, hub, row, ask, ask.retreat, kept_s))
+                return self._run(giving_up(self, hub, name, ask, ask.retreat, kept_s))
             raise
 
     def _run(self, settling: Settling) -> dict[str, Any]:
@@ -213,11 +223,9 @@ class Lines:
             try:
                 call = settling.call()
                 channel = self._try(settling.hub, call, settling.until, settling.share_s)
-                answer, pause_s = settling.answer(call), 0.0
+                return settling.answer(call)
             except (ControlError, MltbError) as error:
-                answer, pause_s = None, settling.failed(error, channel)
-            if answer is not None:
-                return answer
+                pause_s = settling.failed(error, channel)
             time.sleep(pause_s)
 
     def _try(self, hub: hubs.Hub, call: Call, deadline: float, share_s: float) -> Channel:
@@ -239,23 +247,23 @@ class Lines:
             self.met = True
             self.connected_to = channel.endpoint
 
-    def _retreat(self, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat) -> None:
-        """After an interruption of `settle`: end what it began, if that can be done quickly. The row is used up."""
-        settling = giving_up(self, hub, row, ask, retreat)
-        try:
-            undo = retreat.undo(self._run(settling))
+    def _retreat(self, hub: hubs.Hub, name: hubs.Name | None, ask: Ask, retreat: Retreat) -> None:
+        """After an interruption of `settle`: end what it began, if that can be done quickly. What undoes it has a row
+        of its own: that of a change without an answer is used up."""
+        until, made = time.monotonic() + RETREAT_S, dict[str, Any]()
+        with suppress(MltbError):  # It ends by its own time limits.
+            if name is not None and not retreat.begun:
+                made = self._run(giving_up(self, hub, name, ask, retreat))
+            undo = retreat.undo(made)
             if undo is not None:
-                row.number += 1
-                self._run(Settling(self, hub, *undo, row).within(settling.until, RETREAT_S, 0.0))
-        except MltbError:
-            return  # It ends by its own time limits.
+                self._run(Settling(self, hub, *undo, hubs.Row().next()).within(until, RETREAT_S, 0.0))
 
 
 def giving_up(
-    lines: Lines, hub: hubs.Hub, row: hubs.Row, ask: Ask, retreat: Retreat, allowed_s: float = RETREAT_S
+    lines: Lines, hub: hubs.Hub, name: hubs.Name, ask: Ask, retreat: Retreat, allowed_s: float = RETREAT_S
 ) -> Settling:
     """The same change once more, as `retreat` says."""
-    settling = Settling(lines, hub, ask.method, {**ask.params, **retreat.params}, row)
+    settling = Settling(lines, hub, ask.method, {**ask.params, **retreat.params}, name)
     return settling.within(time.monotonic() + allowed_s, allowed_s, 0.0)
 
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from mltb_transport.channel import Channel
     from mltb_transport.control import ControlError
     from mltbctl.bundling import Command
-    from mltbctl.hub import Hub, Row
+    from mltbctl.hub import Hub, Name, Row
     from mltbctl.lines import Lines
+    from mltbctl.steps import Ask
 
 ATTEMPT_S = 1.5
 """How long one of several endpoints may take to answer before the next is asked."""
@@ -32,8 +33,8 @@ PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
 FIRST_S = 10.0
 """For so long a client's first number may be repeated once it may have been done. A state that has forgotten the client
 would do it once more, and forgets it when 10,000 others have sent something since: no cluster takes in so many new ones
-in that time. So where more time is given, the first number changes nothing: of what follows a forgotten client is told.
-A wait may take longer: who stands in line is not forgotten."""
+in that time. So where more time is given, the first number changes nothing (`introduction`): of what follows a
+forgotten client is told. A wait may take longer: who stands in line is not forgotten."""
 _VERSION_OF_NOTHING, _LOCK_OF_NOBODY = 2**62, "nobody"
 
 _FAILURES: dict[str, type[MltbError]] = {
@@ -43,6 +44,9 @@ _PASSING = frozenset({"no_quorum", "unavailable", "overloaded", "unknown_outcome
 """Answers that another try, or another node, may better."""
 ANSWERED = frozenset({"refused", "full"})
 """Refusals that come out of the log, under the number that was sent."""
+FORGOTTEN = "forgotten"
+"""The refusal to a client that the state does not know. Told only of a number that was not done: under another name it
+may be asked for again."""
 OFF = "off"
 """What one node alone refuses, whatever became of the number elsewhere; a refusal as any other for who is told."""
 OFF_HINT = "ask another node with `--node`, or set it to true in the configuration of this one"
@@ -51,13 +55,16 @@ OFF_HINT = "ask another node with `--node`, or set it to true in the configurati
 class Settling:
     """One call on its way to a definite answer. Ask with `call` and `share_s`, tell what `failed`, pause, ask again."""
 
-    def __init__(self, lines: Lines, hub: Hub, method: str, params: dict[str, Any], row: Row | None) -> None:
-        """`row`: of a change; its number is the change's."""
+    def __init__(
+        self, lines: Lines, hub: Hub, method: str, params: dict[str, Any], name: Name | None, *, changes: bool = True
+    ) -> None:
+        """`name`: of a change. `changes`: whether it matters to anybody that it was done."""
         self.hub = hub
         self._lines = lines
         self._method = method
         self._params = params
-        self._row = row
+        self._name = name
+        self._changes = changes
         self._command: Command | None = None
         self._maybe_done = False
         self._pause_s = PAUSE_S
@@ -71,63 +78,43 @@ class Settling:
         self.until, self._allowed_s = deadline, allowed_s
         self._wait_s, self._wait_until = wait_s, time.monotonic() + wait_s
         self.share_s = wait_s + ATTEMPT_S
-        self._introduce()
         return self
-
-    @property
-    def _introduces(self) -> bool:
-        """Whether the number that is due only makes its row known to the state."""
-        return self._row is not None and self._row.number < self._row.first
-
-    def _introduce(self) -> None:
-        """Where it is needed."""
-        if self._row is not None and self._row.number == 1 and not self._wait_s and self._allowed_s > FIRST_S:
-            self._row.first = 2
 
     def call(self) -> Call:
         """What to send now."""
         from mltb_transport.calls import command, read, request
 
-        row = self._row
-        if row is not None:
+        if self._name is not None:
             from mltbctl.bundling import body_of, command_of
 
             if self._command is None:
                 self._command = command_of(self._method, self._params)
-            asked = command_of(*_introduction(self._params)) if self._introduces else self._command
-            return command(row.client, row.number, body_of(self._method, asked, row.client, row.number))
+            return command(*self._name, body_of(self._method, self._command, *self._name))
         if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
             return read(self._params["key"])
         return request(self._method, self._params)
 
-    def answer(self, call: Call) -> dict[str, Any] | None:
-        """What is in its answer; None where there is more to call. ControlError when it is none."""
-        if self._row is None or not self._introduces:
-            return answer_in(call, self._method, self._params)
-        answer_in(call, *_introduction(self._params))
-        self._row.number += 1
-        return None
+    def answer(self, call: Call) -> dict[str, Any]:
+        """What is in its answer. ControlError when it is none."""
+        return answer_in(call, self._method, self._params)
 
     def failed(self, trouble: ControlError | MltbError, channel: Channel | None) -> float:
         """The seconds to pause before the next try. Raises what is to be said when there is to be none."""
-        if not self._maybe_done and not self._introduces and _may_be_done(trouble):
-            self._maybe_done = True
+        self._maybe_done = self._maybe_done or _may_be_done(trouble)
         told = trouble if isinstance(trouble, MltbError) else told_of(trouble, self._allowed_s)
-        forgotten = told.code == "forgotten" and not self._maybe_done and self._row is not None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_S_MAX)
-        may_pass = self._may_pass(trouble)
-        if may_pass:
+        if self._may_pass(trouble):
             self._turn_away(trouble, channel)
-        if (forgotten or may_pass) and time.monotonic() + pause_s < self.until:
-            if forgotten and self._row is not None:
-                self._row.begin_anew()
-                self._introduce()
-            self._wait_less(pause_s)
-            return pause_s
+            if time.monotonic() + pause_s < self.until:
+                self._wait_less(pause_s)
+                return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
-        if self._row is not None and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED:
+        unsure = self._changes and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED
+        if unsure and self._name is not None:
             why = f"`{_typed(self._method)}` may or may not have taken effect: {told.message}"
-            raise _unknown(why, self._params, self._row) from trouble
+            raise _unknown(why, self._params, self._name) from trouble
+        if isinstance(told, UnknownOutcome):  # Of what changes nothing.
+            told = _no_answer(self._allowed_s)
         if told is trouble:
             raise told
         raise told from trouble
@@ -159,16 +146,25 @@ class Settling:
         return away and (self._lines.met or self._maybe_done)
 
 
-def _introduction(params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Method and parameters of a change that changes nothing, of the same kind: one node may refuse locks or state."""
+def introduction(lines: Lines, hub: Hub, row: Row, ask: Ask, deadline: float, allowed_s: float) -> Settling | None:
+    """What makes a new row known to the state, to be settled before the change itself begins. None where that may come
+    first: see FIRST_S."""
+    if row.number or ask.wait_s or allowed_s <= FIRST_S:
+        return None
+    nothing = Settling(lines, hub, *_changing_nothing(ask.params), row.next(), changes=False)
+    return nothing.within(deadline, allowed_s, 0.0)
+
+
+def _changing_nothing(params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Method and parameters, of the same kind: one node may refuse locks or state."""
     if "key" in params:
         return "state_delete", {"key": params["key"], "if_version": _VERSION_OF_NOTHING}
     return "lock_release", {"name": params["name"], "lock_id": _LOCK_OF_NOBODY}
 
 
-def _unknown(why: str, params: dict[str, Any], row: Row) -> UnknownOutcome:
+def _unknown(why: str, params: dict[str, Any], named: Name) -> UnknownOutcome:
     """It names the change by what every daemon knows it by: a repeat under that name is done once, whoever sends it."""
-    name = f"{row.client}/{row.number}"
+    name = f"{named[0]}/{named[1]}"
     look = f"state get {params['key']}" if "key" in params else f"lock show {params['name']}"
     hint = f"run `mltbctl {look}` to see whether it did, before you try again"
     return UnknownOutcome(f"{why} (operation {name})", hint, details={"operation": name})
@@ -213,8 +209,7 @@ def told_of(error: ControlError, allowed_s: float) -> MltbError:
     from mltb_transport import control
 
     if isinstance(error, control.CallTimeout):
-        hint = "see whether mltbd is well there, or give it longer with `--timeout`"
-        return Timeout(f"no answer within {allowed_s:g} s", hint)
+        return _no_answer(allowed_s)
     if isinstance(error, control.Denied):
         hint = "run `mltbctl secret show` to see which secret was used, and from where"
         return AuthenticationFailed(error.message, hint)
@@ -225,3 +220,8 @@ def told_of(error: ControlError, allowed_s: float) -> MltbError:
         details = {key: value for key, value in error.body.items() if key not in ("code", "message", "hint")}
         return kind(error.message, error.hint, code=error.code, details=details)
     return Unreachable(error.message, error.hint)
+
+
+def _no_answer(allowed_s: float) -> Timeout:
+    hint = "see whether mltbd is well there, or give it longer with `--timeout`"
+    return Timeout(f"no answer within {allowed_s:g} s", hint)

@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 class Retreat:
     """How a wait is given up early: the same change once more with `params` over its own, and, where it was made all
-    the same, the change that undoes it (method and parameters). `begun`: there is something to undo before it is asked
-    for the first time."""
+    the same, the change that undoes it (method and parameters). `begun`: there is something to undo whatever became of
+    the change, which is not repeated then."""
 
     __slots__ = ("begun", "params", "undo")
 
