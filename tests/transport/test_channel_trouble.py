@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mltb_transport import channel as channels
 from mltb_transport.answers import result
 from mltb_transport.calls import Call, request
 from mltb_transport.channel import Channel
@@ -51,6 +52,25 @@ def test_what_comes_while_it_looks_is_seen(channel: Channel, monkeypatch: pytest
     monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
     monkeypatch.setattr(type(peer), "lost", property(lost))
     channel.look()
+    assert result(call.answer) == {"n": 1}
+
+
+@pytest.mark.parametrize("daemon", ["remote"], indirect=True)
+def test_what_comes_while_it_asks_for_a_sign_of_life_is_seen(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above: to send takes it in as well."""
+    call, peer = request("ping", {"n": 1}), channel._peer
+    call.tell = lambda: None
+    assert channel.start(call)
+    comes, come = until(peer.take), list[bytes]()
+
+    def send(_: bytes) -> bool:
+        come.extend(comes)
+        comes.clear()
+        return True
+
+    monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
+    monkeypatch.setattr(peer, "send", send)
+    assert not channel.silent(0.0, channels.QUIET_S)
     assert result(call.answer) == {"n": 1}
 
 

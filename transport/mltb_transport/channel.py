@@ -105,6 +105,7 @@ class Channel:
             if self._pinged_at <= self._heard_at:
                 self._pinged_at = now
                 self._send(request("ping", {}).body, [])
+                self._drain_again(None)
             return now - max(self._pinged_at, self._heard_at) >= SIGN_S
 
     def leave(self, call: Call) -> None:
@@ -170,9 +171,7 @@ class Channel:
     def look(self) -> None:
         """Take in what has come, and send what was kept for long enough: whoever reads may be held up."""
         with self._mutex:
-            cut = (
-                not (self._amid or self._shut) and self._is_cut()
-            )  # This takes in what has come: a loop hears no more.
+            cut = self._is_cut()  # This takes in what has come: a loop hears no more.
             self._drain(None)
             self._flush_if_due(None, time.monotonic())
             if cut:
