@@ -273,7 +273,7 @@ class LoopReader:
         def look_up() -> None:
             nonlocal timer
             now = time.monotonic()
-            if call.done or now >= deadline or channel.silent(began, now):
+            if call.done or now >= deadline or channel.silent(call, began, now):
                 _end(answered)
             else:
                 timer = loop.call_later(min(QUIET_S, deadline - now), look_up)

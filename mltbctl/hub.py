@@ -119,6 +119,11 @@ class Hub:
         """Until when who began then may wait for an answer."""
         return min(deadline, began + share_s) if len(self.endpoints) > 1 else deadline
 
+    def patience(self, lost: int) -> float:
+        """How many times as long as at first a call bears a silence that has lost so many tries to it: twice as long
+        after each round of the endpoints. Over a slow link a large answer holds up every sign of life."""
+        return 2.0 ** (lost // max(1, len(self.endpoints)))
+
     def may_follow(self, channel: Channel, now: float) -> bool:
         """Whether `open` would look for the leader first."""
         return bool(channel.leader) and now >= self._follow_at and len(self.endpoints) > 1

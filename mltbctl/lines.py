@@ -91,10 +91,10 @@ class Lines:
         from mltb_transport import control
         from mltb_transport.calls import request
 
-        known, cut = hub.channel is not None, False
+        known, cut, lost = hub.channel is not None, False, 0
         while True:
             call, channel = request(method, params), None
-            call.stays = changes
+            call.stays, call.patience = changes, hub.patience(lost)
             try:
                 channel = self._try(hub, call, deadline, self.timeout_s)
                 return answer_in(call, method, params)
@@ -106,6 +106,7 @@ class Lines:
                     raise UnknownOutcome(why, hint) from error
                 if time.monotonic() >= deadline:
                     raise told_of(error, self.timeout_s) from error
+                lost += 1
             except control.Unreachable as error:
                 if changes and error.sent:
                     raise UnknownOutcome(error.message, error.hint) from error

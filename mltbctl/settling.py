@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mltbctl.steps import Ask
 
 ATTEMPT_S = 1.5
-"""How long one of several endpoints may take to answer before the next is asked."""
+"""How long one of several endpoints may take to answer before the next is asked; longer when each was asked twice."""
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.3
 FIRST_S = 10.0
 """For so long a client's first number may be repeated once it may have been done. A state that has forgotten the client
@@ -67,6 +67,7 @@ class Settling:
         self._changes = changes
         self._command: Command | None = None
         self._maybe_done = False
+        self._lost, self._patience = 0, 1.0
         self._pause_s = PAUSE_S
         self._allowed_s = 0.0
         self._wait_s = self._wait_until = 0.0
@@ -89,10 +90,13 @@ class Settling:
 
             if self._command is None:
                 self._command = command_of(self._method, self._params)
-            return command(*self._name, body_of(self._method, self._command, *self._name))
-        if self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
-            return read(self._params["key"])
-        return request(self._method, self._params)
+            call = command(*self._name, body_of(self._method, self._command, *self._name))
+        elif self._method == "state_get" and self._params.keys() == {"key"} and isinstance(self._params["key"], str):
+            call = read(self._params["key"])
+        else:
+            call = request(self._method, self._params)
+        call.patience = self._patience
+        return call
 
     def answer(self, call: Call) -> dict[str, Any]:
         """What is in its answer. ControlError when it is none."""
@@ -106,7 +110,7 @@ class Settling:
         if self._may_pass(trouble):
             self._turn_away(trouble, channel)
             if time.monotonic() + pause_s < self.until:
-                self._wait_less(pause_s)
+                self._next_try(trouble, pause_s)
                 return pause_s
         # Only an answer out of the log says what became of the number; any other is about this try alone.
         unsure = self._changes and self._maybe_done and getattr(trouble, "code", "") not in ANSWERED
@@ -119,12 +123,19 @@ class Settling:
             raise told
         raise told from trouble
 
-    def _wait_less(self, pause_s: float) -> None:
-        """The daemon is asked to wait for what is left: the caller's wait goes on, it does not begin anew."""
+    def _next_try(self, trouble: ControlError | MltbError, pause_s: float) -> None:
+        """The daemon is asked to wait for what is left: the caller's wait goes on, it does not begin anew. Who got no
+        answer at all has more patience now; with a daemon that others could stand in for only when each had two turns:
+        in a failover the next one may know more."""
+        from mltb_transport.control import CallTimeout
+
+        self._lost += isinstance(trouble, CallTimeout)
+        self._patience = self.hub.patience(self._lost)
+        left_s = 0.0
         if self._wait_s:
             left_s = max(0.0, self._wait_until - time.monotonic() - pause_s)
             self._params, self._command = {**self._params, "wait": left_s}, None
-            self.share_s = left_s + ATTEMPT_S
+        self.share_s = left_s + max(1.0, self._patience / 2) * ATTEMPT_S
 
     def _turn_away(self, trouble: ControlError | MltbError, channel: Channel | None) -> None:
         """The next try goes elsewhere, be it of another call: where there is no other daemon, by another connection.

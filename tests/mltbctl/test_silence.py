@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mltb_transport import channel
+from mltbctl import settling
 from mltbctl.client import AsyncClient, Client, MltbError, Timeout
-from tests.mltbctl.fake_daemon import FakeDaemon, Later, Silence
+from tests.mltbctl.fake_daemon import Answer, FakeDaemon, Later, Silence
 from tests.mltbctl.fake_store import FakeStore
 from tests.waiting import until
 
@@ -174,3 +175,54 @@ def test_the_time_that_was_given_is_kept(serve: Serve, quick: None) -> None:
             with pytest.raises(Timeout):
                 call(node)
             assert time.monotonic() - began >= 1.0
+
+
+SLOW_S = 0.6
+
+
+def slowly(answer: Answer) -> Answer:
+    """Nothing comes before it, no sign of life either: as where it is large and the link is slow."""
+
+    def answered(params: dict[str, Any]) -> dict[str, Any]:
+        threading.Event().wait(SLOW_S)
+        return answer(params)
+
+    return answered
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("call", CALLS[:3])
+def test_what_takes_long_to_arrive_arrives(store: FakeStore, call: Asked) -> None:
+    """Each connection is given twice the time of the one before."""
+    daemon = store.daemons[0]
+    daemon.answers |= {method: slowly(answer) for method, answer in store.answers().items()}
+    daemon.answers["status"] = slowly(lambda _: {"nodes": []})
+    with Client(timeout=8) as node:
+        call(node)
+    assert len(daemon.calls) > 1, "the first one was left"
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_does_in_an_event_loop(store: FakeStore) -> None:
+    daemon = store.daemons[0]
+    daemon.answers["state_get"] = slowly(daemon.answers["state_get"])
+
+    async def story() -> None:
+        async with AsyncClient(timeout=8) as node:
+            await node.state.get("k")
+
+    asyncio.run(story())
+    assert len(daemon.calls) > 1
+
+
+@pytest.mark.parametrize("call", CALLS[1:3])
+def test_nor_are_others_asked_in_its_place_for_ever(
+    store: FakeStore, serve: Serve, monkeypatch: pytest.MonkeyPatch, call: Asked
+) -> None:
+    """When each has been asked twice, they are given twice the time."""
+    monkeypatch.setattr(settling, "ATTEMPT_S", SLOW_S / 3)
+    slow = {method: slowly(answer) for method, answer in store.answers().items()}
+    first, second = serve("n3", **slow), serve("n4", **slow)
+    with Client(str(first.path), str(second.path), timeout=8) as node:
+        call(node)
+    assert len(first.calls) + len(second.calls) > 4

@@ -70,7 +70,7 @@ def test_what_comes_while_it_asks_for_a_sign_of_life_is_seen(channel: Channel, m
 
     monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
     monkeypatch.setattr(peer, "send", send)
-    assert not channel.silent(0.0, channels.QUIET_S)
+    assert not channel.silent(call, 0.0, channels.QUIET_S)
     assert result(call.answer) == {"n": 1}
 
 

@@ -18,7 +18,7 @@ from mltb_transport.limits import BUNDLE_KIND, PROTOCOL, REQUEST_KIND, TEXT_CHAR
 class Call:
     """One call: what to send, and what came of it. `tell` is called when that is known, from any thread."""
 
-    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "sent", "stays", "tell", "trouble")
+    __slots__ = ("answer", "body", "done", "gate", "key", "leads", "patience", "sent", "stays", "tell", "trouble")
 
     def __init__(self, key: Key, body: bytes) -> None:
         self.key = key
@@ -27,6 +27,8 @@ class Call:
         self.sent = False
         self.stays = False
         """Whether it is waited for even where the connection has gone silent: for it may not be repeated."""
+        self.patience = 1.0
+        """How many times as long as others it bears a silence."""
         self.answer: Any = None
         """Of a request (ok, JSON text); else an outcome as a list, see store.BundleAnswer."""
         self.trouble: ControlError | None = None

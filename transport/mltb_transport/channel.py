@@ -82,7 +82,7 @@ class Channel:
             if not self._begin(call):
                 return False
             now = began = time.monotonic()
-            while not call.done and now < deadline and (call.stays or not self.silent(began, now)):
+            while not call.done and now < deadline and (call.stays or not self.silent(call, began, now)):
                 until = min(deadline, now + LOOK_S)
                 if call.gate is None or call.leads:
                     self._lead(call, until)
@@ -95,9 +95,9 @@ class Channel:
             self.leave(call)
         return True
 
-    def silent(self, began: float, now: float) -> bool:
-        """Whether nothing has come for long to somebody who waits since `began`, not even what a ping is answered
-        with. For whoever waits, now and again: it is asked for here."""
+    def silent(self, call: Call, began: float, now: float) -> bool:
+        """Whether nothing has come for long to somebody who waits for this call since `began`, not even what a ping is
+        answered with. For whoever waits, now and again: it is asked for here."""
         if now - max(began, self._heard_at) < QUIET_S:
             return False
         with self._mutex:
@@ -106,7 +106,7 @@ class Channel:
                 self._pinged_at = now
                 self._send(request("ping", {}).body, [])
                 self._drain_again(None)
-            return now - max(self._pinged_at, self._heard_at) >= SIGN_S
+            return now - max(self._pinged_at, self._heard_at) >= call.patience * (QUIET_S + SIGN_S) - QUIET_S
 
     def leave(self, call: Call) -> None:
         """Its answer is not waited for any more."""
