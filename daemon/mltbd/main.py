@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.version:
         print(f"mltbd {RELEASE}")
         return 0
+    _open_standard()
     if options.command == "daemon":
         code = _daemon(options)
         _forget_unwritten()
@@ -40,6 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _guard(options, given[given.index("run") + 1 :])
     parser.print_help()
     return EXIT_CONFIG
+
+
+def _open_standard() -> None:
+    """Whatever of stdin, stdout and stderr is closed becomes /dev/null. Else the next file to be opened would be it, and
+    get what is written there; and uvloop aborts where it closes one."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -130,10 +130,10 @@ def behind_the_commit(patch: pytest.MonkeyPatch) -> None:
             commit, consensus.commit = consensus.commit, 0
             log, snapshot = consensus.log, consensus.log.snapshot
             if piece.index < log.covered:
-                log.snapshot = None
+                log.snapshot, log.covered = None, 0
             take_over(self, leader, piece)
-            if log.snapshot is None:
-                log.snapshot = snapshot
+            if log.snapshot is None and snapshot is not None:
+                log.snapshot, log.covered = snapshot, snapshot.index
             consensus.commit = consensus.commit or commit
 
     take_over = Archive.received

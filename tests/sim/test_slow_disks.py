@@ -258,7 +258,7 @@ def waits_for_the_first_in_rank(patch: pytest.MonkeyPatch) -> None:
 
 
 BITES: list[tuple[Plant, Story]] = [
-    (hurries, lambda: test_somebody_wins_though_words_are_lost_as_well(8)),
+    (hurries, lambda: test_somebody_wins_though_words_are_lost_as_well(15)),
     (forgets_whom_it_asked, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
     (lets_others_go_past, lambda: test_a_voter_that_is_needed_may_be_slow_alone(1)),
     (stands_before_it_has_written, lambda: test_somebody_wins_however_slow_the_disks_are(1, 3, 3.0, 2.0)),
