@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open_standard() -> None:
-    """Whatever of stdin, stdout and stderr is closed becomes /dev/null. Else the next file to be opened would be it, and
-    get what is written there; and uvloop aborts where it closes one."""
+    """Whatever of stdin, stdout and stderr is closed becomes /dev/null. Else the next file to be opened would be it,
+    and get what is written there; and uvloop aborts where it closes one."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
