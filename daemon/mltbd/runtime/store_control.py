@@ -37,9 +37,6 @@ COMMANDS = frozenset({"state_set", "state_delete", "lock_acquire", "lock_extend"
 METHODS = READS | COMMANDS | {"state_watch"}
 WAITING_MAX = 8192
 """Requests that may wait here, of all kinds."""
-CROWD = 8
-"""Requests under way from which on the next ones are gathered for GATHER_S; below, each leaves in its turn."""
-GATHER_S = 0.001
 LINE_S = 0.004
 """How long an acquire that would stand in line waits for something to go along with, above all the release of its lock:
 a batch of its own would only hold that up."""
@@ -66,7 +63,6 @@ class StoreControl:
         self._commands: list[Packed] = []
         self._turn: asyncio.Handle | None = None  # what will flush
         self._hurries = False  # whether that may wait for nothing more
-        self._flushed_at = 0.0
         self._finishes: dict[tuple[str, int], list[tuple[Finish, Done]]] = {}
         self._reading: dict[int, list[tuple[Callable[[], None], Done]]] = {}
         self._gathered: list[tuple[Callable[[], None], Done]] = []
@@ -152,29 +148,22 @@ class StoreControl:
         self._soon(hurries=hurries)
 
     def _soon(self, *, hurries: bool = True) -> None:
-        """What else is at the door in this turn goes along: one event for all of it.
-
-        In a crowd the events are kept apart: each costs here and at the leader as much as many commands do.
-        """
+        """What else is at the door in this turn goes along: one event for all of it."""
         if self._turn is not None:
             if self._hurries or not hurries:
                 return
             self._turn.cancel()
         loop, self._hurries = asyncio.get_running_loop(), hurries
-        crowd = len(self._finishes) + len(self._reading) + self._bundles.waiting > len(self._commands) + CROWD
-        wait_s = self._flushed_at + GATHER_S - loop.time() if crowd else 0.0
-        wait_s = wait_s if hurries else LINE_S
-        self._turn = loop.call_later(wait_s, self._flush) if wait_s > 0 else loop.call_soon(self._flush)
+        self._turn = loop.call_soon(self._flush) if hurries else loop.call_later(LINE_S, self._flush)
 
     def turn_over(self) -> None:
         """All that was at the door has come in: what is to leave in its turn need not wait for the next one."""
-        if self._turn is not None and not isinstance(self._turn, asyncio.TimerHandle):
+        if self._turn is not None and self._hurries:
             self._turn.cancel()
             self._flush()
 
     def _flush(self) -> None:
         self._turn = None
-        self._flushed_at = asyncio.get_running_loop().time()
         commands, self._commands = self._commands, []
         gathered, self._gathered = self._gathered, []
         if gathered:

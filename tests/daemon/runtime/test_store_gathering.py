@@ -1,4 +1,4 @@
-"""When requests for locks and state leave for the node: in their turn, or gathered while many are under way."""
+"""When requests for locks and state leave for the node: in their turn, or with what comes next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mltb_transport.store import ACQUIRE, Batch, Bundle, packed
 from mltbd.core.events import ReadState, Submit
 from mltbd.runtime import store_control
 from mltbd.runtime.driver import Driver
-from mltbd.runtime.store_control import CROWD, StoreControl
+from mltbd.runtime.store_control import StoreControl
 from mltbd.state.store import Store
 
 WAIT_S = 30.0
@@ -54,15 +54,13 @@ class Desk:
             await asyncio.sleep(0)
 
 
-def test_few_requests_leave_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
-
+def test_requests_leave_in_their_turn() -> None:
     async def story() -> None:
         desk = Desk()
-        for _ in range(CROWD + 1):
+        for _ in range(20):
             desk.ask(1)
             await desk.turns()
-        assert desk.handed == [1] * (CROWD + 1)
+        assert desk.handed == [1] * 20
 
     asyncio.run(story())
 
@@ -76,50 +74,6 @@ def test_what_came_in_together_leaves_when_all_of_it_is_in() -> None:
         assert desk.handed == [3]
         await desk.turns()
         assert desk.handed == [3], "once"
-
-    asyncio.run(story())
-
-
-def test_in_a_crowd_the_end_of_a_turn_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
-
-    async def story() -> None:
-        desk = Desk()
-        desk.ask(CROWD + 1)
-        desk.store.turn_over()
-        desk.ask(1)
-        desk.store.turn_over()
-        assert desk.handed == [CROWD + 1]
-
-    asyncio.run(story())
-
-
-def test_in_a_crowd_the_next_ones_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_control, "GATHER_S", FOR_EVER_S)
-
-    async def story() -> None:
-        desk = Desk()
-        desk.ask(CROWD + 1)
-        await desk.turns()
-        for _ in range(5):
-            desk.ask(1)
-            await desk.turns()
-        assert desk.handed == [CROWD + 1], "the first ones left at once, the others wait for each other"
-
-    asyncio.run(story())
-
-
-def test_what_is_gathered_leaves_together_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_control, "GATHER_S", 0.2)
-
-    async def story() -> None:
-        desk = Desk()
-        desk.ask(CROWD + 1)
-        await desk.turns()
-        desk.came.clear()
-        desk.ask(3)
-        await asyncio.wait_for(desk.came.wait(), WAIT_S)
-        assert desk.handed == [CROWD + 1, 3]
 
     asyncio.run(story())
 
