@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _open_standard() -> None:
     """Whatever of stdin, stdout and stderr is closed becomes /dev/null. Else the next file to be opened would be it,
     and get what is written there; and uvloop aborts where it closes one."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(number, True)
-    os.close(number)
+    with suppress(OSError):  # No /dev/null, or no descriptor: then as before.
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(number, True)
+        os.close(number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,20 +37,30 @@ def test_an_answer_that_has_come_is_not_lost_with_the_connection(
     assert not second.trouble.sent
 
 
-def test_what_comes_while_it_looks_is_seen(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To ask whether a connection is cut takes in what has come: an event loop is told of that once."""
+def coming(channel: Channel, patch: pytest.MonkeyPatch) -> tuple[Call, Callable[[], None]]:
+    """A call, and what has its answer come: it is taken in before, and not there to be taken until then."""
     call, peer = request("ping", {"n": 1}), channel._peer
     call.tell = lambda: None
     assert channel.start(call)
     comes, come = until(peer.take), list[bytes]()
+    patch.setattr(peer, "take", lambda: [come.pop()] if come else [])
 
-    def lost(_: object) -> bool:
+    def comes_now() -> None:
         come.extend(comes)
         comes.clear()
+
+    return call, comes_now
+
+
+def test_what_comes_while_it_looks_is_seen(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask whether a connection is cut takes in what has come: an event loop is told of that once."""
+    call, comes_now = coming(channel, monkeypatch)
+
+    def lost(_: object) -> bool:
+        comes_now()
         return False
 
-    monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
-    monkeypatch.setattr(type(peer), "lost", property(lost))
+    monkeypatch.setattr(type(channel._peer), "lost", property(lost))
     channel.look()
     assert result(call.answer) == {"n": 1}
 
@@ -58,18 +68,13 @@ def test_what_comes_while_it_looks_is_seen(channel: Channel, monkeypatch: pytest
 @pytest.mark.parametrize("daemon", ["remote"], indirect=True)
 def test_what_comes_while_it_asks_for_a_sign_of_life_is_seen(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
     """As above: to send takes it in as well."""
-    call, peer = request("ping", {"n": 1}), channel._peer
-    call.tell = lambda: None
-    assert channel.start(call)
-    comes, come = until(peer.take), list[bytes]()
+    call, comes_now = coming(channel, monkeypatch)
 
     def send(_: bytes) -> bool:
-        come.extend(comes)
-        comes.clear()
+        comes_now()
         return True
 
-    monkeypatch.setattr(peer, "take", lambda: [come.pop()] if come else [])
-    monkeypatch.setattr(peer, "send", send)
+    monkeypatch.setattr(channel._peer, "send", send)
     assert not channel.silent(call, 0.0, channels.QUIET_S)
     assert result(call.answer) == {"n": 1}
 
